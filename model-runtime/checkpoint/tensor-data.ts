@@ -1,0 +1,140 @@
+/**
+ * Values of tensors from their files, as F32. Shapes: R rows, C columns; a matrix is [R, C] row-major, a vector [R]
+ * counts as R rows of one column. The host is little-endian, as the format is.
+ */
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../errors";
+import type { Checkpoint, Dtype, TensorLocation } from "./checkpoint";
+import { halfValues } from "./half";
+import { readFully } from "./read-fully";
+
+/** Bytes read at a time where a tensor is passed through and not kept. */
+const chunkBytes = 4 * 2 ** 20;
+
+/** Bytes of one element. */
+export const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1 };
+
+/** The weight `name` of a checkpoint as F32, [R C] values; int8 rows are multiplied by their scales. */
+export function readWeight(checkpoint: Checkpoint, name: string): Float32Array {
+  const location = checkpoint.tensors.get(name);
+  if (location === undefined) throw new Error(`No tensor ${name} in ${checkpoint.directory}.`);
+  const scales = location.dtype === "I8" ? readTensor(checkpoint.tensors.get(scaleName(name))!) : undefined;
+  return readTensor(location, scales);
+}
+
+/** Name of the F32 [R] scales of an int8 weight. */
+export function scaleName(name: string): string {
+  return `${name}_scale`;
+}
+
+/** All values of a tensor as F32 [R C]; `scales` [R] are the row scales of an I8 tensor, which needs them. */
+export function readTensor(location: TensorLocation, scales?: Float32Array): Float32Array {
+  return readRows(location, 0, rowCount(location), scales);
+}
+
+/** Rows `first` to `first + count` as F32 [count C]; `scales` [R] are those of the whole I8 tensor. */
+export function readRows(location: TensorLocation, first: number, count: number, scales?: Float32Array): Float32Array {
+  const columns = columnCount(location);
+  const values = new Float32Array(count * columns);
+  const bytes = elementBytes[location.dtype];
+  const start = first * columns * bytes;
+  if (location.dtype === "F32") {
+    withFile(location, (descriptor, path) => readFully(descriptor, byteView(values), location.offset + start, path));
+    return values;
+  }
+  let done = 0;
+  for (const chunk of readChunks(location, start, values.length * bytes)) {
+    decodeInto(location.dtype, chunk, values, done);
+    done += chunk.length / bytes;
+  }
+  if (location.dtype === "I8") scaleRows(values, columns, scales!.subarray(first, first + count));
+  return values;
+}
+
+/** The tensor's bytes as they lie in the file. */
+export function readBytes(location: TensorLocation): Uint8Array {
+  const bytes = new Uint8Array(location.length);
+  withFile(location, (descriptor, path) => readFully(descriptor, bytes, location.offset, path));
+  return bytes;
+}
+
+/**
+ * The tensor's bytes from `start`, `length` of them, a few MiB at a time and whole elements always. Each chunk begins
+ * at a multiple of 8 in its memory, so it may be viewed as wider numbers; it is overwritten by the next one.
+ */
+export function* readChunks(location: TensorLocation, start = 0, length = location.length): Generator<Uint8Array> {
+  const path = join(location.directory, location.file);
+  const descriptor = open(path);
+  try {
+    const buffer = new Uint8Array(Math.min(chunkBytes, length));
+    for (let done = 0; done < length; done += buffer.length) {
+      const chunk = buffer.subarray(0, Math.min(buffer.length, length - done));
+      readFully(descriptor, chunk, location.offset + start + done, path);
+      yield chunk;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Values of elements in their file form, written to `into` from index `at`; I8 without its scale. `bytes` begin at a multiple of the element's size. */
+export function decodeInto(dtype: Dtype, bytes: Uint8Array, into: Float32Array, at: number): void {
+  const { buffer, byteOffset, length } = bytes;
+  if (dtype === "F32") {
+    into.set(new Float32Array(buffer, byteOffset, length / 4), at);
+  } else if (dtype === "I8") {
+    into.set(new Int8Array(buffer, byteOffset, length), at);
+  } else if (dtype === "BF16") {
+    const source = new Uint16Array(buffer, byteOffset, length / 2);
+    const bits = new Uint32Array(into.buffer, into.byteOffset + 4 * at, source.length);
+    for (let i = 0; i < source.length; i++) bits[i] = source[i] << 16;
+  } else {
+    const source = new Uint16Array(buffer, byteOffset, length / 2);
+    const values = halfValues();
+    for (let i = 0; i < source.length; i++) into[at + i] = values[source[i]];
+  }
+}
+
+/** R. */
+export function rowCount(location: TensorLocation): number {
+  return location.shape[0] ?? 1;
+}
+
+/** C: elements of one row. */
+export function columnCount(location: TensorLocation): number {
+  return location.shape.slice(1).reduce((product, size) => product * size, 1);
+}
+
+/** The memory of `values` as bytes. */
+export function byteView(values: ArrayBufferView): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Opens a file for reading; one that has gone since the checkpoint was opened is a `UserError`. */
+export function open(path: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    throw new UserError(
+      `${path} cannot be read (${(error as NodeJS.ErrnoException).code}); check that the file is there.`,
+    );
+  }
+}
+
+function withFile(location: TensorLocation, use: (descriptor: number, path: string) => void): void {
+  const path = join(location.directory, location.file);
+  const descriptor = open(path);
+  try {
+    use(descriptor, path);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function scaleRows(values: Float32Array, columns: number, scales: Float32Array): void {
+  for (let row = 0, i = 0; row < scales.length; row++) {
+    const scale = scales[row];
+    for (const end = i + columns; i < end; i++) values[i] *= scale;
+  }
+}

@@ -1,0 +1,39 @@
+/** Which devices onnxruntime can use here, and the reason in one sentence when it cannot. */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+export const devices = ["auto", "cpu", "cuda", "webgpu", "dml", "coreml"] as const;
+export type Device = (typeof devices)[number];
+/** A device as a session uses it. */
+export type ResolvedDevice = Exclude<Device, "auto">;
+
+/**
+ * Why the CUDA provider's library cannot be loaded, from the system's own loader; null when it can.
+ * onnxruntime itself only says that it failed.
+ */
+export function cudaLibraryProblem(folder: string = nativeFolder()): string | null {
+  const library = join(folder, cudaLibraryName());
+  if (!existsSync(library)) return `the CUDA provider (${cudaLibraryName()}) is not installed beside onnxruntime`;
+  try {
+    process.dlopen({ exports: {} }, library);
+  } catch (error) {
+    const reason = String((error as Error).message).split("\n")[0];
+    // A library that loads but is no Node module says so: for us that is success.
+    if (/did not self-register|Module version mismatch/.test(reason)) return null;
+    // Symbols of the host library are bound when onnxruntime loads the provider, not here.
+    if (/undefined symbol: Provider_GetHost/.test(reason)) return null;
+    const missing = /^(lib[^:\s]+): cannot open shared object file/.exec(reason);
+    return missing ? `${missing[1]} was not found (the CUDA 13 libraries are needed)` : reason;
+  }
+  return null;
+}
+
+/** Folder of onnxruntime's native libraries, where a provider's library must lie. */
+export function nativeFolder(): string {
+  const root = dirname(require.resolve("onnxruntime-node/package.json"));
+  return join(root, "bin", "napi-v6", process.platform, process.arch);
+}
+
+function cudaLibraryName(): string {
+  return process.platform === "win32" ? "onnxruntime_providers_cuda.dll" : "libonnxruntime_providers_cuda.so";
+}

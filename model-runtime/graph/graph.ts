@@ -1,0 +1,118 @@
+/** An ONNX graph under construction: values with shapes, nodes that make them, weights that lie in files. */
+import type { TensorLocation } from "../checkpoint/checkpoint";
+import { type Attribute, type Dim, type ElementType, encodeModel, type GraphRecord } from "./onnx-format";
+
+/** The result of a node, an input or a constant. */
+export interface Value {
+  name: string;
+  type: ElementType;
+  shape: Dim[];
+}
+
+export interface NodeOptions {
+  attributes?: Record<string, Attribute>;
+  /** Empty for ONNX's own operators; `com.microsoft` for those of onnxruntime. */
+  domain?: "" | "com.microsoft";
+  type?: ElementType;
+}
+
+/**
+ * Builds one graph. Every file that holds weights must lie in one folder (`weightFolder`), because that is how
+ * onnxruntime maps them into memory without reading them.
+ */
+export class Graph {
+  private readonly record: GraphRecord;
+  private readonly constants = new Map<string, Value>();
+  private folder: string | null = null;
+  private count = 0;
+
+  constructor(name: string) {
+    this.record = { name, nodes: [], initializers: [], inputs: [], outputs: [] };
+  }
+
+  /** Folder of the weight files; null while no weight has been used. */
+  get weightFolder(): string | null {
+    return this.folder;
+  }
+
+  input(name: string, shape: Dim[], type: ElementType = "float32"): Value {
+    const value = { name, type, shape };
+    this.record.inputs.push(value);
+    return value;
+  }
+
+  /** Marks a value as a result of the graph, under a name of its own. */
+  output(name: string, value: Value): void {
+    this.record.nodes.push({ opType: "Identity", domain: "", inputs: [value.name], outputs: [name], attributes: {} });
+    this.record.outputs.push({ name, type: value.type, shape: value.shape });
+  }
+
+  /** A constant of whole numbers (shapes, axes); equal ones are stored once. */
+  int64(values: number[], shape: number[] = [values.length]): Value {
+    return this.inline("int64", shape, new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
+  }
+
+  float32(values: ArrayLike<number>, shape: number[] = [values.length]): Value {
+    return this.inline("float32", shape, new Uint8Array(Float32Array.from(values).buffer));
+  }
+
+  uint8(values: ArrayLike<number>, shape: number[] = [values.length]): Value {
+    return this.inline("uint8", shape, Uint8Array.from(values));
+  }
+
+  int8(values: Int8Array, shape: number[]): Value {
+    return this.inline("int8", shape, new Uint8Array(values.buffer, values.byteOffset, values.length));
+  }
+
+  /** A tensor of a checkpoint, in its own dtype, mapped from its file. */
+  weight(location: TensorLocation): Value {
+    const known = this.constants.get(location.name);
+    if (known) return known;
+    if (this.folder !== null && this.folder !== location.directory)
+      throw new Error(`graph ${this.record.name}: weights in ${this.folder} and in ${location.directory}`);
+    this.folder = location.directory;
+    const type = ({ F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8" } as const)[location.dtype];
+    const value: Value = { name: location.name, type, shape: location.shape };
+    const { file, offset, length } = location;
+    this.record.initializers.push({ name: location.name, type, shape: location.shape, data: { file, offset, length } });
+    this.constants.set(location.name, value);
+    return value;
+  }
+
+  /** Adds a node with one result of the given shape. */
+  node(opType: string, inputs: Value[], shape: Dim[], options: NodeOptions = {}): Value {
+    return this.nodes(opType, inputs, [shape], options)[0];
+  }
+
+  /** Adds a node with several results. The result's type is that of the first input unless said otherwise. */
+  nodes(opType: string, inputs: Value[], shapes: Dim[][], options: NodeOptions = {}): Value[] {
+    const results = shapes.map((shape) => ({
+      name: `${opType}_${this.count++}`,
+      type: options.type ?? inputs[0].type,
+      shape,
+    }));
+    this.record.nodes.push({
+      opType,
+      domain: options.domain ?? "",
+      inputs: inputs.map((value) => value.name),
+      outputs: results.map((value) => value.name),
+      attributes: options.attributes ?? {},
+    });
+    return results;
+  }
+
+  /** The graph as an ONNX model file. */
+  encode(): Uint8Array {
+    return encodeModel(this.record);
+  }
+
+  private inline(type: ElementType, shape: number[], data: Uint8Array): Value {
+    const key = `${type}[${shape}]${data.length <= 64 ? data.join() : this.count++}`;
+    const known = this.constants.get(key);
+    if (known) return known;
+    const value: Value = { name: `constant_${this.count++}`, type, shape };
+    this.record.initializers.push({ name: value.name, type, shape, data });
+    this.constants.set(key, value);
+    return value;
+  }
+}

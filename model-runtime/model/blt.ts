@@ -1,0 +1,90 @@
+/** A loaded BLT: its four networks compiled for a device, its embeddings, and the texts (`BltSequence`) inside it. */
+import type { Checkpoint } from "../checkpoint/checkpoint";
+import type { BltConfig, PatchingConfig } from "../checkpoint/config";
+import { RowReader } from "../checkpoint/row-reader";
+import { readWeight } from "../checkpoint/tensor-data";
+import { UserError } from "../errors";
+import { VOCABULARY_SIZE } from "../ids";
+import type { SessionOptions } from "../session";
+import { CausalNetwork } from "./causal-network";
+import { HashEmbedding } from "./hash-embedding";
+import { fastestInt8Kernel } from "./int8-kernel";
+import type { Int8Kernel } from "./linear";
+import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
+import { BltSequence } from "./sequence";
+
+export interface LoadOptions extends SessionOptions {
+  /** How int8 weights are multiplied; found by a short timing when undefined. */
+  int8Kernel?: Int8Kernel;
+  /** Networks to load: the patcher alone is enough to cut text. Default `all`. */
+  parts?: "all" | "patcher";
+}
+
+export interface Networks {
+  patcher: CausalNetwork | null;
+  encoder: CausalNetwork;
+  latent: CausalNetwork;
+  decoder: CausalNetwork;
+}
+
+export class Blt {
+  private constructor(
+    readonly checkpoint: Checkpoint,
+    readonly networks: Networks,
+    /** Byte and hash n-gram embedding of the local encoder. */
+    readonly embedding: HashEmbedding,
+    private readonly patcherBytes: Float32Array | null,
+    private readonly tables: RowReader[],
+    /** The kernel in use; null when the checkpoint has no int8 weights. */
+    readonly int8Kernel: Int8Kernel | null,
+  ) {}
+
+  get config(): BltConfig {
+    return this.checkpoint.config;
+  }
+
+  static async load(checkpoint: Checkpoint, options: LoadOptions): Promise<Blt> {
+    const { config } = checkpoint;
+    const quantized = config.quantization !== null;
+    const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
+    const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
+    const patcher = config.patcher
+      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options)
+      : null;
+    const networks: Networks = {
+      patcher,
+      encoder: await CausalNetwork.load(encoderGraph(source), config.encoder, options),
+      latent: await CausalNetwork.load(latentGraph(source), config.latent, options),
+      decoder: await CausalNetwork.load(decoderGraph(source), config.decoder, options),
+    };
+    const tables = checkpoint.hashTables.map((table) => new RowReader(table));
+    const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
+    const patcherBytes = patcher ? readWeight(checkpoint, "model.patcher.embed_tokens.weight") : null;
+    const embedding = new HashEmbedding(bytes, tables, config.hash);
+    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel);
+  }
+
+  /** An empty text; give other patching settings than the checkpoint's to try them. */
+  createSequence(patching: PatchingConfig = this.config.patching): BltSequence {
+    if (patching.mode === "entropy" && !this.networks.patcher)
+      throw new UserError(
+        `${this.checkpoint.directory}: the checkpoint holds no entropy model, so entropy patching is not possible; choose another --mode or give the entropy model's folder with --entropy-model.`,
+      );
+    return new BltSequence(this, patching);
+  }
+
+  /** Rows of the patcher's embedding table for ids `from` to `to`: [N, hidden]. */
+  patcherEmbedding(ids: ArrayLike<number>, from: number, to: number): Float32Array {
+    const table = this.patcherBytes!;
+    const width = table.length / VOCABULARY_SIZE;
+    const rows = new Float32Array((to - from) * width);
+    for (let i = from; i < to; i++) rows.set(table.subarray(ids[i] * width, (ids[i] + 1) * width), (i - from) * width);
+    return rows;
+  }
+
+  async release(): Promise<void> {
+    const { patcher, encoder, latent, decoder } = this.networks;
+    for (const network of [patcher, encoder, latent, decoder]) await network?.release();
+    for (const table of this.tables) table.close();
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Chooses how int8 weights are multiplied on this machine, by asking it: signed products saturate on processors
+ * without dot-product instructions (wrong results, no error), and which exact kernel is fastest differs as well.
+ */
+import { Graph, type Value } from "../graph/graph";
+import { createSession, type SessionOptions } from "../session";
+import { type Int8Kernel, int8Linear } from "./linear";
+
+let chosen: Promise<Int8Kernel> | null = null;
+
+/** The fastest exact kernel; timed once a process (about 0.2 s). */
+export function fastestInt8Kernel(options: SessionOptions): Promise<Int8Kernel> {
+  chosen ??= choose(options);
+  return chosen;
+}
+
+async function choose(options: SessionOptions): Promise<Int8Kernel> {
+  // The integer kernels exist for CPUs only; elsewhere weights are expanded.
+  if (options.device !== "cpu") return "float32";
+  const dynamic: Int8Kernel = (await saturates(options)) ? "dynamic-unsigned" : "dynamic";
+  const candidates: Int8Kernel[] = [dynamic, "blocked"];
+  const costs: number[] = [];
+  for (const kernel of candidates) costs.push(await timeKernel(kernel, options));
+  return candidates[costs.indexOf(Math.min(...costs))];
+}
+
+/** Whether large signed products come out wrong, which they do where pairs are summed in 16 bits. */
+async function saturates(options: SessionOptions): Promise<boolean> {
+  const width = 64;
+  const graph = new Graph("saturation");
+  const x = graph.input("x", ["N", width]);
+  const weight = graph.int8(new Int8Array(width * width).fill(127), [width, width]);
+  graph.output("y", int8Linear(graph, x, weight, graph.float32(new Float32Array(width).fill(1)), "dynamic"));
+  const session = await createSession(graph, options);
+  const { y } = await session.run({ x: { data: new Float32Array(width).fill(1), shape: [1, width] } });
+  await session.release();
+  return Math.abs(y[0] / (127 * width) - 1) > 0.01;
+}
+
+/** Milliseconds of one row and of an eighth of 64 rows through eight layers of a million weights. */
+async function timeKernel(kernel: Int8Kernel, options: SessionOptions): Promise<number> {
+  const [width, layers] = [1024, 8];
+  const graph = new Graph(`timing-${kernel}`);
+  let x: Value = graph.input("x", ["N", width]);
+  const pattern = Int8Array.from({ length: width * width }, (_, i) => ((i * 2654435761) >>> 24) - 128);
+  for (let layer = 0; layer < layers; layer++) {
+    const weight = graph.int8(pattern, [width, width]);
+    x = int8Linear(graph, x, weight, graph.float32(new Float32Array(width).fill(1e-3)), kernel);
+  }
+  graph.output("y", x);
+  const session = await createSession(graph, options);
+  const time = async (rows: number, runs: number) => {
+    let best = Number.POSITIVE_INFINITY;
+    const feeds = { x: { data: new Float32Array(rows * width).fill(0.5), shape: [rows, width] } };
+    for (let i = 0; i < runs; i++) {
+      const start = performance.now();
+      await session.run(feeds);
+      best = Math.min(best, performance.now() - start);
+    }
+    return best;
+  };
+  const cost = (await time(1, 5)) + (await time(64, 3)) / 8;
+  await session.release();
+  return cost;
+}

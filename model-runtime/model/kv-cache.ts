@@ -1,0 +1,209 @@
+/**
+ * Keys and values of the positions a stack has seen: append, truncate, fork.
+ *
+ * A network without a window keeps everything. A windowed one keeps its window and some slack, so that short
+ * truncations cost nothing; after a longer one the rows within the receptive field must be run again
+ * (`truncate` says from where), which is exact because nothing older can be seen.
+ *
+ * Shapes: N new rows, L layers, K key/value heads, G query heads a key head, D head width, C slots.
+ */
+import type { TransformerConfig } from "../checkpoint/config";
+import type { Feeds } from "../session";
+import { RotaryTable } from "./rotary";
+
+/** Added to scores that must not count. Finite, because a row of -Infinity alone would be NaN. */
+export const HIDDEN_SCORE = -1e30;
+
+export class KvCache {
+  /** Positions seen so far; the next row's position. */
+  length = 0;
+  /** First position whose keys and values are held and right. */
+  private first = 0;
+  /** Position of slot 0; `first - base` slots before the first are stale. */
+  private base = 0;
+  private slots = 0;
+  /** Whether rows are being run again from a restart on, the first of them with an incomplete past. */
+  private rebuilding = false;
+  /** Per layer [K, D, C] and [K, C, D]. */
+  private keys: Float32Array[] = [];
+  private values: Float32Array[] = [];
+
+  constructor(
+    private readonly config: TransformerConfig,
+    private readonly rotary = new RotaryTable(config.ropeTheta, config.headDim),
+  ) {
+    this.reallocate(64);
+  }
+
+  /** Bytes held. */
+  get byteLength(): number {
+    return this.config.layers * 2 * this.config.kvHeads * this.config.headDim * this.slots * 4;
+  }
+
+  /**
+   * The inputs of a run over the next rows.
+   * @param count N
+   * @param floors first position each row may see (documents and resets); null is 0 for all
+   */
+  feeds(count: number, floors: ArrayLike<number> | null): Feeds {
+    const { kvHeads, headDim, layers, heads } = this.config;
+    const { cos, sin } = this.rotary.slice(this.length, count);
+    const columns = this.slots + count;
+    const feeds: Feeds = {
+      cos: { data: cos, shape: [count, headDim / 2] },
+      sin: { data: sin, shape: [count, headDim / 2] },
+      mask: { data: this.mask(count, floors), shape: [(heads / kvHeads) * count, columns] },
+      pastAndNew: { data: BigInt64Array.of(BigInt(this.slots), BigInt(count)), shape: [2] },
+    };
+    for (let layer = 0; layer < layers; layer++) {
+      feeds[`pastKeys${layer}`] = { data: this.keys[layer], shape: [kvHeads, headDim, this.slots] };
+      feeds[`pastValues${layer}`] = { data: this.values[layer], shape: [kvHeads, this.slots, headDim] };
+    }
+    return feeds;
+  }
+
+  /**
+   * Takes the new rows' keys and values out of a run's packed output.
+   * @param packed [N, width], in each row from column `column` on: per layer keys [K * D], values [K * D]
+   */
+  append(packed: Float32Array, count: number, width: number, column: number): void {
+    this.makeRoom(count);
+    const { kvHeads, headDim, layers } = this.config;
+    const slots = this.slots;
+    for (let row = 0; row < count; row++) {
+      const slot = this.length + row - this.base;
+      let from = row * width + column;
+      for (let layer = 0; layer < layers; layer++) {
+        const [keys, values] = [this.keys[layer], this.values[layer]];
+        for (let channel = 0, to = slot; channel < kvHeads * headDim; channel++, to += slots) keys[to] = packed[from++];
+        for (let head = 0; head < kvHeads; head++) {
+          const to = (head * slots + slot) * headDim;
+          for (let d = 0; d < headDim; d++) values[to + d] = packed[from++];
+        }
+      }
+    }
+    this.length += count;
+  }
+
+  /**
+   * Forgets the positions from `length` on. Returns the position from which rows must be run again before the
+   * next new one (`length` itself when all that can be seen is still held); the cache then stands at that position.
+   */
+  truncate(length: number): number {
+    if (length > this.length) throw new RangeError(`cache holds ${this.length} positions, not ${length}`);
+    const { window, layers } = this.config;
+    const firstVisible = window === null ? 0 : Math.max(0, length - window + 1);
+    if (this.first <= firstVisible) {
+      this.length = length;
+      return length;
+    }
+    this.restartAt(Math.max(0, length - layers * (window! - 1) - slack(window!)));
+    return this.length;
+  }
+
+  /**
+   * Leaves out the rows before `position`, when no later result needs them: the cache then stands at a position from
+   * which, once the rows up to `position` have been run, all that can be seen is right.
+   */
+  skipTo(position: number): void {
+    const { window, layers } = this.config;
+    if (window === null) return;
+    const restart = position - layers * (window - 1) - slack(window);
+    if (restart > this.length) this.restartAt(restart);
+  }
+
+  /** Call when the rows from a restart up to the text's end have been run: those with an incomplete past become stale. */
+  rebuilt(): void {
+    const window = this.config.window;
+    if (!this.rebuilding || window === null) return;
+    this.first = Math.max(this.first, this.length - window + 1 - slack(window));
+    this.rebuilding = false;
+  }
+
+  /** An independent copy. */
+  fork(): KvCache {
+    const copy = new KvCache(this.config, this.rotary);
+    copy.length = this.length;
+    copy.first = this.first;
+    copy.base = this.base;
+    copy.slots = this.slots;
+    copy.rebuilding = this.rebuilding;
+    copy.keys = this.keys.map((keys) => keys.slice());
+    copy.values = this.values.map((values) => values.slice());
+    return copy;
+  }
+
+  /** [G * N, C + N]; query i sees key j iff floor(i) <= j <= i and i - j < window. */
+  private mask(count: number, floors: ArrayLike<number> | null): Float32Array {
+    const columns = this.slots + count;
+    const groups = this.config.heads / this.config.kvHeads;
+    const mask = new Float32Array(groups * count * columns).fill(HIDDEN_SCORE);
+    const window = this.config.window ?? Number.POSITIVE_INFINITY;
+    for (let row = 0; row < count; row++) {
+      const position = this.length + row;
+      const lowest = Math.max(this.first, floors ? floors[row] : 0, position - window + 1);
+      const start = row * columns;
+      if (lowest < this.length) mask.fill(0, start + lowest - this.base, start + this.length - this.base);
+      mask.fill(0, start + this.slots + Math.max(0, lowest - this.length), start + this.slots + row + 1);
+    }
+    for (let group = 1; group < groups; group++) mask.copyWithin(group * count * columns, 0, count * columns);
+    return mask;
+  }
+
+  private restartAt(position: number): void {
+    this.length = this.first = this.base = position;
+    this.rebuilding = position > 0;
+  }
+
+  private makeRoom(count: number): void {
+    const needed = this.length + count - this.base;
+    if (needed <= this.slots) return;
+    const { window } = this.config;
+    if (window === null) {
+      this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.5))));
+      return;
+    }
+    // Slack before compaction makes it rare; what is kept beyond the window makes short truncations free.
+    const keep = Math.min(this.length - this.first, window + slack(window));
+    const slots = roundUp(Math.max(keep + count, window + Math.max(64, window >> 1)));
+    const growing = needed <= slots && this.slots < slots;
+    if (growing) this.reallocate(Math.min(slots, roundUp(Math.max(needed, this.slots * 2))));
+    else {
+      this.first = this.length - keep;
+      this.reallocate(slots);
+    }
+  }
+
+  /** Moves what is held to arrays of `slots` slots, the first held position into slot 0. */
+  private reallocate(slots: number): void {
+    const { kvHeads, headDim, layers } = this.config;
+    const [shift, held] = [this.first - this.base, this.length - this.first];
+    for (let layer = 0; layer < layers; layer++) {
+      const keys = new Float32Array(kvHeads * headDim * slots);
+      const values = new Float32Array(kvHeads * headDim * slots);
+      if (held > 0) {
+        for (let channel = 0; channel < kvHeads * headDim; channel++) {
+          const from = channel * this.slots + shift;
+          keys.set(this.keys[layer].subarray(from, from + held), channel * slots);
+        }
+        for (let head = 0; head < kvHeads; head++) {
+          const from = (head * this.slots + shift) * headDim;
+          values.set(this.values[layer].subarray(from, from + held * headDim), head * slots * headDim);
+        }
+      }
+      this.keys[layer] = keys;
+      this.values[layer] = values;
+    }
+    this.slots = slots;
+    this.base = this.first;
+  }
+}
+
+/** Positions kept beyond the window, so that truncating by as many costs nothing. */
+function slack(window: number): number {
+  return Math.max(32, window >> 3);
+}
+
+function roundUp(slots: number): number {
+  return Math.ceil(slots / 64) * 64;
+}

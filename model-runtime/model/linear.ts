@@ -1,0 +1,131 @@
+/**
+ * A linear layer as graph nodes: x * transpose(W), W as it lies in the checkpoint ([out, in], row-major).
+ * Everything done to the weight (cast, transposition, joining of several layers) is folded into a constant by
+ * onnxruntime when the session is made.
+ * Shapes: N rows, I inputs, O outputs.
+ */
+import type { Checkpoint, TensorLocation } from "../checkpoint/checkpoint";
+import type { Graph, Value } from "../graph/graph";
+
+/**
+ * How int8 weights are multiplied:
+ * - `dynamic`: activations become 8 bit as a whole, weights stay signed (the fastest with VNNI or its like);
+ * - `dynamic-unsigned`: the same with weights shifted to unsigned, exact where signed products saturate (AVX2);
+ * - `blocked`: `MatMulNBits`, activations become 8 bit in blocks of a row;
+ * - `float32`: weights are expanded to float32 at load.
+ */
+export const int8Kernels = ["dynamic", "dynamic-unsigned", "blocked", "float32"] as const;
+export type Int8Kernel = (typeof int8Kernels)[number];
+
+/** What layers need to become nodes: the graph, where weights lie, and which kernel int8 weights use. */
+export interface GraphContext {
+  graph: Graph;
+  checkpoint: Checkpoint;
+  int8Kernel: Int8Kernel;
+}
+
+/** A weight of the checkpoint as float32, in its own shape. Not for int8 tensors. */
+export function floatWeight({ graph, checkpoint }: GraphContext, name: string): Value {
+  const value = graph.weight(location(checkpoint, name));
+  return value.type === "float32" ? value : castToFloat(graph, value);
+}
+
+/**
+ * Applies one linear layer, or several to the same input in one product.
+ * @param x [N, I]
+ * @param names tensor names without `.weight`, each [O_i, I]
+ * @returns [N, sum of O_i]
+ */
+export function linear(context: GraphContext, x: Value, ...names: string[]): Value {
+  const { graph, checkpoint, int8Kernel } = context;
+  const locations = names.map((name) => location(checkpoint, `${name}.weight`));
+  const outputs = locations.reduce((sum, { shape }) => sum + shape[0], 0);
+  const shape = [x.shape[0], outputs];
+  if (locations.every(({ dtype }) => dtype === "I8")) {
+    const weight = join(
+      graph,
+      locations.map((l) => graph.weight(l)),
+    );
+    const scales = join(
+      graph,
+      names.map((name) => graph.weight(location(checkpoint, `${name}.weight_scale`))),
+    );
+    return int8Linear(graph, x, weight, scales, int8Kernel);
+  }
+  const weight = join(
+    graph,
+    names.map((name) =>
+      checkpoint.tensors.get(`${name}.weight`)?.dtype === "I8"
+        ? dequantize(
+            graph,
+            graph.weight(location(checkpoint, `${name}.weight`)),
+            graph.weight(location(checkpoint, `${name}.weight_scale`)),
+          )
+        : floatWeight(context, `${name}.weight`),
+    ),
+  );
+  return graph.node("Gemm", [x, weight], shape, { attributes: { transB: 1 } });
+}
+
+/**
+ * A linear layer of int8 rows.
+ * @param weight int8 [O, I]
+ * @param scales [O]
+ */
+export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value, kernel: Int8Kernel): Value {
+  const [outputs, inputs] = weight.shape as number[];
+  const shape = [x.shape[0], outputs];
+  const block = [128, 64, 32, 16].find((size) => inputs % size === 0);
+  if (kernel === "float32" || (kernel === "blocked" && block === undefined))
+    return graph.node("Gemm", [x, dequantize(graph, weight, scales)], shape, { attributes: { transB: 1 } });
+  if (kernel === "dynamic") {
+    const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
+    return graph.node("DynamicQuantizeMatMul", [x, transposed, scales], shape, { domain: "com.microsoft" });
+  }
+  // Unsigned with zero point 128: the sign bit flipped.
+  const bits = graph.node("Cast", [weight], weight.shape, { type: "uint8", attributes: { to: 2 } });
+  const unsigned = graph.node("BitwiseXor", [bits, graph.uint8([128])], weight.shape);
+  if (kernel === "dynamic-unsigned") {
+    const transposed = graph.node("Transpose", [unsigned], [inputs, outputs], { attributes: { perm: [1, 0] } });
+    const zeroPoints = graph.uint8(new Uint8Array(outputs).fill(128));
+    return graph.node("DynamicQuantizeMatMul", [x, transposed, scales, zeroPoints], shape, { domain: "com.microsoft" });
+  }
+  const blocks = inputs / block!;
+  const column = graph.node("Unsqueeze", [scales, graph.int64([1])], [outputs, 1]);
+  const perBlock = graph.node("Expand", [column, graph.int64([outputs, blocks])], [outputs, blocks]);
+  return graph.node(
+    "MatMulNBits",
+    [
+      x,
+      graph.node("Reshape", [unsigned, graph.int64([outputs, blocks, block!])], [outputs, blocks, block!]),
+      graph.node("Reshape", [perBlock, graph.int64([outputs * blocks])], [outputs * blocks]),
+    ],
+    shape,
+    {
+      domain: "com.microsoft",
+      // accuracy_level 4: activations are quantised to 8 bit, so products run in integers.
+      attributes: { K: inputs, N: outputs, bits: 8, block_size: block!, accuracy_level: 4 },
+    },
+  );
+}
+
+function dequantize(graph: Graph, weight: Value, scales: Value): Value {
+  const column = graph.node("Unsqueeze", [scales, graph.int64([1])], [...scales.shape, 1]);
+  return graph.node("Mul", [castToFloat(graph, weight), column], weight.shape);
+}
+
+function castToFloat(graph: Graph, value: Value): Value {
+  return graph.node("Cast", [value], value.shape, { type: "float32", attributes: { to: 1 } });
+}
+
+function join(graph: Graph, values: Value[]): Value {
+  if (values.length === 1) return values[0];
+  const rows = values.reduce((sum, { shape }) => sum + (shape[0] as number), 0);
+  return graph.node("Concat", values, [rows, ...values[0].shape.slice(1)], { attributes: { axis: 0 } });
+}
+
+function location(checkpoint: Checkpoint, name: string): TensorLocation {
+  const found = checkpoint.tensors.get(name);
+  if (!found) throw new Error(`${checkpoint.directory}: no tensor ${name}`);
+  return found;
+}
