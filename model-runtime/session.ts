@@ -24,9 +24,13 @@ export interface Session {
 export async function createSession(graph: Graph, options: SessionOptions): Promise<Session> {
   const session = await ort.InferenceSession.create(graph.encode(), {
     ...sessionOptions(options),
-    extra: graph.weightFolder
-      ? { session: { model_external_initializers_file_folder_path: graph.weightFolder } }
-      : undefined,
+    extra: {
+      session: {
+        ...(graph.weightFolder ? { model_external_initializers_file_folder_path: graph.weightFolder } : {}),
+        // Each network has threads of its own, which would go on spinning on the cores that the next network needs.
+        force_spinning_stop: "1",
+      },
+    },
   });
   return {
     async run(feeds, signal) {

@@ -96,15 +96,17 @@ class OpenPatch:
         for j in range(2, deepest + 1):
             self.weights[0] += self.weights[j] * table.sums(masses[j], pasts[j])[1]
         self._sum()
-        self.ended, self.eos = 0.0, self.weights[0] * float(masses[0][-1])
         self.stale_mass = share * (self.next_byte.sum() + self.eos)
 
     def _sum(self) -> None:
+        """Mass of each next byte, of pieces that end here, and of EOS."""
         self.next_byte, self.ended, self.eos = np.zeros(256), 0.0, 0.0
         for mass, past, weight in zip(self.masses, self.pasts, self.weights):
             next_byte, equal = self.table.sums(mass, past + self.written)
             self.next_byte += weight * next_byte
             self.ended += weight * equal
+        if not self.written:
+            self.ended, self.eos = 0.0, self.weights[0] * float(self.masses[0][-1])
 
     def distribution(self, fallback: np.ndarray) -> np.ndarray:
         """Probabilities of the next byte and EOS, [257]; they sum to 1."""
@@ -128,9 +130,9 @@ class OpenPatch:
         return byte_model / total if total > 0 else 1.0
 
 
-def anchor(last_word: int, length: int, word_limit: int) -> int:
-    """Where the rule for latent steps starts anew: the last word's start, then every `word_limit` bytes."""
-    return last_word + (length - last_word) // word_limit * word_limit
+def anchor(last_word: int, length: int, word_limit: int) -> tuple[int, int]:
+    """The last word's start, and where the rule for latent steps starts anew: there, then every `word_limit` bytes."""
+    return last_word, last_word + (length - last_word) // word_limit * word_limit
 
 
 class LexiconReader:
@@ -160,7 +162,7 @@ class LexiconReader:
     def append(self, byte: int) -> None:
         before = self.text
         self.words.append(byte)
-        if anchor(self.words.last, len(before) + 1, self.rule.word_limit) == self.anchor:
+        if self._anchor() == self.anchor:
             self._write(len(before))
         else:
             self._restart()
@@ -171,11 +173,13 @@ class LexiconReader:
 
     def _restart(self) -> None:
         """The state is a function of the text alone: close it at the anchor, then apply the rule byte by byte."""
-        length = len(self.words.text)
-        self.anchor = anchor(self.words.last, length, self.rule.word_limit)
-        self._close(self.anchor)
-        for at in range(self.anchor, length):
+        self.anchor = self._anchor()
+        self._close(self.anchor[1])
+        for at in range(self.anchor[1], len(self.words.text)):
             self._write(at)
+
+    def _anchor(self) -> tuple[int, int]:
+        return anchor(self.words.last, len(self.words.text), self.rule.word_limit)
 
     def _write(self, at: int) -> None:
         text = self.text
@@ -244,14 +248,14 @@ class CutTree:
         self.latent, self.lexicon, self.word_limit, self.text = latent, lexicon, word_limit, text
         self.parent, self.piece, self.start, self.depth = [0], [lexicon.bos], [0], [0]
         self.children: dict[tuple[int, int, int], int] = {}
-        self.prefixes: list[tuple[int, int, int]] = []  # by length: anchor, last word's start, node before that word
+        self.prefixes: list[tuple[tuple[int, int], int]] = []  # by length: anchor, node before the last word
         self.opened: dict[tuple[int, int, int], int] = {}  # (node before the word, its start, closed) -> node
         self._grow()
         self.states = self._run()
 
     def node(self, length: int, closed: int) -> int:
         """The node of the cut that a text of `length` bytes has when `closed` of them are closed."""
-        _, last, before = self.prefixes[length]
+        (last, _), before = self.prefixes[length]
         return self.opened[before, last, closed]
 
     def newest(self, node: int, count: int) -> list[int]:
@@ -276,8 +280,8 @@ class CutTree:
                 start, end = words.starts[i - 1], words.starts[i]
                 before.append(self._add(before[-1], start, self.lexicon.merge(self.text[start:end])))
             known = words.starts.copy()
-            self.prefixes.append((anchor(words.last, length, self.word_limit), words.last, before[-1]))
-            for closed in range(self.prefixes[-1][0], length + 1):
+            self.prefixes.append((anchor(words.last, length, self.word_limit), before[-1]))
+            for closed in range(self.prefixes[-1][0][1], length + 1):
                 key = (before[-1], words.last, closed)
                 if key not in self.opened:
                     cut = self.lexicon.cut_open(self.text[words.last : closed])
@@ -344,7 +348,7 @@ def score(tree: CutTree, table: SortedPieces, rule: Rule, fallback: Fallback, fu
     steps = positions = 0
     byte_model: list[np.ndarray] = []
     cached: set[int] = {0}
-    current = -1
+    current: tuple[int, int] | None = None
     patch: OpenPatch | None = None
 
     def close(length: int, closed: int) -> OpenPatch:
@@ -363,8 +367,9 @@ def score(tree: CutTree, table: SortedPieces, rule: Rule, fallback: Fallback, fu
         byte_model.append(fallback(text[:length]))
         start = length - 1
         if tree.prefixes[length][0] != current:
-            start = current = tree.prefixes[length][0]
-            patch, closed = close(length, current), current
+            current = tree.prefixes[length][0]
+            start = closed = current[1]
+            patch = close(length, closed)
         for at in range(start, length):
             patch.write(text[at], byte_model[at])
             if patch.stale > rule.refresh_threshold:

@@ -18,7 +18,6 @@ SPACE = r"\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 WORD = regex.compile(
     rf"'s|'t|'re|'ve|'m|'ll|'d|\p{{N}}| ?\p{{L}}+| ?[^{SPACE}\p{{L}}\p{{N}}]+|[{SPACE}]+(?![^{SPACE}\p{{N}}])|[{SPACE}]+"
 )
-ALL_SPACE = regex.compile(rf"[{SPACE}]+")
 
 
 class Lexicon:
@@ -59,18 +58,11 @@ class Lexicon:
             run[at : at + 2] = [(merges[at][1], run[at][1])]
         return run
 
-    def cut_open(self, word: bytes) -> tuple[tuple[int, int], ...]:
-        """(piece, offset) of a word that may go on: of white space the last character is a word of its own.
-
-        The next character is most often no white space; then the last space of a run joins it and the rest is cut
-        without it. The bytes of an incomplete last character are words of their own.
-        """
-        words, tail = scan(word)
-        if len(words) == 1 and ALL_SPACE.fullmatch(run := word[:tail].decode(errors="replace")):
-            last = tail - len(run[-1].encode())
-            words = [(0, last), (last, tail)]
-        words += [(i, i + 1) for i in range(tail, len(word))]
-        return tuple((piece, start + at) for start, end in words for piece, at in self.merge(word[start:end]))
+    def cut(self, text: bytes) -> list[tuple[int, int]]:
+        """(piece, offset) of a whole text; the bytes of an incomplete last character are words of their own."""
+        words, tail = scan(text)
+        words += [(at, at + 1) for at in range(tail, len(text))]
+        return [(piece, start + at) for start, end in words for piece, at in self.merge(text[start:end])]
 
 
 def scan(text: bytes) -> tuple[list[tuple[int, int]], int]:
@@ -102,8 +94,13 @@ class Words:
         self.starts: list[int] = [start for start, _ in scan(text)[0]]
 
     @property
-    def last(self) -> int:
-        """Start of the last word; the incomplete character after it belongs to it."""
+    def open(self) -> int:
+        """Start of the word that may still change; no later byte moves a word before it.
+
+        That is the last word, with the incomplete character after it, or the last two where they may become one.
+        """
+        if len(self.starts) > 1 and bytes(self.text[self.starts[-2] :]) in (b"'r", b"'v", b"'l"):
+            return self.starts[-2]
         return self.starts[-1] if self.starts else 0
 
     def append(self, byte: int) -> None:

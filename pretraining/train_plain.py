@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -232,8 +233,8 @@ class _Run:
             self.begin(state["phase"])
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, EOFError, ValueError) as error:
-            raise TrainingStopped(f"{path}: not a state of this model ({error}); remove it to start anew") from error
+        except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise TrainingStopped(f"{path}: not a state of this model; remove it to start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.config.threshold = state["threshold"]
 

@@ -36,6 +36,7 @@ export function parseHuggingFaceConfig(fields: Fields, shapes: Shapes): BltConfi
   const byteWindow = integer(fields, "local_attention_window_len", { fallback: null });
 
   const hasPatcher = flag(fields, "patch_in_forward", { fallback: true }) || section(fields, "patcher_config") !== null;
+  const functions = integer(fields, "encoder_hash_byte_group_nb_functions", { fallback: 1, min: 0, max: 64 });
   const groupSizes = integers(fields, "encoder_hash_byte_group_size", { fallback: [], max: 64 });
   return {
     vocabSize,
@@ -46,9 +47,9 @@ export function parseHuggingFaceConfig(fields: Fields, shapes: Shapes): BltConfi
       decoder: integer(fields, "cross_attn_window_decoder", { fallback: 1 }),
     },
     hash: {
-      groupSizes: groupSizes.length > 0 ? groupSizes : [3, 4, 5, 6, 7, 8],
+      groupSizes: functions === 0 ? [] : groupSizes.length > 0 ? groupSizes : [3, 4, 5, 6, 7, 8],
       vocab: integer(fields, "encoder_hash_byte_group_vocab", { fallback: 500002, max: maxHashVocab }),
-      functions: integer(fields, "encoder_hash_byte_group_nb_functions", { fallback: 1, max: 64 }),
+      functions,
     },
     patcher: hasPatcher ? parseHuggingFacePatcher(patcher, shapes) : null,
     encoder: localConfig(fields, encoder, encoderDefaults, "model.local_encoder", shapes, byteWindow, false),

@@ -28,9 +28,9 @@ export function parseMetaConfig(args: Fields, trainArgs: unknown): BltConfig {
       decoder: integer(args, "cross_attn_window_decoder", { fallback: 1 }),
     },
     hash: {
-      groupSizes: hashFunctions > 0 ? groupSizes : [],
+      groupSizes: hashFunctions === 0 ? [] : groupSizes,
       vocab: integer(args, "encoder_hash_byte_group_vocab", { fallback: 30000, max: maxHashVocab }),
-      functions: Math.max(1, hashFunctions),
+      functions: groupSizes.length === 0 ? 0 : hashFunctions,
     },
     patcher: null,
     encoder: localConfig(args, "encoder"),
@@ -141,7 +141,7 @@ function refuseVariants(args: Fields): void {
     encoder_enable_byte_ngrams: false,
     weight_tying: false,
     pm_size: 0,
-    dim_token_emb: args.values.dim_local_encoder,
+    dim_token_emb: integer(args, "dim_local_encoder"),
   };
   for (const [name, supported] of Object.entries(built)) {
     const value = args.values[name];

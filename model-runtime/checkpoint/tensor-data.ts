@@ -12,6 +12,9 @@ import { readFully } from "./read-fully";
 /** Bytes read at a time where a tensor is passed through and not kept. */
 const chunkBytes = 4 * 2 ** 20;
 
+/** Values converted at a time. */
+const blockValues = 2 ** 20;
+
 /** Bytes of one element. */
 export const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1 };
 
@@ -50,6 +53,15 @@ export function readRows(location: TensorLocation, first: number, count: number,
   }
   if (location.dtype === "I8") scaleRows(values, columns, scales!.subarray(first, first + count));
   return values;
+}
+
+/** The tensor as F32 in blocks of whole rows, about a million values each; `scales` as in `readTensor`. */
+export function* readRowBlocks(location: TensorLocation, scales?: Float32Array): Generator<Float32Array> {
+  const rows = rowCount(location);
+  const block = Math.max(1, Math.floor(blockValues / Math.max(1, columnCount(location))));
+  for (let first = 0; first < rows; first += block) {
+    yield readRows(location, first, Math.min(block, rows - first), scales);
+  }
 }
 
 /** The tensor's bytes as they lie in the file. */

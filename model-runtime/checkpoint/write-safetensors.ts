@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { UserError } from "../errors";
 import type { Dtype } from "./checkpoint";
 import { elementBytes } from "./tensor-data";
@@ -42,6 +43,7 @@ export async function writeSafetensors(
   await replaceFile(path, async (file) => {
     const write = options.write ?? ((handle, chunk) => handle.write(chunk).then(({ bytesWritten }) => bytesWritten));
     const append = async (chunk: Uint8Array) => {
+      await setImmediate();
       options.signal?.throwIfAborted();
       for (let done = 0; done < chunk.length; ) done += await write(file, chunk.subarray(done));
     };
@@ -56,12 +58,16 @@ export async function writeSafetensors(
       }
       if (done !== end) throw new Error(`Tensor ${tensor.name} gave ${done - end} bytes more than its shape needs.`);
     }
+    await file.sync();
   });
 }
 
 /** Writes a text file whole or not at all; throws a `UserError` when the place or the disk does not allow it. */
 export async function writeTextFile(path: string, text: string): Promise<void> {
-  await replaceFile(path, (file) => file.writeFile(text));
+  await replaceFile(path, async (file) => {
+    await file.writeFile(text);
+    await file.sync();
+  });
 }
 
 async function replaceFile(path: string, fill: (file: FileHandle) => Promise<void>): Promise<void> {
@@ -69,19 +75,19 @@ async function replaceFile(path: string, fill: (file: FileHandle) => Promise<voi
   try {
     const file = await open(temporary, "wx");
     try {
-      await fill(file);
-      await file.sync();
-    } finally {
-      await file.close();
+      await fill(file).finally(() => file.close());
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
     }
-    await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw asUserError(error, path);
+    throw diskError(error, path);
   }
 }
 
-function asUserError(error: unknown, path: string): unknown {
+/** What the system says about a failed write as a `UserError`; any other error as it is. */
+export function diskError(error: unknown, path: string): unknown {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOSPC":
     case "EDQUOT":

@@ -13,7 +13,7 @@ import { rmsNorm } from "./transformer";
  * @param queries [Q, E]
  * @param keys [B, K * D]
  * @param values [B, K * D]
- * @param mask [G * Q, B] added to the scores, the Q rows once for each g
+ * @param mask [Q, B] added to the scores
  * @returns [Q, E]
  */
 export function crossAttention(
@@ -31,23 +31,30 @@ export function crossAttention(
   const groups = heads / kvHeads;
   const normed = rmsNorm(context, queries, `${name}.q_norm`, config.normEps);
   const projected = linear(context, normed, `${name}.q_proj`);
-  const split = (x: Value, shape: number[], perm: number[]) => {
-    const heads = graph.node("Reshape", [x, graph.int64(shape)], ["?"]);
-    return graph.node("Transpose", [heads], ["?"], { attributes: { perm } });
+  const byHead = (x: Value, shape: number[]) => {
+    const split = graph.node("Reshape", [x, graph.int64(shape)], [x.shape[0], ...shape.slice(1)]);
+    const perm = [1, 2, 0, 3];
+    return graph.node(
+      "Transpose",
+      [split],
+      perm.map((axis) => split.shape[axis]),
+      { attributes: { perm } },
+    );
   };
-  const grouped = split(projected, [-1, kvHeads, groups, headDim], [1, 2, 0, 3]);
-  const rows = graph.node("Reshape", [grouped, graph.int64([kvHeads, -1, headDim])], [kvHeads, "G*Q", headDim]);
+  const queriesByHead = byHead(projected, [-1, kvHeads, groups, headDim]);
   const scores = graph.node(
     "FusedMatMul",
-    [rows, split(keys, [-1, kvHeads, headDim], [1, 2, 0])],
-    [kvHeads, "G*Q", "B"],
-    { domain: "com.microsoft", attributes: { alpha: { float: 1 / Math.sqrt(headDim) } } },
+    [queriesByHead, byHead(keys, [-1, kvHeads, 1, headDim])],
+    [kvHeads, groups, "Q", "B"],
+    { domain: "com.microsoft", attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 } },
   );
   const weights = graph.node("Softmax", [graph.node("Add", [scores, mask], scores.shape)], scores.shape, {
     attributes: { axis: -1 },
   });
-  const attended = graph.node("MatMul", [weights, split(values, [-1, kvHeads, headDim], [1, 0, 2])], rows.shape);
-  const ungrouped = split(attended, [kvHeads, groups, -1, headDim], [2, 0, 1, 3]);
+  const attended = graph.node("MatMul", [weights, byHead(values, [-1, kvHeads, 1, headDim])], queriesByHead.shape);
+  const ungrouped = graph.node("Transpose", [attended], ["Q", kvHeads, groups, headDim], {
+    attributes: { perm: [2, 0, 1, 3] },
+  });
   const joined = graph.node("Reshape", [ungrouped, graph.int64([-1, hiddenSize])], ["Q", hiddenSize]);
   const residual = graph.node("Add", [queries, queries], queries.shape);
   return graph.node("Add", [residual, linear(context, joined, `${name}.o_proj`)], queries.shape);
@@ -72,14 +79,6 @@ export function crossKeysAndValues(
     { attributes: { axis: 1 } },
   );
   return [keys, values];
-}
-
-/** Repeats a mask's rows for each group of heads, as the products expect them: [Q, B] -> [G * Q, B]. */
-export function repeatRows(mask: Float32Array, times: number): Float32Array {
-  if (times === 1) return mask;
-  const repeated = new Float32Array(mask.length * times);
-  for (let i = 0; i < times; i++) repeated.set(mask, i * mask.length);
-  return repeated;
 }
 
 /** Names of the cross-attention layers a local network uses, by the layer of the stack they belong to. */

@@ -5,7 +5,7 @@
  * truncations cost nothing; after a longer one the rows within the receptive field must be run again
  * (`truncate` says from where), which is exact because nothing older can be seen.
  *
- * Shapes: N new rows, L layers, K key/value heads, G query heads a key head, D head width, C slots.
+ * Shapes: N new rows, L layers, K key/value heads, D head width, C slots.
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Feeds } from "../session";
@@ -24,7 +24,7 @@ export class KvCache {
   private slots = 0;
   /** Whether rows are being run again from a restart on, the first of them with an incomplete past. */
   private rebuilding = false;
-  /** Per layer [K, D, C] and [K, C, D]. */
+  /** Per layer [K, C, D]. */
   private keys: Float32Array[] = [];
   private values: Float32Array[] = [];
 
@@ -46,18 +46,18 @@ export class KvCache {
    * @param floors first position each row may see (documents and resets); null is 0 for all
    */
   feeds(count: number, floors: ArrayLike<number> | null): Feeds {
-    const { kvHeads, headDim, layers, heads } = this.config;
+    const { kvHeads, headDim, layers } = this.config;
     const { cos, sin } = this.rotary.slice(this.length, count);
     const columns = this.slots + count;
     const feeds: Feeds = {
       cos: { data: cos, shape: [count, headDim / 2] },
       sin: { data: sin, shape: [count, headDim / 2] },
-      mask: { data: this.mask(count, floors), shape: [(heads / kvHeads) * count, columns] },
+      mask: { data: this.mask(count, floors), shape: [count, columns] },
       pastAndNew: { data: BigInt64Array.of(BigInt(this.slots), BigInt(count)), shape: [2] },
     };
     for (let layer = 0; layer < layers; layer++) {
-      feeds[`pastKeys${layer}`] = { data: this.keys[layer], shape: [kvHeads, headDim, this.slots] };
-      feeds[`pastValues${layer}`] = { data: this.values[layer], shape: [kvHeads, this.slots, headDim] };
+      feeds[`pastKeys${layer}`] = { data: this.keys[layer], shape: [kvHeads, 1, this.slots, headDim] };
+      feeds[`pastValues${layer}`] = { data: this.values[layer], shape: [kvHeads, 1, this.slots, headDim] };
     }
     return feeds;
   }
@@ -69,18 +69,13 @@ export class KvCache {
   append(packed: Float32Array, count: number, width: number, column: number): void {
     this.makeRoom(count);
     const { kvHeads, headDim, layers } = this.config;
-    const slots = this.slots;
     for (let row = 0; row < count; row++) {
       const slot = this.length + row - this.base;
       let from = row * width + column;
-      for (let layer = 0; layer < layers; layer++) {
-        const [keys, values] = [this.keys[layer], this.values[layer]];
-        for (let channel = 0, to = slot; channel < kvHeads * headDim; channel++, to += slots) keys[to] = packed[from++];
-        for (let head = 0; head < kvHeads; head++) {
-          const to = (head * slots + slot) * headDim;
-          for (let d = 0; d < headDim; d++) values[to + d] = packed[from++];
-        }
-      }
+      for (let layer = 0; layer < layers; layer++)
+        for (const cached of [this.keys[layer], this.values[layer]])
+          for (let head = 0; head < kvHeads; head++, from += headDim)
+            cached.set(packed.subarray(from, from + headDim), (head * this.slots + slot) * headDim);
     }
     this.length += count;
   }
@@ -133,11 +128,10 @@ export class KvCache {
     return copy;
   }
 
-  /** [G * N, C + N]; query i sees key j iff floor(i) <= j <= i and i - j < window. */
+  /** [N, C + N]; query i sees key j iff floor(i) <= j <= i and i - j < window. */
   private mask(count: number, floors: ArrayLike<number> | null): Float32Array {
     const columns = this.slots + count;
-    const groups = this.config.heads / this.config.kvHeads;
-    const mask = new Float32Array(groups * count * columns).fill(HIDDEN_SCORE);
+    const mask = new Float32Array(count * columns).fill(HIDDEN_SCORE);
     const window = this.config.window ?? Number.POSITIVE_INFINITY;
     for (let row = 0; row < count; row++) {
       const position = this.length + row;
@@ -146,7 +140,6 @@ export class KvCache {
       if (lowest < this.length) mask.fill(0, start + lowest - this.base, start + this.length - this.base);
       mask.fill(0, start + this.slots + Math.max(0, lowest - this.length), start + this.slots + row + 1);
     }
-    for (let group = 1; group < groups; group++) mask.copyWithin(group * count * columns, 0, count * columns);
     return mask;
   }
 
@@ -160,7 +153,8 @@ export class KvCache {
     if (needed <= this.slots) return;
     const { window } = this.config;
     if (window === null) {
-      this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.5))));
+      // Empty slots are multiplied like others at every step, so room grows by little.
+      this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.125))));
       return;
     }
     // Slack before compaction makes it rare; what is kept beyond the window makes short truncations free.
@@ -178,21 +172,17 @@ export class KvCache {
   private reallocate(slots: number): void {
     const { kvHeads, headDim, layers } = this.config;
     const [shift, held] = [this.first - this.base, this.length - this.first];
-    for (let layer = 0; layer < layers; layer++) {
-      const keys = new Float32Array(kvHeads * headDim * slots);
-      const values = new Float32Array(kvHeads * headDim * slots);
-      if (held > 0) {
-        for (let channel = 0; channel < kvHeads * headDim; channel++) {
-          const from = channel * this.slots + shift;
-          keys.set(this.keys[layer].subarray(from, from + held), channel * slots);
-        }
-        for (let head = 0; head < kvHeads; head++) {
-          const from = (head * this.slots + shift) * headDim;
-          values.set(this.values[layer].subarray(from, from + held * headDim), head * slots * headDim);
-        }
+    const move = (cached: Float32Array | undefined) => {
+      const moved = new Float32Array(kvHeads * slots * headDim);
+      for (let head = 0; head < kvHeads && held > 0; head++) {
+        const from = (head * this.slots + shift) * headDim;
+        moved.set(cached!.subarray(from, from + held * headDim), head * slots * headDim);
       }
-      this.keys[layer] = keys;
-      this.values[layer] = values;
+      return moved;
+    };
+    for (let layer = 0; layer < layers; layer++) {
+      this.keys[layer] = move(this.keys[layer]);
+      this.values[layer] = move(this.values[layer]);
     }
     this.slots = slots;
     this.base = this.first;

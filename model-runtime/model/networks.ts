@@ -43,7 +43,7 @@ export function encoderGraph(source: Source): Graph {
 }
 
 /**
- * Closed patches -> what the decoder reads of them: `pooled` [M, h], `states` [B, layers * h], `patchMask` [G * M * k, B]
+ * Closed patches -> what the decoder reads of them: `pooled` [M, h], `states` [B, layers * h], `patchMask` [M * k, B]
  * -> per decoder cross-attention layer keys and values [M, k * width] each, then the latent's own keys and values.
  */
 export function latentGraph(source: Source): Graph {
@@ -73,7 +73,7 @@ export function latentGraph(source: Source): Graph {
   return graph;
 }
 
-/** Local decoder: `states` [N, h], `cross` [P, layers * 2 * k * width], `patchMask` [G * N, P * k] -> logits [N, V], keys and values. */
+/** Local decoder: `states` [N, h], `cross` [P, layers * 2 * k * width], `patchMask` [N, P * k] -> logits [N, V], keys and values. */
 export function decoderGraph(source: Source): Graph {
   const context = { ...source, graph: new Graph("decoder") };
   const { graph } = context;
@@ -82,7 +82,7 @@ export function decoderGraph(source: Source): Graph {
   const width = crossWidth(decoder);
   const states = graph.input("states", ["N", decoder.hiddenSize]);
   const cross = graph.input("cross", ["P", crossRowWidth(source.checkpoint.config)]);
-  const mask = graph.input("patchMask", ["G*N", "P*k"]);
+  const mask = graph.input("patchMask", ["N", "P*k"]);
   const parts = graph.nodes(
     "Split",
     [cross, graph.int64(new Array(2 * names.length).fill(k * width))],
@@ -114,7 +114,7 @@ function patchVectors(context: GraphContext): Value {
   const stateLayers = encoderStateLayers(config);
   const pooled = graph.input("pooled", ["N", h]);
   const states = graph.input("states", ["B", stateLayers.length * h]);
-  const mask = graph.input("patchMask", ["G*N*k", "B"]);
+  const mask = graph.input("patchMask", ["N*k", "B"]);
   const byLayer =
     stateLayers.length === 1
       ? [states]

@@ -10,7 +10,6 @@ import { createPatchRule, type PatchRule, resetsContext } from "../patching/patc
 import type { Feeds } from "../session";
 import type { Blt } from "./blt";
 import type { CausalNetwork, Rows } from "./causal-network";
-import { repeatRows } from "./cross-attention";
 import { entropyOfLogits } from "./entropy";
 import { HIDDEN_SCORE, type KvCache } from "./kv-cache";
 import { crossRowWidth, encoderStateLayers } from "./networks";
@@ -231,7 +230,7 @@ export class BltSequence {
   private async runLatent(first: number, end: number, signal?: AbortSignal): Promise<void> {
     if (end <= first) return;
     const { config, networks } = this.model;
-    const { encoder, crossAttentionK: k, crossAttentionWindow } = config;
+    const { crossAttentionK: k, crossAttentionWindow } = config;
     const count = end - first;
     const firstSeen = Math.max(0, first - crossAttentionWindow.encoder + 1);
     const [from, to] = [this.starts[firstSeen], this.starts[end]];
@@ -242,11 +241,10 @@ export class BltSequence {
         const seenFrom = this.starts[Math.max(0, patch - crossAttentionWindow.encoder + 1)];
         mask.fill(0, row + seenFrom - from, row + this.starts[patch + 1] - from);
       }
-    const groups = encoder.crossAttentionHeads / encoder.crossAttentionKvHeads;
     const inputs: Feeds = {
       pooled: rowsFeed(this.pool(first, end), count),
       states: rowsFeed(this.states.slice(from, to), to - from),
-      patchMask: { data: repeatRows(mask, groups), shape: [groups * count * k, to - from] },
+      patchMask: { data: mask, shape: [count * k, to - from] },
     };
     const floors = this.patchFloors.slice(first, end);
     const rows = await networks.latent.run(this.caches.latent, count, inputs, floors, signal);
@@ -271,8 +269,7 @@ export class BltSequence {
   /** Brings the decoder up to the end of the text; returns the rows from `from` on. */
   private async decode(from: number, signal?: AbortSignal): Promise<Rows> {
     const { config, networks } = this.model;
-    const { decoder, crossAttentionK: k, crossAttentionWindow } = config;
-    const groups = decoder.crossAttentionHeads / decoder.crossAttentionKvHeads;
+    const { crossAttentionK: k, crossAttentionWindow } = config;
     const parts: Rows[] = [];
     await this.advance(networks.decoder, this.caches.decoder, this.length, this.byteFloors, signal, {
       inputs: (start, end) => {
@@ -287,7 +284,7 @@ export class BltSequence {
         return {
           states: rowsFeed(this.encoderOutput(start, end), end - start),
           cross: rowsFeed(this.cross.slice(firstSeen, firstSeen + patches), patches),
-          patchMask: { data: repeatRows(mask, groups), shape: [groups * (end - start), patches * k] },
+          patchMask: { data: mask, shape: [end - start, patches * k] },
         };
       },
       results: (rows, start) => {

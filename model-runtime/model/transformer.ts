@@ -4,8 +4,9 @@
  * Shapes: N new rows, E hidden width, H query heads, K key/value heads, G = H / K, D head width,
  * C slots of the cache (not all in use: the mask hides the others), L layers.
  *
- * The cache is an input and never copied; only the new rows' keys and values leave the graph. Keys are kept as
- * [K, D, C] so that scores are a plain product without a transposition of the past.
+ * The cache is an input and never copied; only the new rows' keys and values leave the graph. Each query head is a
+ * product of its own that broadcasts over the key heads: for one row onnxruntime then reads the past in place,
+ * where G rows in one product would make it copy the past into panels first (1.6 times slower, docs/performance.md).
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph, Value } from "../graph/graph";
@@ -16,13 +17,12 @@ export interface StackInputs {
   /** [N, D/2] cosine and sine of each new row's rotation. */
   cos: Value;
   sin: Value;
-  /** [G * N, C + N] added to the scores: 0 where visible, very negative where not; the N rows once for each g. */
+  /** [N, C + N] added to the scores: 0 where visible, very negative where not. */
   mask: Value;
   /** int64 [2]: C and N. */
   pastAndNew: Value;
-  /** [K, D, C] a layer. */
+  /** [K, 1, C, D] a layer. */
   pastKeys: Value[];
-  /** [K, C, D] a layer. */
   pastValues: Value[];
 }
 
@@ -38,15 +38,15 @@ export interface StackOutputs {
 /** Declares the inputs of a stack in the graph; `KvCache.feeds` fills them by the same names. */
 export function stackInputs(graph: Graph, config: TransformerConfig): StackInputs {
   const { kvHeads, headDim, layers } = config;
-  const each = (name: string, shape: (number | string)[]) =>
-    Array.from({ length: layers }, (_, layer) => graph.input(`${name}${layer}`, shape));
+  const each = (name: string) =>
+    Array.from({ length: layers }, (_, layer) => graph.input(`${name}${layer}`, [kvHeads, 1, "C", headDim]));
   return {
     cos: graph.input("cos", ["N", headDim / 2]),
     sin: graph.input("sin", ["N", headDim / 2]),
-    mask: graph.input("mask", ["G*N", "C+N"]),
+    mask: graph.input("mask", ["N", "C+N"]),
     pastAndNew: graph.input("pastAndNew", [2], "int64"),
-    pastKeys: each("pastKeys", [kvHeads, headDim, "C"]),
-    pastValues: each("pastValues", [kvHeads, "C", headDim]),
+    pastKeys: each("pastKeys"),
+    pastValues: each("pastValues"),
   };
 }
 
@@ -129,44 +129,37 @@ function selfAttention(
     value,
   );
 
-  // Queries of the heads that share a key head become rows of one product: [K, G * N, D].
-  const queries = reshape(
-    graph,
-    transpose(graph, reshape(graph, rotatedQuery, [-1, kvHeads, groups, headDim]), [1, 2, 0, 3]),
-    [kvHeads, -1, headDim],
-  );
-  const newKeys = transpose(graph, reshape(graph, rotatedKey, [-1, kvHeads, headDim]), [1, 2, 0]);
-  const newValues = transpose(graph, reshape(graph, value, [-1, kvHeads, headDim]), [1, 0, 2]);
-  const scale = { float: 1 / Math.sqrt(headDim) };
+  const byHead = (x: Value, shape: number[], perm: number[]) => transpose(graph, reshape(graph, x, shape), perm);
+  const queries = byHead(rotatedQuery, [-1, kvHeads, groups, headDim], [1, 2, 0, 3]);
+  const newKeys = byHead(rotatedKey, [-1, kvHeads, 1, headDim], [1, 2, 0, 3]);
+  const newValues = byHead(value, [-1, kvHeads, 1, headDim], [1, 2, 0, 3]);
+  const product = (keys: Value, columns: string) =>
+    graph.node("FusedMatMul", [queries, keys], [kvHeads, groups, "N", columns], {
+      domain: "com.microsoft",
+      attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
+    });
   const scores = graph.node(
     "Concat",
-    [
-      scaledProduct(graph, queries, inputs.pastKeys[layer], scale),
-      scaledProduct(graph, queries, newKeys, scale),
-    ],
-    [kvHeads, "G*N", "C+N"],
-    { attributes: { axis: 2 } },
+    [product(inputs.pastKeys[layer], "C"), product(newKeys, "N")],
+    [kvHeads, groups, "N", "C+N"],
+    { attributes: { axis: 3 } },
   );
   const weights = graph.node("Softmax", [add(graph, scores, inputs.mask)], scores.shape, { attributes: { axis: -1 } });
   const [pastWeights, newWeights] = graph.nodes(
     "Split",
     [weights, inputs.pastAndNew],
     [
-      [kvHeads, "G*N", "C"],
-      [kvHeads, "G*N", "N"],
+      [kvHeads, groups, "N", "C"],
+      [kvHeads, groups, "N", "N"],
     ],
-    { attributes: { axis: 2 } },
+    { attributes: { axis: 3 } },
   );
   const attended = add(
     graph,
-    graph.node("MatMul", [pastWeights, inputs.pastValues[layer]], [kvHeads, "G*N", headDim]),
-    graph.node("MatMul", [newWeights, newValues], [kvHeads, "G*N", headDim]),
+    graph.node("MatMul", [pastWeights, inputs.pastValues[layer]], queries.shape),
+    graph.node("MatMul", [newWeights, newValues], queries.shape),
   );
-  const rows = reshape(
-    graph,
-    transpose(graph, reshape(graph, attended, [kvHeads, groups, -1, headDim]), [2, 0, 1, 3]),
-    [-1, heads * headDim],
-  );
+  const rows = reshape(graph, transpose(graph, attended, [2, 0, 1, 3]), [-1, heads * headDim]);
   return linear(context, { ...rows, shape: ["N", heads * headDim] }, `${name}.self_attn.o_proj`);
 }
 
@@ -197,13 +190,6 @@ function rotate(graph: Graph, x: Value, heads: number, config: TransformerConfig
   return graph.node("RotaryEmbedding", [batched, graph.int64([0]), inputs.cos, inputs.sin], batched.shape, {
     domain: "com.microsoft",
     attributes: { interleaved: 1 },
-  });
-}
-
-function scaledProduct(graph: Graph, a: Value, b: Value, alpha: { float: number }): Value {
-  return graph.node("FusedMatMul", [a, b], [...a.shape.slice(0, -1), b.shape[b.shape.length - 1]], {
-    domain: "com.microsoft",
-    attributes: { alpha },
   });
 }
 

@@ -1,0 +1,101 @@
+"""Figures of the exact byte readout on whole files: bits per byte by bytes and by tokens, latent steps, fallback.
+
+    python pretraining/measure_lexicon.py models/default FILE... --thresholds 0.3,0.5 --readings 2,4
+"""
+
+import argparse
+import math
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latent_reference import load_latent
+from lexicon_reference import EOS, SYMBOLS, CutTree, Rule, SortedPieces, score, score_by_tokens
+from pieces import load_lexicon
+
+
+class CountModel:
+    """Adaptive counts of the last 0..`order` bytes, blended from short to long (Witten-Bell); it learns as it is read.
+
+    A stand-in for the byte model that a checkpoint brings: it knows nothing but the text so far.
+    """
+
+    def __init__(self, order: int = 5):
+        self.order = order
+        self.counts: dict[bytes, dict[int, int]] = defaultdict(dict)
+        self.length = 0
+
+    def __call__(self, text: bytes) -> np.ndarray:
+        """Probabilities [257] after `text`, which must grow from call to call."""
+        for end in range(self.length, len(text)):
+            for order in range(min(self.order, end) + 1):
+                followers = self.counts[text[end - order : end]]
+                followers[text[end]] = followers.get(text[end], 0) + 1
+        self.length = len(text)
+        blend = np.full(SYMBOLS, 1 / 256)
+        blend[EOS] = 1e-4
+        for order in range(min(self.order, len(text)) + 1):
+            followers = self.counts.get(text[len(text) - order :])
+            if not followers:
+                break
+            total, distinct = sum(followers.values()), len(followers)
+            blend *= distinct / (total + distinct)
+            for byte, count in followers.items():
+                blend[byte] += count / (total + distinct)
+        return blend / blend.sum()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--thresholds", default="0.3")
+    parser.add_argument("--readings", default="4")
+    parser.add_argument("--shares", default="1e-4")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    latent, lexicon = load_latent(arguments.checkpoint), load_lexicon(arguments.checkpoint)
+    table = SortedPieces(lexicon)
+    rules = [
+        replace(Rule(), refresh_threshold=float(threshold), readings=int(readings), fallback_share=float(share))
+        for readings in arguments.readings.split(",")
+        for threshold in arguments.thresholds.split(",")
+        for share in arguments.shares.split(",")
+    ]
+    sums: dict[Rule, np.ndarray] = defaultdict(lambda: np.zeros(6))
+    byte_count, token_bits, token_count = 0, 0.0, 0
+    for path in arguments.files:
+        text = path.read_bytes()
+        start = time.time()
+        nats = score_by_tokens(latent, lexicon, text)
+        byte_count, token_bits, token_count = byte_count + len(text), token_bits + nats.sum(), token_count + len(nats)
+        between = time.time()
+        tree = CutTree(latent, lexicon, Rule().word_limit, text)
+        print(f"{path.name}: {len(text)} bytes, {len(nats)} tokens, {len(tree.parent)} nodes, "
+              f"tokens {nats.sum() / math.log(2) / len(text):.4f} bpb, {between - start:.0f} s, tree {time.time() - between:.0f} s", flush=True)
+        for rule in rules:
+            start = time.time()
+            result = score(tree, table, rule, CountModel())
+            bits = -result.log_probability[:-1] / math.log(2)
+            fallen = result.stale[:-1] > 0.5
+            sums[rule] += [bits.sum(), result.steps, result.positions, result.stale[:-1].sum(), fallen.sum(), bits[fallen].sum()]
+            print(f"  {label(rule)}: {bits.mean():.4f} bpb, {time.time() - start:.0f} s", flush=True)
+    print(f"\n{byte_count} bytes, {token_count} tokens, by tokens {token_bits / math.log(2) / byte_count:.4f} bpb")
+    print("| rule | bpb | bytes a latent step | bytes a position | stale share | bytes with stale > 0.5: share, bits each |")
+    print("|---|---|---|---|---|---|")
+    for rule, (bits, steps, positions, stale, fallen, fallen_bits) in sums.items():
+        print(f"| {label(rule)} | {bits / byte_count:.4f} | {byte_count / steps:.2f} | {byte_count / positions:.2f} "
+              f"| {stale / byte_count:.4f} | {fallen / byte_count:.4f}, {fallen_bits / max(fallen, 1):.2f} |")
+
+
+def label(rule: Rule) -> str:
+    return f"refresh > {rule.refresh_threshold:g}, {rule.readings} readings, share {rule.fallback_share:g}"
+
+
+if __name__ == "__main__":
+    main()
