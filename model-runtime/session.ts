@@ -85,8 +85,15 @@ async function deviceProblem(device: Exclude<ResolvedDevice, "cpu">): Promise<st
 
 /** The last clause of onnxruntime's message, without its source locations. */
 function providerReason(message: string): string {
-  const line = message.split("\n").map((part) => part.trim()).filter(Boolean)[0] ?? "it failed to start";
-  return line.replace(/^.*\bwas false\. /, "").replace(/^\S+\.(cc|h):\d+ .*?\) /, "").replace(/[.;\s]+$/, "");
+  const line =
+    message
+      .split("\n")
+      .map((part) => part.trim())
+      .filter(Boolean)[0] ?? "it failed to start";
+  return line
+    .replace(/^.*\bwas false\. /, "")
+    .replace(/^\S+\.(cc|h):\d+ .*?\) /, "")
+    .replace(/[.;\s]+$/, "");
 }
 
 function sessionOptions({ device, threads }: SessionOptions): ort.InferenceSession.SessionOptions {

@@ -1,14 +1,13 @@
 """The exact byte readout of a token model: one normalised distribution over 256 bytes + EOS after every byte.
 
 docs/lexicon.md is the definition, this file its reference: `LexiconReader` goes byte by byte (append, truncate),
-`score` reads a whole text with all latent positions in parallel; both give the same numbers.
+`score` reads a whole text with the latent positions of many words in parallel; both give the same numbers.
 
-Shapes: V pieces, S sorted pieces (those that may be read out), D width, J + 1 readings; probabilities are float64.
+Shapes: V pieces, S sorted pieces (those that may be read out), D width; probabilities are float64.
 """
 
 from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +22,13 @@ SYMBOLS = 257
 
 # The fallback byte model: bytes so far -> probabilities of the next [257], EOS last.
 Fallback = Callable[[bytes], np.ndarray]
-Path = tuple[tuple[int, int], ...]  # (piece, offset of its first byte in the text)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`lexicon_config` of a checkpoint. A latent step is taken when more than `refresh_threshold` of the mass is stale."""
+    """`lexicon_config`. The latent steps when one ended piece holds more than `refresh_threshold` of the mass; the
+    byte model alone has `fallback_share` of each word; a word is opened anew every `word_limit` bytes."""
 
-    readings: int = 4
     refresh_threshold: float = 0.3
     fallback_share: float = 1e-4
     word_limit: int = 32
@@ -42,33 +40,33 @@ class SortedPieces:
     def __init__(self, lexicon: Lexicon):
         self.order = np.array(sorted((i for i, p in enumerate(lexicon.pieces) if p), key=lambda i: lexicon.pieces[i]))
         self.strings = [lexicon.pieces[i] for i in self.order]
-        self.eos = lexicon.eos
+        self.place = {int(piece): at for at, piece in enumerate(self.order)}
+        self.readable = np.append(self.order, lexicon.eos)
         self.byte_at = np.zeros((max(map(len, self.strings)), len(self.strings)), dtype=np.uint8)
         for column, string in enumerate(self.strings):
             self.byte_at[: len(string), column] = list(string)
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    def probabilities(self, logits: Tensor) -> np.ndarray:
         """Logits [V] -> softmax over the readable pieces and EOS, [S + 1] in sorted order, EOS last."""
-        chosen = logits[np.append(self.order, self.eos)].astype(np.float64)
+        chosen = logits.numpy()[self.readable].astype(np.float64)
         mass = np.exp(chosen - chosen.max())
         return mass / mass.sum()
 
-    def place(self, string: bytes) -> int:
-        """Where a piece stands in sorted order."""
-        return bisect_left(self.strings, string)
+    def equal(self, string: bytes) -> int | None:
+        """Where the piece with these bytes stands in sorted order; None if there is none."""
+        at = bisect_left(self.strings, string)
+        return at if at < len(self.strings) and self.strings[at] == string else None
 
-    def sums(self, mass: np.ndarray, prefix: bytes) -> tuple[np.ndarray, float]:
-        """Mass of the pieces that continue `prefix`, by their next byte [256], and of the piece that equals it."""
+    def next_bytes(self, mass: np.ndarray, prefix: bytes) -> np.ndarray:
+        """Mass of the pieces that start with `prefix` and go on, by their next byte, [256]."""
         low, high = bisect_left(self.strings, prefix), len(self.strings)
-        if successor := _successor(prefix):
-            high = bisect_left(self.strings, successor, low)
-        equal = 0.0
+        if after := _successor(prefix):
+            high = bisect_left(self.strings, after, low)
         if low < high and self.strings[low] == prefix:
-            equal = float(mass[low])
             low += 1
         if low == high:
-            return np.zeros(256), equal
-        return np.bincount(self.byte_at[len(prefix), low:high], mass[low:high], 256), equal
+            return np.zeros(256)
+        return np.bincount(self.byte_at[len(prefix), low:high], mass[low:high], 256)
 
 
 def _successor(prefix: bytes) -> bytes:
@@ -77,62 +75,122 @@ def _successor(prefix: bytes) -> bytes:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b""
 
 
-class OpenPatch:
-    """What is known of the next byte since the latent's last step: readings, bytes written since, stale mass.
+@dataclass
+class Reading:
+    """A cut of the open word into pieces, and what the latent says comes next: `mass` [S + 1].
 
-    Reading j takes the latent before the last j pieces and asks for pieces that start with those pieces' bytes and
-    the bytes written since. `masses[j]` [S + 1] are its probabilities, `pasts[j]` those bytes, `chosen[j]` the
-    probability that reading j + 1 gives to the piece between the two.
+    `pieces` since the word's start, `start` the offset of the next piece's first byte in the word, `weight` the
+    probability of the pieces.
     """
 
-    def __init__(self, table: SortedPieces, share: float, masses: list[np.ndarray], pasts: list[bytes], chosen: list[float]):
-        self.table, self.masses, self.pasts = table, masses, pasts
-        self.written = b""
-        deepest = len(masses) - 1
-        self.weights = [1.0] * (deepest + 1)
-        for j in range(deepest - 1, -1, -1):
-            self.weights[j] = self.weights[j + 1] * chosen[j]
-        # Whole pieces that end here by another cut of the same bytes are continued from the newest latent.
-        for j in range(2, deepest + 1):
-            self.weights[0] += self.weights[j] * table.sums(masses[j], pasts[j])[1]
+    pieces: tuple[int, ...]
+    start: int
+    weight: float
+    mass: np.ndarray
+
+
+@dataclass
+class Ended:
+    """A piece that ended at `end` and after which the latent has not been asked: the byte model writes on."""
+
+    pieces: tuple[int, ...]
+    end: int
+    weight: float
+
+
+class OpenWord:
+    """All that is known of the next byte: readings, ended pieces, and the byte model's own share of the word.
+
+    The joint probability of the word's bytes is a sum over readings (a piece that is still being written), over ended
+    pieces and the own share (the bytes since then by the byte model).
+    """
+
+    def __init__(self, table: SortedPieces, rule: Rule, readings: list[Reading], written: bytes):
+        self.table, self.rule, self.readings, self.written = table, rule, readings, written
+        self.opened = len(written)
+        self.by_byte_model: list[float] = []  # its probability of each byte written since the word was opened
+        self.ended: list[Ended] = []
         self._sum()
-        self.stale_mass = share * (self.next_byte.sum() + self.eos)
+        self.own_share = rule.fallback_share * (self.next_byte.sum() + self.eos)
 
-    def _sum(self) -> None:
-        """Mass of each next byte, of pieces that end here, and of EOS."""
-        self.next_byte, self.ended, self.eos = np.zeros(256), 0.0, 0.0
-        for mass, past, weight in zip(self.masses, self.pasts, self.weights):
-            next_byte, equal = self.table.sums(mass, past + self.written)
-            self.next_byte += weight * next_byte
-            self.ended += weight * equal
-        if not self.written:
-            self.ended, self.eos = 0.0, self.weights[0] * float(self.masses[0][-1])
+    def write(self, byte: int, probability: float) -> None:
+        """Append a byte, to which the byte model gives `probability`."""
+        self.written += bytes([byte])
+        self.by_byte_model.append(probability)
+        for reading in self.readings:
+            self._end(reading, len(self.written))
+        self._sum()
 
-    def distribution(self, fallback: np.ndarray) -> np.ndarray:
-        """Probabilities of the next byte and EOS, [257]; they sum to 1."""
-        byte_model = self.ended + self.stale_mass
-        joint = byte_model * fallback
+    def stale(self) -> Ended | None:
+        """The heaviest ended piece if it holds more than the threshold of all mass: the latent should step on it."""
+        if not self.ended:
+            return None
+        heaviest = max(self.ended, key=self._mass)
+        return heaviest if self._mass(heaviest) > self.rule.refresh_threshold * self._total() else None
+
+    def refresh(self, ended: Ended, mass: np.ndarray) -> None:
+        """Read on after an ended piece: `mass` [S + 1] is what the latent says after its pieces."""
+        self.ended.remove(ended)
+        reading = Reading(ended.pieces, ended.end, ended.weight, mass)
+        self.readings.append(reading)
+        for end in range(reading.start + 1, len(self.written) + 1):
+            self._end(reading, end)
+        self._sum()
+
+    def distribution(self, byte_model: np.ndarray) -> np.ndarray:
+        """Probabilities of the next byte and EOS, [257], that sum to 1; `byte_model` [257] is the fallback's."""
+        joint = self._fallen() * byte_model
         joint[:256] += self.next_byte
         joint[EOS] += self.eos
-        return joint / (self.next_byte.sum() + self.eos + byte_model)
+        return joint / self._total()
 
-    def write(self, byte: int, fallback: np.ndarray) -> None:
-        """Append a byte of the text; `fallback` is the byte model's distribution before it."""
-        self.stale_mass = (self.ended + self.stale_mass) * float(fallback[byte])
-        self.written += bytes([byte])
-        self._sum()
+    def fallback_part(self) -> float:
+        """Share of the distribution that is the byte model's."""
+        return self._fallen() / self._total()
 
-    @property
-    def stale(self) -> float:
-        """Share of the mass of which the lexicon can say nothing more: pieces ended, or left to the byte model."""
-        byte_model = self.ended + self.stale_mass
-        total = self.next_byte.sum() + self.eos + byte_model
-        return byte_model / total if total > 0 else 1.0
+    def _end(self, reading: Reading, end: int) -> None:
+        at = self.table.equal(self.written[reading.start : end])
+        if at is not None:
+            pieces = (*reading.pieces, int(self.table.order[at]))
+            self.ended.append(Ended(pieces, end, reading.weight * float(reading.mass[at])))
+
+    def _sum(self) -> None:
+        """Mass of each next byte by pieces that are still being written, and of EOS after a piece that ends here."""
+        self.next_byte, self.eos = np.zeros(256), 0.0
+        for reading in self.readings:
+            rest = self.written[reading.start :]
+            self.next_byte += reading.weight * self.table.next_bytes(reading.mass, rest)
+            if not rest:
+                self.eos += reading.weight * float(reading.mass[-1])
+
+    def _mass(self, ended: Ended) -> float:
+        return ended.weight * float(np.prod(self.by_byte_model[ended.end - self.opened :]))
+
+    def _fallen(self) -> float:
+        return self.own_share * float(np.prod(self.by_byte_model)) + sum(map(self._mass, self.ended))
+
+    def _total(self) -> float:
+        return float(self.next_byte.sum()) + self.eos + self._fallen()
 
 
-def anchor(last_word: int, length: int, word_limit: int) -> tuple[int, int]:
-    """The last word's start, and where the rule for latent steps starts anew: there, then every `word_limit` bytes."""
-    return last_word, last_word + (length - last_word) // word_limit * word_limit
+def opening(words: Words, word_limit: int) -> tuple[int, int]:
+    """Where the open word starts, and from where the rule for latent steps is applied: there, or the last multiple of
+    `word_limit` bytes after it. Both are functions of the text so far."""
+    start = words.open
+    return start, start + (len(words.text) - start) // word_limit * word_limit
+
+
+def open_word(
+    table: SortedPieces, rule: Rule, cut: list[tuple[int, int]], masses: list[np.ndarray], written: bytes
+) -> OpenWord:
+    """The word opened after `written`, whose own cut has the positions before it and its pieces as readings:
+    `masses[i]` [S + 1] follows its first i pieces."""
+    readings, weight = [Reading((), 0, 1.0, masses[0])], 1.0
+    for i, (piece, start) in enumerate(cut):
+        end = cut[i + 1][1] if i + 1 < len(cut) else len(written)
+        weight *= float(masses[i][table.place[piece]])
+        readings.append(Reading((*readings[-1].pieces, piece), end, weight, masses[i + 1]))
+    return OpenWord(table, rule, readings, written)
 
 
 class LexiconReader:
@@ -144,270 +202,227 @@ class LexiconReader:
     def __init__(self, latent: LatentTransformer, lexicon: Lexicon, rule: Rule, fallback: Fallback):
         self.latent, self.lexicon, self.rule, self.fallback = latent, lexicon, rule, fallback
         self.table = SortedPieces(lexicon)
-        self.cache = LatentCache(latent.config)
         self.words = Words()
+        self.cache = LatentCache(latent.config)
+        self.path = [lexicon.bos]
+        self.states = latent.append(self.path, self.cache)  # [positions, D]
         self.steps = self.positions = 0
-        self.path: Path = ()
-        self.masses: dict[int, np.ndarray] = {}
-        self.states = self.latent.append([lexicon.bos], self.cache)  # [positions, D]: BOS, then one a piece
-        self._restart()
+        self._open()
 
     @property
     def text(self) -> bytes:
         return bytes(self.words.text)
 
     def distribution(self) -> np.ndarray:
-        return self.patch.distribution(self.fallback(self.text))
+        """Of the next byte and EOS, [257]."""
+        return self.word.distribution(self.fallback(self.text))
 
     def append(self, byte: int) -> None:
-        before = self.text
         self.words.append(byte)
-        if self._anchor() == self.anchor:
-            self._write(len(before))
+        if opening(self.words, self.rule.word_limit) == self.opened:
+            self._write(len(self.words.text) - 1)
         else:
-            self._restart()
+            self._open()
 
     def truncate(self, length: int) -> None:
         self.words.truncate(length)
-        self._restart()
+        self._open()
 
-    def _restart(self) -> None:
-        """The state is a function of the text alone: close it at the anchor, then apply the rule byte by byte."""
-        self.anchor = self._anchor()
-        self._close(self.anchor[1])
-        for at in range(self.anchor[1], len(self.words.text)):
+    def _open(self) -> None:
+        """The state is a function of the text alone: open its last word, then apply the rule byte by byte."""
+        self.opened = start, opened = opening(self.words, self.rule.word_limit)
+        text = self.text
+        self.before = [self.lexicon.bos, *(piece for piece, _ in self.lexicon.cut(text[:start]))]
+        cut = self.lexicon.cut(text[start:opened])
+        masses = [self._mass([piece for piece, _ in cut[:count]]) for count in range(len(cut), -1, -1)]
+        self.word = open_word(self.table, self.rule, cut, masses[::-1], text[start:opened])
+        for at in range(opened, len(text)):
             self._write(at)
-
-    def _anchor(self) -> tuple[int, int]:
-        return anchor(self.words.last, len(self.words.text), self.rule.word_limit)
 
     def _write(self, at: int) -> None:
         text = self.text
-        self.patch.write(text[at], self.fallback(text[:at]))
-        if self.patch.stale > self.rule.refresh_threshold:
-            self._close(at + 1)
+        self.word.write(text[at], float(self.fallback(text[:at])[text[at]]))
+        while ended := self.word.stale():
+            self.word.refresh(ended, self._mass(ended.pieces))
 
-    def _close(self, closed: int) -> None:
-        """The latent's positions become the cut of the first `closed` bytes; those that stay are not run again."""
-        text, last = self.text, self.words.last
-        path = []
-        for start, end in zip(self.words.starts, self.words.starts[1:]):
-            path += [(piece, start + at) for piece, at in self.lexicon.merge(text[start:end])]
-        path += [(piece, last + at) for piece, at in self.lexicon.cut_open(text[last:closed])]
-        same = 0
-        while same < min(len(path), len(self.path)) and path[same] == self.path[same]:
-            same += 1
-        if new := path[same:]:
-            self.cache.length = same + 1
-            self.states = torch.cat([self.states[: same + 1], self.latent.append([piece for piece, _ in new], self.cache)])
+    def _mass(self, pieces: Sequence[int]) -> np.ndarray:
+        """What the latent says after the settled words and `pieces`; positions that are still cached are kept."""
+        path = [*self.before, *pieces]
+        same = _shared(path, self.path)
+        if same < len(path):
+            self.cache.length = same
+            self.states = torch.cat([self.states[:same], self.latent.append(path[same:], self.cache)])
+            self.path = path
             self.steps += 1
-            self.positions += len(new)
-        self.masses = {position: mass for position, mass in self.masses.items() if position <= same}
-        self.path = tuple(path)
-        newest = [len(path) - j for j in range(min(self.rule.readings, len(path) + 1))]
-        for position in newest:
-            if position not in self.masses:
-                logits = self.latent.logits(self.states[position : position + 1])[0]
-                self.masses[position] = self.table.probabilities(logits.numpy())
-        self.patch = open_patch(self.table, self.rule, self.lexicon, [self.masses[p] for p in newest], path, text[:closed])
+            self.positions += len(path) - same
+        return self.table.probabilities(self.latent.logits(self.states[len(path) - 1]))
 
 
-def open_patch(
-    table: SortedPieces, rule: Rule, lexicon: Lexicon, masses: list[np.ndarray], path: list[tuple[int, int]], text: bytes
-) -> OpenPatch:
-    """The patch opened after `text`, whose cut ends with `path`; `masses[j]` are read before its last j pieces."""
-    pasts, chosen = [b""], []
-    for j in range(1, len(masses)):
-        piece, start = path[-j]
-        pasts.append(text[start:])
-        chosen.append(float(masses[j][table.place(lexicon.pieces[piece])]))
-    return OpenPatch(table, rule.fallback_share, masses, pasts, chosen)
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    same = 0
+    while same < min(len(a), len(b)) and a[same] == b[same]:
+        same += 1
+    return same
 
 
 @dataclass
 class Score:
-    """`log_probability` [n + 1], nats: of each byte, then of EOS. Latent runs, their positions, and per byte the
-    share of the distribution that the byte model had to give (`stale`). `distributions` [n + 1, 257] if asked for."""
+    """Of each byte and then of EOS, [n + 1]: `log_probability` in nats, and the `fallback_part` of the distribution it
+    came from. `steps` and `positions` are LexiconReader's counts; `distributions` [n + 1, 257] if asked for."""
 
     log_probability: np.ndarray
-    stale: np.ndarray
-    closed: np.ndarray
+    fallback_part: np.ndarray
     steps: int
     positions: int
     distributions: np.ndarray | None
 
 
-class CutTree:
-    """All cuts that a text's prefixes may ask for, as a tree of pieces, and the latent's state after each of them.
+# Words that are read side by side in `score`.
+GROUP = 32
 
-    The cut of the whole text is the trunk (run first, causally); what hangs off it runs in batches that see the
-    trunk up to where they branch off, and their own ancestors.
+
+def score(
+    latent: LatentTransformer, lexicon: Lexicon, rule: Rule, fallback: Fallback, text: bytes, full: bool = False
+) -> Score:
+    """Every byte by the distribution before it.
+
+    The pieces of the whole text are the trunk: one causal pass. A word's readings depend on the trunk before the word
+    and on nothing else, so that many words are read side by side and what they ask of the latent runs in one batch.
     """
-
-    def __init__(self, latent: LatentTransformer, lexicon: Lexicon, word_limit: int, text: bytes):
-        self.latent, self.lexicon, self.word_limit, self.text = latent, lexicon, word_limit, text
-        self.parent, self.piece, self.start, self.depth = [0], [lexicon.bos], [0], [0]
-        self.children: dict[tuple[int, int, int], int] = {}
-        self.prefixes: list[tuple[tuple[int, int], int]] = []  # by length: anchor, node before the last word
-        self.opened: dict[tuple[int, int, int], int] = {}  # (node before the word, its start, closed) -> node
-        self._grow()
-        self.states = self._run()
-
-    def node(self, length: int, closed: int) -> int:
-        """The node of the cut that a text of `length` bytes has when `closed` of them are closed."""
-        (last, _), before = self.prefixes[length]
-        return self.opened[before, last, closed]
-
-    def newest(self, node: int, count: int) -> list[int]:
-        """The node and its ancestors, newest first, at most `count`."""
-        nodes = [node]
-        while len(nodes) < count and nodes[-1] != 0:
-            nodes.append(self.parent[nodes[-1]])
-        return nodes
-
-    def _grow(self) -> None:
-        words = Words()
-        before = [0]  # node before each word
-        known: list[int] = []
-        for length in range(len(self.text) + 1):
-            if length:
-                words.append(self.text[length - 1])
-            same = max(0, min(len(known), len(words.starts)) - 6)
-            while same < min(len(known), len(words.starts)) and known[same] == words.starts[same]:
-                same += 1
-            del before[max(same, 1) :]
-            for i in range(len(before), len(words.starts)):
-                start, end = words.starts[i - 1], words.starts[i]
-                before.append(self._add(before[-1], start, self.lexicon.merge(self.text[start:end])))
-            known = words.starts.copy()
-            self.prefixes.append((anchor(words.last, length, self.word_limit), before[-1]))
-            for closed in range(self.prefixes[-1][0][1], length + 1):
-                key = (before[-1], words.last, closed)
-                if key not in self.opened:
-                    cut = self.lexicon.cut_open(self.text[words.last : closed])
-                    self.opened[key] = self._add(before[-1], words.last, cut)
-
-    def _add(self, node: int, start: int, cut: Path) -> int:
-        for piece, at in cut:
-            key = (node, piece, start + at)
-            if key not in self.children:
-                self.children[key] = len(self.parent)
-                self.parent.append(node)
-                self.piece.append(piece)
-                self.start.append(start + at)
-                self.depth.append(self.depth[node] + 1)
-            node = self.children[key]
-        return node
-
-    def _run(self) -> Tensor:
-        """States [nodes, D]."""
-        states = torch.zeros(len(self.parent), self.latent.config.hidden_size)
-        trunk = self.newest(self.node(len(self.text), len(self.text)), len(self.parent))[::-1]
-        cache = LatentCache(self.latent.config, len(trunk))
-        for i in range(0, len(trunk), 256):
-            chunk = trunk[i : i + 256]
-            states[chunk] = self.latent.append([self.piece[node] for node in chunk], cache)
-        on_trunk = set(trunk)
-        batch: list[int] = []
-        for node in range(len(self.parent)):
-            if node in on_trunk:
-                continue
-            branch = [node]
-            while (up := self.parent[branch[-1]]) not in on_trunk and up not in batch:
-                branch.append(up)
-            batch += branch[::-1]
-            if len(batch) >= 192:
-                states[batch] = self._run_batch(batch, on_trunk, cache)
-                batch = []
-        if batch:
-            states[batch] = self._run_batch(batch, on_trunk, cache)
-        return states
-
-    def _run_batch(self, batch: list[int], on_trunk: set[int], cache: LatentCache) -> Tensor:
-        slot = {node: i for i, node in enumerate(batch)}
-        roots = []
-        own = torch.eye(len(batch), dtype=torch.bool)
-        for i, node in enumerate(batch):
-            parent = self.parent[node]
-            if parent in on_trunk:
-                roots.append(self.depth[parent])
-            else:
-                roots.append(roots[slot[parent]])
-                own[i] |= own[slot[parent]]
-        trunk = torch.arange(max(roots) + 1)[None] <= torch.tensor(roots)[:, None]
-        position = torch.tensor([self.depth[node] for node in batch])
-        return self.latent.run([self.piece[node] for node in batch], position, torch.cat([trunk, own], 1), cache)[0]
+    trunk = Trunk(latent, lexicon, text)
+    byte_model = [fallback(text[:length]) for length in range(len(text) + 1)]
+    stretches = _stretches(rule.word_limit, text)
+    result = Score(np.zeros(len(text) + 1), np.zeros(len(text) + 1), 0, 0, None)
+    if full:
+        result.distributions = np.zeros((len(text) + 1, SYMBOLS))
+    path: tuple[int, Sequence[int]] = (1, ())
+    for first in range(0, len(stretches), GROUP):
+        group = [_Stretch(trunk, rule, text, byte_model, *bounds, result) for bounds in stretches[first : first + GROUP]]
+        waiting = group
+        while waiting := [stretch for stretch in waiting if not stretch.done]:
+            masses = trunk.masses([(stretch.before, stretch.asked[-1]) for stretch in waiting])
+            for stretch, mass in zip(waiting, masses):
+                stretch.answer(mass)
+        for stretch in group:
+            for pieces in stretch.asked:
+                new = trunk.beyond(path, (stretch.before, pieces))
+                if new:
+                    path = (stretch.before, pieces)
+                    result.steps += 1
+                    result.positions += new
+    return result
 
 
-def score(tree: CutTree, table: SortedPieces, rule: Rule, fallback: Fallback, full: bool = False) -> Score:
-    """Every byte of the tree's text by the distribution before it; `rule.word_limit` must be the tree's."""
-    text, lexicon = tree.text, tree.lexicon
-    readouts = _Readouts(tree, table)
-    log_probability, stale, closings = [], [], []
-    everything: list[np.ndarray] = []
-    steps = positions = 0
-    byte_model: list[np.ndarray] = []
-    cached: set[int] = {0}
-    current: tuple[int, int] | None = None
-    patch: OpenPatch | None = None
-
-    def close(length: int, closed: int) -> OpenPatch:
-        nonlocal cached, steps, positions
-        node = tree.node(length, closed)
-        chain = tree.newest(node, tree.depth[node] + 1)
-        if new := sum(n not in cached for n in chain):
-            steps += 1
-            positions += new
-        cached = set(chain)
-        newest = chain[: rule.readings]
-        path = [(tree.piece[n], tree.start[n]) for n in newest[::-1]]
-        return open_patch(table, rule, lexicon, [readouts.mass(n) for n in newest], path, text[:closed])
-
-    for length in range(len(text) + 1):
-        byte_model.append(fallback(text[:length]))
-        start = length - 1
-        if tree.prefixes[length][0] != current:
-            current = tree.prefixes[length][0]
-            start = closed = current[1]
-            patch = close(length, closed)
-        for at in range(start, length):
-            patch.write(text[at], byte_model[at])
-            if patch.stale > rule.refresh_threshold:
-                patch, closed = close(length, at + 1), at + 1
-        distribution = patch.distribution(byte_model[length])
-        log_probability.append(np.log(distribution[text[length] if length < len(text) else EOS]))
-        stale.append(patch.stale)
-        closings.append(closed)
-        if full:
-            everything.append(distribution)
-    return Score(
-        np.array(log_probability), np.array(stale), np.array(closings), steps, positions, np.array(everything) if full else None
-    )
+def _stretches(word_limit: int, text: bytes) -> list[tuple[int, int, int, int]]:
+    """Runs of text lengths with the same `opening`: (word's start, opened, first length, last length)."""
+    words = Words()
+    stretches = [(0, 0, 0, 0)]
+    for length in range(1, len(text) + 1):
+        words.append(text[length - 1])
+        start, opened = opening(words, word_limit)
+        if (start, opened) == stretches[-1][:2]:
+            stretches[-1] = (*stretches[-1][:3], length)
+        else:
+            stretches.append((start, opened, length, length))
+    return stretches
 
 
-class _Readouts:
-    """Probabilities after a node, computed for its neighbours at once and kept for a while."""
+class _Stretch:
+    """An open word on its way through its bytes; it stops where it needs the latent (`asked[-1]`)."""
 
-    BLOCK, KEPT = 48, 256
+    def __init__(
+        self, trunk: "Trunk", rule: Rule, text: bytes, byte_model: list[np.ndarray],
+        start: int, opened: int, first: int, last: int, result: Score,
+    ):
+        self.before = trunk.before[start]
+        self.asked: list[tuple[int, ...]] = []
+        self.done = False
+        self.steps = self._read(trunk, rule, text, byte_model, start, opened, first, last, result)
+        self.asked.append(next(self.steps))
 
-    def __init__(self, tree: CutTree, table: SortedPieces):
-        self.tree, self.table = tree, table
-        self.kept: OrderedDict[int, np.ndarray] = OrderedDict()
+    def answer(self, mass: np.ndarray) -> None:
+        try:
+            self.asked.append(self.steps.send(mass))
+        except StopIteration:
+            self.done = True
 
-    def mass(self, node: int) -> np.ndarray:
-        if node not in self.kept:
-            logits = self.tree.latent.logits(self.tree.states[node : node + self.BLOCK]).numpy()
-            for i, row in enumerate(logits):
-                self.kept[node + i] = self.table.probabilities(row)
-            while len(self.kept) > self.KEPT:
-                self.kept.popitem(last=False)
-        self.kept.move_to_end(node)
-        return self.kept[node]
+    @staticmethod
+    def _read(
+        trunk: "Trunk", rule: Rule, text: bytes, byte_model: list[np.ndarray],
+        start: int, opened: int, first: int, last: int, result: Score,
+    ) -> Generator[tuple[int, ...], np.ndarray, None]:
+        cut = trunk.lexicon.cut(text[start:opened])
+        masses = []
+        for count in range(len(cut), -1, -1):
+            masses.append((yield tuple(piece for piece, _ in cut[:count])))
+        word = open_word(trunk.table, rule, cut, masses[::-1], text[start:opened])
+        for length in range(opened, last + 1):
+            if length > opened:
+                word.write(text[length - 1], float(byte_model[length - 1][text[length - 1]]))
+                while ended := word.stale():
+                    word.refresh(ended, (yield ended.pieces))
+            if length >= first:
+                distribution = word.distribution(byte_model[length])
+                result.log_probability[length] = np.log(distribution[text[length] if length < len(text) else EOS])
+                result.fallback_part[length] = word.fallback_part()
+                if result.distributions is not None:
+                    result.distributions[length] = distribution
+
+
+class Trunk:
+    """The canonical cut of a whole text and the latent's states after each of its pieces; branches are run beside it."""
+
+    def __init__(self, latent: LatentTransformer, lexicon: Lexicon, text: bytes):
+        self.latent, self.lexicon, self.table = latent, lexicon, SortedPieces(lexicon)
+        self.pieces = [lexicon.bos]
+        self.before = {0: 1}  # start of a word -> positions before it
+        words, tail = scan(text)
+        for start, end in [*words, *((at, at + 1) for at in range(tail, len(text)))]:
+            self.before[start] = len(self.pieces)
+            self.pieces += [piece for piece, _ in lexicon.merge(text[start:end])]
+        self.before.setdefault(tail, len(self.pieces))
+        self.cache = LatentCache(latent.config, len(self.pieces))
+        runs = [latent.append(self.pieces[i : i + 256], self.cache) for i in range(0, len(self.pieces), 256)]
+        self.states = torch.cat(runs)
+
+    def masses(self, paths: list[tuple[int, tuple[int, ...]]]) -> list[np.ndarray]:
+        """What the latent says after each path: (positions of the trunk before it, pieces) -> [S + 1]."""
+        branches = [path for path in paths if self._on_trunk(*path) < len(path[1])]
+        run = dict(zip(branches, self._run(branches))) if branches else {}
+        states = [run[path] if path in run else self.states[path[0] + len(path[1]) - 1] for path in paths]
+        return [self.table.probabilities(logits) for logits in self.latent.logits(torch.stack(states))]
+
+    def beyond(self, kept: tuple[int, Sequence[int]], path: tuple[int, Sequence[int]]) -> int:
+        """Positions of `path` that a cache which holds `kept` lacks."""
+        least = min(kept[0], path[0])
+        held = [*self.pieces[least : kept[0]], *kept[1]]
+        asked = [*self.pieces[least : path[0]], *path[1]]
+        return len(asked) - _shared(asked, held)
+
+    def _on_trunk(self, before: int, pieces: Sequence[int]) -> int:
+        """How many of `pieces` are the trunk's."""
+        return _shared(pieces, self.pieces[before : before + len(pieces)])
+
+    def _run(self, paths: list[tuple[int, tuple[int, ...]]]) -> list[Tensor]:
+        """Last states of branches, all in one run: each sees the trunk up to where it branches off, and itself."""
+        pieces, positions, roots, lengths = [], [], [], []
+        for before, branch in paths:
+            on_trunk = self._on_trunk(before, branch)
+            new = branch[on_trunk:]
+            pieces += new
+            positions += range(before + on_trunk, before + len(branch))
+            roots += [before + on_trunk] * len(new)
+            lengths.append(len(new))
+        trunk = torch.arange(max(roots))[None] < torch.tensor(roots)[:, None]
+        own = torch.block_diag(*(torch.ones(length, length).tril() for length in lengths)).bool()
+        states = self.latent.run(pieces, torch.tensor(positions), torch.cat([trunk, own], 1), self.cache)[0]
+        return [states[end - 1] for end in np.cumsum(lengths)]
 
 
 def score_by_tokens(latent: LatentTransformer, lexicon: Lexicon, text: bytes) -> np.ndarray:
     """The base model's own measure: nats of each piece of the whole text's canonical cut, given those before it."""
-    pieces = [piece for start, end in scan(text)[0] for piece, _ in lexicon.merge(text[start:end])]
+    pieces = [piece for piece, _ in lexicon.cut(text)]
     cache = LatentCache(latent.config, len(pieces) + 1)
     sequence, nats = [lexicon.bos, *pieces], []
     for i in range(0, len(pieces), 256):

@@ -1,20 +1,19 @@
 """Figures of the exact byte readout on whole files: bits per byte by bytes and by tokens, latent steps, fallback.
 
-    python pretraining/measure_lexicon.py models/default FILE... --thresholds 0.3,0.5 --readings 2,4
+    python pretraining/measure_lexicon.py models/default FILE... --thresholds 0.1,0.3,0.5
 """
 
 import argparse
 import math
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from latent_reference import load_latent
-from lexicon_reference import EOS, SYMBOLS, CutTree, Rule, SortedPieces, score, score_by_tokens
+from lexicon_reference import EOS, SYMBOLS, Rule, score, score_by_tokens
 from pieces import load_lexicon
 
 
@@ -53,48 +52,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--thresholds", default="0.3")
-    parser.add_argument("--readings", default="4")
-    parser.add_argument("--shares", default="1e-4")
+    parser.add_argument("--thresholds", default="0.3", help="refresh thresholds, by commas")
+    parser.add_argument("--shares", default="1e-4", help="fallback shares, by commas")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     latent, lexicon = load_latent(arguments.checkpoint), load_lexicon(arguments.checkpoint)
-    table = SortedPieces(lexicon)
     rules = [
-        replace(Rule(), refresh_threshold=float(threshold), readings=int(readings), fallback_share=float(share))
-        for readings in arguments.readings.split(",")
+        Rule(refresh_threshold=float(threshold), fallback_share=float(share))
         for threshold in arguments.thresholds.split(",")
         for share in arguments.shares.split(",")
     ]
-    sums: dict[Rule, np.ndarray] = defaultdict(lambda: np.zeros(6))
+    sums = {rule: np.zeros(6) for rule in rules}
     byte_count, token_bits, token_count = 0, 0.0, 0
     for path in arguments.files:
         text = path.read_bytes()
         start = time.time()
         nats = score_by_tokens(latent, lexicon, text)
-        byte_count, token_bits, token_count = byte_count + len(text), token_bits + nats.sum(), token_count + len(nats)
-        between = time.time()
-        tree = CutTree(latent, lexicon, Rule().word_limit, text)
-        print(f"{path.name}: {len(text)} bytes, {len(nats)} tokens, {len(tree.parent)} nodes, "
-              f"tokens {nats.sum() / math.log(2) / len(text):.4f} bpb, {between - start:.0f} s, tree {time.time() - between:.0f} s", flush=True)
+        byte_count, token_bits, token_count = byte_count + len(text), token_bits + nats.sum() / math.log(2), token_count + len(nats)
+        by_tokens = nats.sum() / math.log(2) / len(text)
+        print(f"{path.name}: {len(text)} bytes, {len(nats)} tokens, {by_tokens:.4f} bpb, {time.time() - start:.0f} s", flush=True)
         for rule in rules:
             start = time.time()
-            result = score(tree, table, rule, CountModel())
+            result = score(latent, lexicon, rule, CountModel(), text)
             bits = -result.log_probability[:-1] / math.log(2)
-            fallen = result.stale[:-1] > 0.5
-            sums[rule] += [bits.sum(), result.steps, result.positions, result.stale[:-1].sum(), fallen.sum(), bits[fallen].sum()]
+            part = result.fallback_part[:-1]
+            fallen = part > 0.5
+            sums[rule] += [bits.sum(), result.steps, result.positions, part.sum(), fallen.sum(), bits[fallen].sum()]
             print(f"  {label(rule)}: {bits.mean():.4f} bpb, {time.time() - start:.0f} s", flush=True)
-    print(f"\n{byte_count} bytes, {token_count} tokens, by tokens {token_bits / math.log(2) / byte_count:.4f} bpb")
-    print("| rule | bpb | bytes a latent step | bytes a position | stale share | bytes with stale > 0.5: share, bits each |")
+    print(f"\n{byte_count} bytes, {token_count} tokens: {token_bits / byte_count:.4f} bpb by tokens")
+    print("| rule | bpb | bytes a step | bytes a position | fallback's part | bytes it writes: share, bits each |")
     print("|---|---|---|---|---|---|")
-    for rule, (bits, steps, positions, stale, fallen, fallen_bits) in sums.items():
-        print(f"| {label(rule)} | {bits / byte_count:.4f} | {byte_count / steps:.2f} | {byte_count / positions:.2f} "
-              f"| {stale / byte_count:.4f} | {fallen / byte_count:.4f}, {fallen_bits / max(fallen, 1):.2f} |")
+    for rule, (bits, steps, positions, part, fallen, fallen_bits) in sums.items():
+        print(
+            f"| {label(rule)} | {bits / byte_count:.4f} | {byte_count / steps:.2f} | {byte_count / positions:.2f} "
+            f"| {part / byte_count:.4f} | {fallen / byte_count:.4f}, {fallen_bits / max(fallen, 1):.2f} |"
+        )
 
 
 def label(rule: Rule) -> str:
-    return f"refresh > {rule.refresh_threshold:g}, {rule.readings} readings, share {rule.fallback_share:g}"
+    return f"refresh > {rule.refresh_threshold:g}, share {rule.fallback_share:g}"
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
  * A folder with `config.json` and safetensors files -> `Checkpoint`: both published layouts, one file or shards.
  * Everything the configuration implies is looked up and its shape compared; tensors nobody asked for are ignored.
  */
-import { statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { UserError } from "../errors";
 import type { Checkpoint, Dtype, HashTableLocation, TensorLocation } from "./checkpoint";
 import type { BltConfig, TransformerConfig } from "./config";
 import { expectedTensors, hashTableCount, hashTableName, patcherPrefix } from "./expected-tensors";
+import { fileStatus } from "./file-access";
 import { asFields } from "./json-fields";
 import { metaArguments } from "./meta-config";
 import { metaHashTableName, renameEntropyModelTensor, renameMetaTensor } from "./meta-layout";
@@ -87,14 +87,14 @@ function loadEntropyModel(
   options: OpenOptions,
   required: boolean,
 ): { config: TransformerConfig; tensors: Stored } | null {
-  if (statSync(folder, { throwIfNoEntry: false }) === undefined) return null;
+  if (fileStatus(folder) === null) return null;
   if (!required && hasTorchFileOnly(folder)) return null;
   const all = listTensors(folder);
   const isCheckpoint = [...all.keys()].some((name) => name.startsWith(patcherPrefix));
   const picked = [...all].filter(([name]) => !isCheckpoint || name.startsWith(patcherPrefix));
   const tensors = renamed(new Map(picked), renameEntropyModelTensor);
   const params = join(folder, "params.json");
-  const where = statSync(params, { throwIfNoEntry: false }) === undefined ? join(folder, "config.json") : params;
+  const where = fileStatus(params) === null ? join(folder, "config.json") : params;
   const config = parseEntropyModelConfig(readJson(where), {
     semantics: options.semantics,
     where,
@@ -183,7 +183,7 @@ function shapesOf(stored: Stored): Map<string, number[]> {
 }
 
 function checkFolder(path: string, kind: string): void {
-  const status = statSync(path, { throwIfNoEntry: false });
-  if (status === undefined) throw new UserError(`There is no folder ${path}; name the folder of the ${kind}.`);
+  const status = fileStatus(path);
+  if (status === null) throw new UserError(`There is no folder ${path}; name the folder of the ${kind}.`);
   if (!status.isDirectory()) throw new UserError(`${path} is a file; name the folder of the ${kind} it belongs to.`);
 }

@@ -1,9 +1,10 @@
 /** A folder that appears whole or not at all. */
 import { randomBytes } from "node:crypto";
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../errors";
+import { fileStatus } from "./file-access";
 import { diskError } from "./write-safetensors";
 
 /**
@@ -16,28 +17,27 @@ export async function writeOutputFolder(
   fill: (folder: string) => Promise<void>,
 ): Promise<void> {
   const target = resolve(output);
-  const status = statSync(target, { throwIfNoEntry: false });
-  if (status !== undefined && !status.isDirectory()) {
+  const status = fileStatus(target);
+  if (status !== null && !status.isDirectory()) {
     throw new UserError(`${target} is a file; name a folder to write to.`);
   }
-  if (status !== undefined && realpathSync(target) === realpathSync(source)) {
+  if (status !== null && realpathSync(target) === realpathSync(source)) {
     throw new UserError(`${target} is the checkpoint that is read; name another folder to write to.`);
   }
   const suffix = `${randomBytes(6).toString("hex")}.partial`;
   // A folder already there may stand in one that cannot be written to.
   const staging =
-    status === undefined ? join(dirname(target), `.${basename(target)}.${suffix}`) : join(target, `.${suffix}`);
+    status === null ? join(dirname(target), `.${basename(target)}.${suffix}`) : join(target, `.${suffix}`);
   try {
     await mkdir(staging);
-    await fill(staging);
-    if (status === undefined) {
-      await rename(staging, target);
-    } else {
-      for (const file of await readdir(staging)) await rename(join(staging, file), join(target, file));
+    try {
+      await fill(staging);
+      if (status === null) await rename(staging, target);
+      else for (const file of await readdir(staging)) await rename(join(staging, file), join(target, file));
+    } finally {
+      await rm(staging, { recursive: true, force: true });
     }
   } catch (error) {
     throw diskError(error, target);
-  } finally {
-    await rm(staging, { recursive: true, force: true });
   }
 }

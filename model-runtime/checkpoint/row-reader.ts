@@ -5,9 +5,10 @@
 import { closeSync } from "node:fs";
 import { join } from "node:path";
 import type { Dtype, HashTableLocation } from "./checkpoint";
+import { openFile, readFully } from "./file-access";
 import { bfloatValue, halfValues } from "./half";
-import { readFully } from "./read-fully";
-import { columnCount, elementBytes, open, readBytes, readTensor, rowCount } from "./tensor-data";
+
+import { columnCount, elementBytes, readBytes, readTensor, rowCount } from "./tensor-data";
 
 export interface RowReaderOptions {
   /** A table of at most this many bytes is held in memory. Default 64 MiB. */
@@ -91,7 +92,7 @@ function rowCache(table: HashTableLocation, cacheBytes: number): RowStore {
   const capacity = Math.max(1, Math.floor(cacheBytes / rowBytes));
   const bytes = new Uint8Array(capacity * rowBytes);
   const path = join(table.directory, table.file);
-  const descriptor = open(path);
+  const descriptor = openFile(path);
   const slots = new Map<number, number>();
 
   function takeSlot(): number {

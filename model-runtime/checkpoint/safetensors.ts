@@ -2,10 +2,10 @@
  * The header of a safetensors file: 8 bytes little-endian length, JSON, then the tensors' data. Only the header is
  * read, so the file may be larger than memory; everything it claims is checked against the file's size first.
  */
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { UserError } from "../errors";
+import { openFile, readFully } from "./file-access";
 import { describe } from "./json-fields";
-import { readFully } from "./read-fully";
 
 /** One tensor as its file describes it. */
 export interface TensorEntry {
@@ -44,7 +44,7 @@ const maxHeaderLength = 100_000_000;
 
 /** The tensors of the file at `path` by name, in the file's order; throws a `UserError` for a file that is damaged. */
 export function readSafetensorsHeader(path: string): Map<string, TensorEntry> {
-  const descriptor = openSync(path, "r");
+  const descriptor = openFile(path);
   try {
     const fileLength = fstatSync(descriptor).size;
     if (fileLength < 8) throw damaged(path, `it has only ${fileLength} bytes`);

@@ -2,12 +2,11 @@
  * Values of tensors from their files, as F32. Shapes: R rows, C columns; a matrix is [R, C] row-major, a vector [R]
  * counts as R rows of one column. The host is little-endian, as the format is.
  */
-import { closeSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { join } from "node:path";
-import { UserError } from "../errors";
 import type { Checkpoint, Dtype, TensorLocation } from "./checkpoint";
+import { openFile, readFully } from "./file-access";
 import { halfValues } from "./half";
-import { readFully } from "./read-fully";
 
 /** Bytes read at a time where a tensor is passed through and not kept. */
 const chunkBytes = 4 * 2 ** 20;
@@ -77,7 +76,7 @@ export function readBytes(location: TensorLocation): Uint8Array {
  */
 export function* readChunks(location: TensorLocation, start = 0, length = location.length): Generator<Uint8Array> {
   const path = join(location.directory, location.file);
-  const descriptor = open(path);
+  const descriptor = openFile(path);
   try {
     const buffer = new Uint8Array(Math.min(chunkBytes, length));
     for (let done = 0; done < length; done += buffer.length) {
@@ -123,20 +122,9 @@ export function byteView(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Opens a file for reading; one that has gone since the checkpoint was opened is a `UserError`. */
-export function open(path: string): number {
-  try {
-    return openSync(path, "r");
-  } catch (error) {
-    throw new UserError(
-      `${path} cannot be read (${(error as NodeJS.ErrnoException).code}); check that the file is there.`,
-    );
-  }
-}
-
 function withFile(location: TensorLocation, use: (descriptor: number, path: string) => void): void {
   const path = join(location.directory, location.file);
-  const descriptor = open(path);
+  const descriptor = openFile(path);
   try {
     use(descriptor, path);
   } finally {

@@ -1,7 +1,8 @@
 /** The files of a checkpoint folder: `model.safetensors`, or the shards that `model.safetensors.index.json` lists. */
-import { readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors";
+import { fileStatus, orUserError } from "./file-access";
 import { asFields, describe, parseJson, section } from "./json-fields";
 import { readSafetensorsHeader, type TensorEntry } from "./safetensors";
 
@@ -33,24 +34,19 @@ export function hasTorchFileOnly(directory: string): boolean {
 
 /** The JSON file at `path`; one that is optional and not there is undefined. */
 export function readJson(path: string, options: { optional?: boolean } = {}): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" && options.optional) return undefined;
-    if (code === "ENOENT") {
-      throw new UserError(
-        `There is no ${basename(path)} in ${dirname(path)}; name the folder that holds a checkpoint.`,
-      );
-    }
-    throw new UserError(`${path} cannot be read (${code}); check the file and its permissions.`);
+  if (fileStatus(path) === null) {
+    if (options.optional) return undefined;
+    throw new UserError(`There is no ${basename(path)} in ${dirname(path)}; name the folder that holds a checkpoint.`);
   }
-  return parseJson(text, path);
+  return parseJson(
+    orUserError(path, () => readFileSync(path, "utf8")),
+    path,
+  );
 }
 
 function readFile(directory: string, file: string): Map<string, StoredTensor> {
   const path = join(directory, file);
+  if (!fileStatus(path)?.isFile()) throw new UserError(`${path} is no file, or a link to nothing; fetch it again.`);
   const real = realpathSync(path);
   const place = { file: basename(real), directory: dirname(real) };
   const entries = [...readSafetensorsHeader(path).values()];
@@ -70,7 +66,7 @@ function readShards(directory: string): Map<string, StoredTensor> {
       );
     }
     if (!shards.has(file)) {
-      if (statSync(join(directory, file), { throwIfNoEntry: false }) === undefined) {
+      if (fileStatus(join(directory, file)) === null) {
         throw new UserError(`Shard ${file}, which ${where} lists, is missing; fetch it.`);
       }
       shards.set(file, readFile(directory, file));
@@ -101,11 +97,5 @@ function torchFileError(directory: string, files: string[]): UserError {
 }
 
 function readNames(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    throw new UserError(
-      `${directory} cannot be read (${(error as NodeJS.ErrnoException).code}); check the folder and its permissions.`,
-    );
-  }
+  return orUserError(directory, () => readdirSync(directory));
 }

@@ -48,9 +48,7 @@ export class Blt {
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
-    const patcher = config.patcher
-      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options)
-      : null;
+    const patcher = config.patcher ? await CausalNetwork.load(patcherGraph(source), config.patcher, options) : null;
     const networks: Networks = {
       patcher,
       encoder: await CausalNetwork.load(encoderGraph(source), config.encoder, options),

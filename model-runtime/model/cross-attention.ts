@@ -86,4 +86,3 @@ export function crossLayerNames(prefix: string, config: LocalConfig): string[] {
   const count = config.crossAttentionAllLayers ? config.layers : 1;
   return Array.from({ length: count }, (_, layer) => `${prefix}.cross_attn_layers.${layer}`);
 }
-

@@ -59,10 +59,11 @@ export function latentGraph(source: Source): Graph {
   const stack = transformerStack(context, "model.global_transformer", latent, stackInputs(graph, latent), patches);
 
   const projected = linear(context, stack.hidden, "model.local_decoder.patch_embedding_projection");
-  const keysOfPatches = graph.node("Reshape", [projected, graph.int64([-1, decoder.hiddenSize])], [
-    "N*k",
-    decoder.hiddenSize,
-  ]);
+  const keysOfPatches = graph.node(
+    "Reshape",
+    [projected, graph.int64([-1, decoder.hiddenSize])],
+    ["N*k", decoder.hiddenSize],
+  );
   const width = k * crossWidth(decoder);
   const cross = crossLayerNames("model.local_decoder", decoder).flatMap((name) =>
     crossKeysAndValues(context, name, decoder, keysOfPatches).map((value) =>

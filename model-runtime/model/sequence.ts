@@ -67,6 +67,10 @@ export class BltSequence {
     return this.ids.length;
   }
 
+  idAt(position: number): number {
+    return this.ids[position];
+  }
+
   /** Entropy in nats of the patcher's next-byte distribution after each id; NaN in modes that need none. */
   get entropies(): readonly number[] {
     return this.entropyList;
@@ -138,7 +142,15 @@ export class BltSequence {
   /** An independent copy that may continue differently. */
   fork(): BltSequence {
     const copy = new BltSequence(this.model, this.patching);
-    const lists = ["ids", "entropyList", "starts", "closedAfter", "byteFloors", "patcherFloors", "patchFloors"] as const;
+    const lists = [
+      "ids",
+      "entropyList",
+      "starts",
+      "closedAfter",
+      "byteFloors",
+      "patcherFloors",
+      "patchFloors",
+    ] as const;
     for (const list of lists) copy[list] = this[list].slice();
     copy.states = this.states.fork();
     copy.cross = this.cross.fork();

@@ -124,10 +124,7 @@ function selfAttention(
   );
   const rotatedQuery = rotate(graph, query, heads, config, inputs);
   const rotatedKey = rotate(graph, key, kvHeads, config, inputs);
-  newKeysAndValues.push(
-    graph.node("Reshape", [rotatedKey, graph.int64([-1, kvWidth])], ["N", kvWidth]),
-    value,
-  );
+  newKeysAndValues.push(graph.node("Reshape", [rotatedKey, graph.int64([-1, kvWidth])], ["N", kvWidth]), value);
 
   const byHead = (x: Value, shape: number[], perm: number[]) => transpose(graph, reshape(graph, x, shape), perm);
   const queries = byHead(rotatedQuery, [-1, kvHeads, groups, headDim], [1, 2, 0, 3]);

@@ -95,7 +95,7 @@ function unreachable(wanted: number, low: Calibration, high: Calibration): UserE
   // Rounded inwards, so that the numbers named can be asked for.
   const shortest = Math.ceil(low.meanPatchLength * 100) / 100;
   const longest = Math.floor(high.meanPatchLength * 100) / 100;
-  const range = shortest < longest ? `from ${shortest} to ${longest}` : `of ${low.meanPatchLength} only`;
+  const range = shortest < longest ? `from ${shortest} to ${longest}` : `about ${low.meanPatchLength.toFixed(2)} only`;
   return new UserError(
     `No threshold gives a mean patch length of ${wanted} bytes on these files; with the other patching settings as they are it can be ${range}.`,
   );

@@ -280,6 +280,19 @@ describe("openCheckpoint", () => {
       /lm_head\.weight_scale .* F16, but must be F32/,
     );
 
+    check(
+      "a link to nothing",
+      () => {
+        rmSync(path("c/model.safetensors"));
+        symlinkSync("gone", path("c/model.safetensors"));
+      },
+      /model\.safetensors is no file, or a link to nothing/,
+    );
+    it("a folder inside a file", () => {
+      writeFileSync(path("file"), "");
+      return checkRefused(() => openCheckpoint(path("file/c")), /no folder .*c;/);
+    });
+
     it("an entropy model that only torch can read, and says how to convert it", () => {
       writeMetaFolder(path("meta"), "k2");
       renameSync(path("meta/entropy_model/model.safetensors"), path("meta/entropy_model/consolidated.pth"));

@@ -123,7 +123,12 @@ describe("BltSequence over windows and chunks", () => {
       sequence.truncate(length);
       const tail = [90, 91, 14, 36];
       const logits = await sequence.append(tail, { logits: "all" });
-      const expected = await checkAgainstFresh(model, model.config.patching, [...ids.slice(0, length), ...tail], sequence);
+      const expected = await checkAgainstFresh(
+        model,
+        model.config.patching,
+        [...ids.slice(0, length), ...tail],
+        sequence,
+      );
       assertClose(logits, expected.subarray(expected.length - logits.length), `logits after ${length}`);
       sequence.truncate(length);
     }

@@ -78,7 +78,7 @@ describe("calibrateThreshold", () => {
   });
 
   const refused: [string, Partial<PatchingConfig>, number, RegExp][] = [
-    ["above the longest length", { maxPatchLength: 8 }, 9, /mean patch length of 9 bytes.*from 1 to 7\.9\d/],
+    ["above the longest length", { maxPatchLength: 8 }, 9, /mean patch length of 9 bytes.*from 1 to 8\./],
     ["below one byte", {}, 0.5, /from 1 to 4000\./],
     ["that is no number", {}, Number.NaN, /from 1 to/],
   ];
@@ -90,6 +90,11 @@ describe("calibrateThreshold", () => {
       );
     });
   }
+
+  it("says so when there is only one length", () => {
+    const config = patching({ newlineReset: true, maxPatchLength: 1 });
+    assert.throws(() => calibrateThreshold(documents, config, 4), /it can be about 1\.00 only/);
+  });
 
   it("refuses a mode without threshold, and files without text", () => {
     assert.throws(() => calibrateThreshold(documents, patching({ mode: "static" }), 4), /"static" has no threshold/);

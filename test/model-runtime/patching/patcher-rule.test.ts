@@ -89,11 +89,11 @@ describe("the patching rule", () => {
   it("moves to another rule of the same configuration by its state", () => {
     const config = patching({ monotonic: true, threshold: 0.5, maxPatchLength: 3 });
     const first = createPatchRule(config);
-    for (const entropy of [1, 1, 1, 1]) first.step(100, entropy);
+    for (const entropy of [1, 1, 1, 1]) first.step(101, entropy);
     const second = createPatchRule(config);
     second.restore(first.snapshot());
     assert.deepEqual(second.snapshot(), { position: 4, openLength: 2, entropy: 1, afterSeparator: false });
-    assert.equal(second.step(100, 1), true);
+    assert.equal(second.step(101, 1), true);
     assert.equal(first.snapshot().position, 4);
   });
 
