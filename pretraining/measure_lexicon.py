@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from latent_reference import load_latent
-from lexicon_reference import EOS, SYMBOLS, Rule, score, score_by_tokens
+from lexicon_reference import score, score_by_tokens
 from pieces import load_lexicon
+from readout import EOS, SYMBOLS, Rule
 
 
 class CountModel:

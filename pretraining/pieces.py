@@ -16,7 +16,8 @@ import regex
 SPACE = r"\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # Single digits, then GPT-2's rule; a digit ends a run of white space as the end of the text does.
 WORD = regex.compile(
-    rf"'s|'t|'re|'ve|'m|'ll|'d|\p{{N}}| ?\p{{L}}+| ?[^{SPACE}\p{{L}}\p{{N}}]+|[{SPACE}]+(?![^{SPACE}\p{{N}}])|[{SPACE}]+"
+    rf"'s|'t|'re|'ve|'m|'ll|'d|\p{{N}}| ?\p{{L}}+| ?[^{SPACE}\p{{L}}\p{{N}}]+"
+    rf"|[{SPACE}]+(?![^{SPACE}\p{{N}}])|[{SPACE}]+"
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from latent_reference import LatentConfig, LatentTransformer
-from lexicon_reference import SYMBOLS
+from readout import SYMBOLS
 from pieces import Lexicon, scan
 
 WORDS = ["return", " return", "const", " con", "value", " =", "==", "\n    ", "\n\n", "  ", "()", "é", " naïve", "let's"]

@@ -35,6 +35,14 @@ export class Graph {
     return this.folder;
   }
 
+  /** Bytes of the weights the graph points to. */
+  get weightBytes(): number {
+    return this.record.initializers.reduce(
+      (sum, { data }) => (data instanceof Uint8Array ? sum : sum + data.length),
+      0,
+    );
+  }
+
   input(name: string, shape: Dim[], type: ElementType = "float32"): Value {
     const value = { name, type, shape };
     this.record.inputs.push(value);

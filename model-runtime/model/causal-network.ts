@@ -13,18 +13,30 @@ export interface Rows {
   stride: number;
 }
 
+/** Below this, weights fit a processor's cache and a second copy costs little. */
+const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
+
 export class CausalNetwork {
   private readonly rotary: RotaryTable;
 
   private constructor(
     private readonly session: Session,
+    /** The same graph on one thread, for single rows. */
+    private readonly stepSession: Session,
     readonly config: TransformerConfig,
   ) {
     this.rotary = new RotaryTable(config.ropeTheta, config.headDim);
   }
 
+  /**
+   * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
+   * than the thread saves, while prefill wants all threads.
+   */
   static async load(graph: Graph, config: TransformerConfig, options: SessionOptions): Promise<CausalNetwork> {
-    return new CausalNetwork(await createSession(graph, options), config);
+    const session = await createSession(graph, options);
+    const small = graph.weightBytes < SMALL_NETWORK_BYTES && options.device === "cpu" && options.threads !== 1;
+    const stepSession = small ? await createSession(graph, { ...options, threads: 1 }) : session;
+    return new CausalNetwork(session, stepSession, config);
   }
 
   createCache(): KvCache {
@@ -43,14 +55,16 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    const { packed } = await this.session.run({ ...inputs, ...cache.feeds(count, floors) }, signal);
+    const session = count === 1 ? this.stepSession : this.session;
+    const { packed } = await session.run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const stride = packed.length / count;
     const { layers, kvHeads, headDim } = this.config;
     cache.append(packed, count, stride, stride - layers * 2 * kvHeads * headDim);
     return { data: packed, count, stride };
   }
 
-  release(): Promise<void> {
-    return this.session.release();
+  async release(): Promise<void> {
+    await this.session.release();
+    if (this.stepSession !== this.session) await this.stepSession.release();
   }
 }

@@ -149,23 +149,20 @@ export class KvCache {
   }
 
   private makeRoom(count: number): void {
-    const needed = this.length + count - this.base;
-    if (needed <= this.slots) return;
     const { window } = this.config;
+    const needed = this.length + count - this.base;
     if (window === null) {
       // Empty slots are multiplied like others at every step, so room grows by little.
-      this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.125))));
+      if (needed > this.slots) this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.125))));
       return;
     }
-    // Slack before compaction makes it rare; what is kept beyond the window makes short truncations free.
+    // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
     const keep = Math.min(this.length - this.first, window + slack(window));
-    const slots = roundUp(Math.max(keep + count, window + Math.max(64, window >> 1)));
-    const growing = needed <= slots && this.slots < slots;
-    if (growing) this.reallocate(Math.min(slots, roundUp(Math.max(needed, this.slots * 2))));
-    else {
-      this.first = this.length - keep;
-      this.reallocate(slots);
-    }
+    const enough = roundUp(Math.max(keep + count, Math.min(needed, window + 2 * slack(window))));
+    // Room for a large chunk is given up again when single rows follow.
+    if (needed <= this.slots && this.slots <= 1.25 * enough) return;
+    if (enough < needed) this.first = this.length - keep;
+    this.reallocate(enough);
   }
 
   /** Moves what is held to arrays of `slots` slots, the first held position into slot 0. */
@@ -191,9 +188,9 @@ export class KvCache {
 
 /** Positions kept beyond the window, so that truncating by as many costs nothing. */
 function slack(window: number): number {
-  return Math.max(32, window >> 3);
+  return Math.max(32, window >> 4);
 }
 
 function roundUp(slots: number): number {
-  return Math.ceil(slots / 64) * 64;
+  return Math.ceil(slots / 32) * 32;
 }
