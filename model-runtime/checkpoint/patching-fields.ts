@@ -1,4 +1,4 @@
-/** Settings that both layouts spell alike, and the values that apply where a config is silent. */
+/** Settings that both layouts spell alike, the values that apply where a config is silent, and limits of what is read. */
 import { type PatchingConfig, patchingModes } from "./config";
 import { type Fields, flag, integer, real, word } from "./json-fields";
 

@@ -74,8 +74,11 @@ export class KvCache {
       let from = row * width + column;
       for (let layer = 0; layer < layers; layer++)
         for (const cached of [this.keys[layer], this.values[layer]])
-          for (let head = 0; head < kvHeads; head++, from += headDim)
-            cached.set(packed.subarray(from, from + headDim), (head * this.slots + slot) * headDim);
+          for (let head = 0; head < kvHeads; head++) {
+            // A loop: views cost more than the few values they would copy.
+            let to = (head * this.slots + slot) * headDim;
+            for (const end = to + headDim; to < end; ) cached[to++] = packed[from++];
+          }
     }
     this.length += count;
   }
@@ -151,18 +154,19 @@ export class KvCache {
   private makeRoom(count: number): void {
     const { window } = this.config;
     const needed = this.length + count - this.base;
+    if (needed <= this.slots) return;
     if (window === null) {
       // Empty slots are multiplied like others at every step, so room grows by little.
-      if (needed > this.slots) this.reallocate(roundUp(Math.max(needed, Math.ceil(this.slots * 1.125))));
+      this.reallocate(roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * 1.125))));
       return;
     }
     // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
-    const keep = Math.min(this.length - this.first, window + slack(window));
-    const enough = roundUp(Math.max(keep + count, Math.min(needed, window + 2 * slack(window))));
-    // Room for a large chunk is given up again when single rows follow.
-    if (needed <= this.slots && this.slots <= 1.25 * enough) return;
-    if (enough < needed) this.first = this.length - keep;
-    this.reallocate(enough);
+    const room = roundUp(Math.max(count, Math.min(needed, window + 2 * slack(window))));
+    if (room < needed) {
+      const keep = Math.max(0, window + slack(window) - count);
+      this.first = Math.max(this.first, this.length - keep);
+    }
+    this.reallocate(room);
   }
 
   /** Moves what is held to arrays of `slots` slots, the first held position into slot 0. */

@@ -87,7 +87,7 @@ export function createPatchRule(config: PatchingConfig): PatchRule {
         position: state.position + 1,
         openLength: start ? 0 : length,
         entropy: resetsContext(config, id) ? Number.NaN : Math.fround(entropy),
-        afterSeparator: isSpecial(id) || isSeparator(id),
+        afterSeparator: isSeparator(id),
       };
       return start;
     },
@@ -135,10 +135,11 @@ function isSpecial(id: number): boolean {
   return id < BYTE_OFFSET;
 }
 
-/** ASCII other than letters and digits, and bytes from 0xC0, which begin a UTF-8 sequence. */
+/** Special ids, ASCII other than letters and digits, and bytes from 0xC0, which begin a UTF-8 sequence. */
 function isSeparator(id: number): boolean {
   const byte = id - BYTE_OFFSET;
   if (byte >= 0x80) return byte >= 0xc0;
+  // Special ids come out below 0: neither.
   const isDigit = byte >= 0x30 && byte <= 0x39;
   const lower = byte | 0x20;
   const isLetter = lower >= 0x61 && lower <= 0x7a;

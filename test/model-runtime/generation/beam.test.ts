@@ -146,10 +146,30 @@ describe("beamSearch", () => {
     const { model, counts } = tracked(() => row);
     const [best] = await beamSearch(model, { width: 1, maxBytes: 9, lengthPenalty: 0 });
     assert.deepEqual([best.ids, best.ended, counts.advanced], [[EOS], "eos", 0]);
-    // Per id, nine more of the rare byte are still worse; of a byte that is nearly as probable, they are not.
-    [row[EOS], row[70]] = [Math.log(0.4), Math.log(0.6)];
-    const [longer] = await beamSearch(model, { width: 1, maxBytes: 9, lengthPenalty: 1 });
-    assert.deepEqual([longer.ids.length, longer.ended], [9, "length"]);
+  });
+
+  it("goes on while a longer hypothesis can win", async () => {
+    const rows = ([first]: readonly number[]) => {
+      const row = new Float64Array(VOCABULARY_SIZE).fill(Number.NEGATIVE_INFINITY);
+      if (first === undefined) [row[EOS], row[70]] = [Math.log(0.5), Math.log(0.2)];
+      else row[70] = 0;
+      return row;
+    };
+    // A mean of log(0.2) / 2 is less than log(0.5), one of log(0.2) / 9 is more.
+    const [best] = await beamSearch(tracked(rows).model, { width: 1, maxBytes: 9, lengthPenalty: 1 });
+    assert.deepEqual([best.ids.length, best.ended], [9, "length"]);
+  });
+
+  it("goes on while the next id can win, with a penalty that favours short ones", async () => {
+    const rows = ([first]: readonly number[]) => {
+      const row = new Float64Array(VOCABULARY_SIZE).fill(Number.NEGATIVE_INFINITY);
+      if (first === undefined) [row[EOS], row[70]] = [Math.log(0.1), Math.log(0.8)];
+      else row[EOS] = 0;
+      return row;
+    };
+    // Two times log(0.8) is more than log(0.1), twelve times it is less.
+    const [best] = await beamSearch(tracked(rows).model, { width: 1, maxBytes: 12, lengthPenalty: -1 });
+    assert.deepEqual(best.ids, [70, EOS]);
   });
 
   it("ends when no id is possible, and with no bytes wanted gives the empty continuation", async () => {

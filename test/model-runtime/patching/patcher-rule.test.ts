@@ -101,6 +101,8 @@ describe("the patching rule", () => {
     const threshold = 1.335442066192627;
     const above = Math.fround(threshold) + 2 ** -23;
     checkStarts("abc", [9, threshold, above, threshold + 1e-9], { threshold }, [0, 1, 3]);
+    // 0.1 is above 0.1 in float32, which must not make it exceed itself.
+    checkStarts("ab", [9, Math.fround(0.1), 0.2], { threshold: 0.1 }, [0, 1, 3]);
   });
 
   it("does not look at the entropy after BOS, and needs none in other modes", () => {
