@@ -99,7 +99,7 @@ function providerReason(message: string): string {
 function sessionOptions({ device, threads }: SessionOptions): ort.InferenceSession.SessionOptions {
   return {
     executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
-    intraOpNumThreads: threads,
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     interOpNumThreads: 1,
     // Shapes change from run to run, so plans made for one shape only cost memory.
     enableMemPattern: false,

@@ -104,24 +104,22 @@ class Score:
 
 
 # Words that are read side by side in `score`.
-GROUP = 32
+GROUP = 64
 
 
-def score(
-    latent: LatentTransformer, lexicon: Lexicon, rule: Rule, fallback: Fallback, text: bytes, full: bool = False
-) -> Score:
-    """Every byte by the distribution before it.
+def score(trunk: "Trunk", rule: Rule, fallback: Fallback, full: bool = False) -> Score:
+    """Every byte of the trunk's text by the distribution before it.
 
     The pieces of the whole text are the trunk: one causal pass. A word's readings depend on the trunk before the word
     and on nothing else, so that many words are read side by side and what they ask of the latent runs in one batch.
     """
-    trunk = Trunk(latent, lexicon, text)
+    text = trunk.text
     byte_model = [fallback(text[:length]) for length in range(len(text) + 1)]
     stretches = _stretches(rule.word_limit, text)
     result = Score(np.zeros(len(text) + 1), np.zeros(len(text) + 1), 0, 0, None)
     if full:
         result.distributions = np.zeros((len(text) + 1, SYMBOLS))
-    path: tuple[int, Sequence[int]] = (1, ())
+    path: tuple[int, tuple[int, ...]] = (1, ())
     for first in range(0, len(stretches), GROUP):
         bounds = stretches[first : first + GROUP]
         group = [_Stretch(trunk, rule, text, byte_model, *each, result) for each in bounds]
@@ -197,10 +195,14 @@ class _Stretch:
 
 
 class Trunk:
-    """The cut of a whole text and the latent's states after each of its pieces; branches are run beside it."""
+    """The cut of a whole text and the latent's states after each of its pieces; branches are run beside it.
+
+    A path is (positions of the trunk before a word, pieces since then).
+    """
 
     def __init__(self, latent: LatentTransformer, lexicon: Lexicon, text: bytes):
-        self.latent, self.lexicon, self.table = latent, lexicon, SortedPieces(lexicon)
+        self.latent, self.lexicon, self.text, self.table = latent, lexicon, text, SortedPieces(lexicon)
+        self.branches: dict[tuple[int, tuple[int, ...]], Tensor] = {}
         self.pieces = [lexicon.bos]
         self.before = {0: 1}  # start of a word -> positions before it
         words, tail = scan(text)
@@ -213,13 +215,16 @@ class Trunk:
         self.states = torch.cat(runs)
 
     def masses(self, paths: list[tuple[int, tuple[int, ...]]]) -> list[np.ndarray]:
-        """What the latent says after each path: (positions of the trunk before it, pieces) -> [S + 1]."""
+        """What the latent says after each path, [S + 1]."""
         branches = [path for path in paths if self._on_trunk(*path) < len(path[1])]
-        run = dict(zip(branches, self._run(branches))) if branches else {}
-        states = [run[path] if path in run else self.states[path[0] + len(path[1]) - 1] for path in paths]
+        if new := [path for path in branches if path not in self.branches]:
+            self.branches |= zip(new, self._run(new))
+        states = [
+            self.branches[path] if path in self.branches else self.states[path[0] + len(path[1]) - 1] for path in paths
+        ]
         return [self.table.probabilities(logits) for logits in self.latent.logits(torch.stack(states))]
 
-    def beyond(self, kept: tuple[int, Sequence[int]], path: tuple[int, Sequence[int]]) -> int:
+    def beyond(self, kept: tuple[int, tuple[int, ...]], path: tuple[int, tuple[int, ...]]) -> int:
         """Positions of `path` that a cache which holds `kept` lacks."""
         least = min(kept[0], path[0])
         held = [*self.pieces[least : kept[0]], *kept[1]]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from latent_reference import load_latent
-from lexicon_reference import score, score_by_tokens
+from lexicon_reference import Trunk, score, score_by_tokens
 from pieces import load_lexicon
 from readout import EOS, SYMBOLS, Rule
 
@@ -70,12 +70,14 @@ def main() -> None:
         text = path.read_bytes()
         start = time.time()
         nats = score_by_tokens(latent, lexicon, text)
-        byte_count, token_bits, token_count = byte_count + len(text), token_bits + nats.sum() / math.log(2), token_count + len(nats)
-        by_tokens = nats.sum() / math.log(2) / len(text)
-        print(f"{path.name}: {len(text)} bytes, {len(nats)} tokens, {by_tokens:.4f} bpb, {time.time() - start:.0f} s", flush=True)
+        bits = nats.sum() / math.log(2)
+        byte_count, token_bits, token_count = byte_count + len(text), token_bits + bits, token_count + len(nats)
+        took = f"{time.time() - start:.0f} s"
+        print(f"{path.name}: {len(text)} bytes, {len(nats)} tokens, {bits / len(text):.4f} bpb, {took}", flush=True)
+        trunk = Trunk(latent, lexicon, text)
         for rule in rules:
             start = time.time()
-            result = score(latent, lexicon, rule, CountModel(), text)
+            result = score(trunk, rule, CountModel())
             bits = -result.log_probability[:-1] / math.log(2)
             part = result.fallback_part[:-1]
             fallen = part > 0.5

@@ -69,7 +69,7 @@ export interface PatchingConfig {
   thresholdAdd: number | null;
   /** Start where entropy rises by more than `threshold` instead of where it exceeds it. */
   monotonic: boolean;
-  /** A byte after a newline always starts a patch, and the entropy's context begins anew (paper section 4.4). */
+  /** A byte after a newline starts a patch (unless `minPatchLength` forbids it), and the entropy's context begins anew (paper section 4.4). */
   newlineReset: boolean;
   /** Stride of mode `static`. */
   patchSize: number;

@@ -1,10 +1,11 @@
 /** Continues a text byte by byte: sampled (`generate`) or by beam search (`generateBeam`). */
 import { UserError } from "../errors";
 import { BYTE_OFFSET, decode, EOS, VOCABULARY_SIZE } from "../ids";
+import { entropyOfLogits } from "../model/entropy";
 import type { BltSequence } from "../model/sequence";
 import { beamSearch } from "./beam";
 import { createRandom } from "./random";
-import { checkSampling, entropy, logSoftmax, type SamplingOptions, sample } from "./sampling";
+import { checkSampling, logSoftmax, type SamplingOptions, sample } from "./sampling";
 import { createStopMatcher } from "./stop-strings";
 
 export interface StopOptions {
@@ -70,7 +71,7 @@ export async function* generate(
         end = "eos";
         break;
       }
-      const uncertainty = entropy(logits);
+      const uncertainty = entropyOfLogits(logits);
       held.push({
         byte: id - BYTE_OFFSET,
         logProb: logSoftmax(logits)[id],

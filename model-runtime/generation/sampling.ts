@@ -99,14 +99,6 @@ export function softmax(logits: ArrayLike<number>): Float64Array {
   return logSoftmax(logits).map(Math.exp);
 }
 
-/** Entropy in nats of a row of logits; impossible ids add nothing. */
-export function entropy(logits: ArrayLike<number>): number {
-  return logSoftmax(logits).reduce((sum, logProb) => {
-    const probability = Math.exp(logProb);
-    return probability > 0 ? sum - probability * logProb : sum;
-  }, 0);
-}
-
 /** The id with the largest logit, the first of them on ties. An error when no id is possible. */
 export function argmax(logits: ArrayLike<number>): number {
   let best = 0;

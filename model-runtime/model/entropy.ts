@@ -1,14 +1,14 @@
-/** Entropy in nats of softmax(logits). */
-export function entropyOfLogits(logits: Float32Array): number {
+/** Entropy in nats of softmax(logits); impossible ids (-Infinity) add nothing. */
+export function entropyOfLogits(logits: ArrayLike<number>): number {
   let max = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > max) max = logit;
+  for (let id = 0; id < logits.length; id++) if (logits[id] > max) max = logits[id];
   let sum = 0;
   let weighted = 0;
-  for (const logit of logits) {
-    const shifted = logit - max;
+  for (let id = 0; id < logits.length; id++) {
+    const shifted = logits[id] - max;
     const weight = Math.exp(shifted);
     sum += weight;
-    weighted += weight * shifted;
+    if (weight > 0) weighted += weight * shifted;
   }
   return Math.log(sum) - weighted / sum;
 }

@@ -11,7 +11,7 @@ import pytest
 import torch
 from golden_lexicon import RULES, TEXTS, read, tiny_fallback, write_checkpoint
 from latent_reference import LatentCache, LatentTransformer, load_latent
-from lexicon_reference import LexiconReader, score, score_by_tokens
+from lexicon_reference import LexiconReader, Trunk, score, score_by_tokens
 from pieces import Lexicon, load_lexicon
 from readout import EOS, SYMBOLS, Rule
 from safetensors.torch import load_file
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
 @pytest.mark.parametrize("rule", RULES)
 def test_byte_by_byte_equals_the_whole_text(model: Model, rule: Rule, name: str) -> None:
     text = TEXTS[name]
-    whole = score(*model, rule, tiny_fallback, text, full=True)
+    whole = score(Trunk(*model, text), rule, tiny_fallback, full=True)
     reader = LexiconReader(*model, rule, tiny_fallback)
     _, distributions = read(reader, text)
     assert np.abs(np.log(distributions) - np.log(whole.distributions)).max() < 1e-4
@@ -55,9 +55,9 @@ def test_edits_leave_no_trace(model: Model) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_later_byte_changes_no_earlier_distribution(model: Model, name: str) -> None:
     text = TEXTS[name]
-    whole = score(*model, RULES[0], tiny_fallback, text, full=True).distributions
+    whole = score(Trunk(*model, text), RULES[0], tiny_fallback, full=True).distributions
     for length in range(0, len(text), 5):
-        other = score(*model, RULES[0], tiny_fallback, text[:length] + b"'s\xe4 q", full=True).distributions
+        other = score(Trunk(*model, text[:length] + b"'s\xe4 q"), RULES[0], tiny_fallback, full=True).distributions
         assert np.abs(np.log(whole[: length + 1]) - np.log(other[: length + 1])).max() < 1e-4
 
 
@@ -144,7 +144,7 @@ def test_tokens_and_bytes_measure_the_same_text(model: Model) -> None:
     """All cuts together are at least as likely as the canonical one, up to what lies in the byte model's share."""
     text = TEXTS["code"]
     rule = Rule(refresh_threshold=0.001, fallback_share=0.0)
-    by_bytes = -score(*model, rule, tiny_fallback, text).log_probability[:-1].sum()
+    by_bytes = -score(Trunk(*model, text), rule, tiny_fallback).log_probability[:-1].sum()
     assert by_bytes < score_by_tokens(*model, text).sum() * 1.05
 
 

@@ -59,6 +59,8 @@ describe("16-bit floating point", () => {
     );
     assert.equal(halfValues()[toHalf(1 + 2 ** -11)], 1);
     assert.equal(halfValues()[toHalf(1 + 3 * 2 ** -11)], 1 + 2 ** -9);
+    assert.equal(bfloatValue(toBfloat(1 + 2 ** -8)), 1);
+    assert.equal(bfloatValue(toBfloat(1 + 3 * 2 ** -8)), 1 + 2 ** -6);
   });
 
   it("goes to infinity beyond the range and keeps NaN", () => {

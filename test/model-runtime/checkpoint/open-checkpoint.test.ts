@@ -303,6 +303,11 @@ describe("openCheckpoint", () => {
       rmSync(path("meta/entropy_model"), { recursive: true });
       return checkRefused(() => openCheckpoint(path("meta")), /holds no entropy model/);
     });
+    it("a named entropy model with a tensor missing, though the checkpoint's own has it", () => {
+      writeCheckpointFolder(path("other"), goldenConfig("k2"), goldenWith("k2", { "model.patcher.norm.weight": null }));
+      const open = () => openCheckpoint(goldenFolder("k2"), { entropyModel: path("other") });
+      return checkRefused(open, /model\.patcher\.norm\.weight .*missing/);
+    });
     it("a named entropy model that is not there", () => {
       const open = () => openCheckpoint(goldenFolder("k2"), { entropyModel: path("none") });
       return checkRefused(open, /no folder .*none; name the folder of the entropy model/);

@@ -96,6 +96,12 @@ describe("quantizeCheckpoint", () => {
     );
   });
 
+  it("fits the scale to the integers: better than any end of the range taken as it is", () => {
+    const row = Float32Array.from({ length: 200 }, (_, i) => Math.sin(i * i));
+    const best = Math.min(...Array.from({ length: 30 }, (_, i) => errorOf(row, (1 - i / 100) / 127)));
+    assert.ok(errorOf(row, rowScale(row)) < best);
+  });
+
   it("clips an outlier where that serves the other values", () => {
     const row = Float32Array.from({ length: 4000 }, (_, i) => (i === 0 ? 4 : Math.sin(i)));
     assert.ok(errorOf(row, rowScale(row)) < 0.98 * errorOf(row, 4 / 127));

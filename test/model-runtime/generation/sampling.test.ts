@@ -6,7 +6,6 @@ import {
   applyTemperature,
   argmax,
   checkSampling,
-  entropy,
   logSoftmax,
   maskIds,
   minP,
@@ -18,6 +17,7 @@ import {
   topK,
   topP,
 } from "../../../model-runtime/generation/sampling";
+import { entropyOfLogits } from "../../../model-runtime/model/entropy";
 
 const NONE = Number.NEGATIVE_INFINITY;
 const logs = (...probabilities: number[]): Float64Array => Float64Array.from(probabilities, Math.log);
@@ -45,7 +45,7 @@ describe("softmax and entropy", () => {
         checkRow(softmax(logits), probabilities);
         checkRow(logSoftmax(logits), probabilities.map(Math.log));
         const expected = probabilities.reduce((sum, p) => sum - p * Math.log(p), 0);
-        assert.ok(Math.abs(entropy(logits) - expected) < 1e-12);
+        assert.ok(Math.abs(entropyOfLogits(logits) - expected) < 1e-12);
       }),
     );
   });
@@ -53,9 +53,9 @@ describe("softmax and entropy", () => {
   it("stand large logits and impossible ids", () => {
     checkRow(softmax([1000, 1000, NONE]), [0.5, 0.5, 0]);
     checkRow(logSoftmax([-1000, -1000, NONE]), [-Math.LN2, -Math.LN2, NONE]);
-    assert.ok(Math.abs(entropy([5, 5, NONE]) - Math.LN2) < 1e-12);
-    assert.equal(entropy([NONE, 3]), 0);
-    assert.ok(Math.abs(entropy(new Float32Array(260)) - Math.log(260)) < 1e-12);
+    assert.ok(Math.abs(entropyOfLogits([5, 5, NONE]) - Math.LN2) < 1e-12);
+    assert.equal(entropyOfLogits([NONE, 3]), 0);
+    assert.ok(Math.abs(entropyOfLogits(new Float32Array(260)) - Math.log(260)) < 1e-12);
   });
 
   for (const row of [

@@ -1,0 +1,108 @@
+/** Where a command writes: results to stdout, everything else to stderr; and what ends it early. */
+import { once } from "node:events";
+import type { WriteStream } from "node:tty";
+
+/** The process as a command sees it. */
+export interface Terminal {
+  /** Aborted by Ctrl-C, or when nobody reads stdout any more. */
+  readonly signal: AbortSignal;
+  /** Whether stdout is a terminal, and one to be coloured. */
+  readonly isInteractive: boolean;
+  readonly isColoured: boolean;
+  /** Writes results; resolves when there is room for more. */
+  write(text: string): Promise<void>;
+  /** Writes an object of plain values and lists as one line of JSON. */
+  writeJson(value: Readonly<Record<string, unknown>>): Promise<void>;
+  /** One sentence to the user, on stderr. */
+  notice(sentence: string): void;
+  /** Like `notice`, but only where a person is looking on. */
+  remark(sentence: string): void;
+  /** Shows how far `work` has come, where a person is looking on. */
+  withProgress<T>(label: string, work: (update: ProgressUpdate) => Promise<T>): Promise<T>;
+}
+
+/** Reports how much is done, and of how much. */
+export type ProgressUpdate = (done: number, total: number) => void;
+
+export type Stream = Pick<WriteStream, "write" | "once" | "off"> & { isTTY?: boolean };
+
+export function createTerminal(
+  stdout: Stream,
+  stderr: Stream,
+  signal: AbortSignal,
+  environment: NodeJS.ProcessEnv,
+): Terminal {
+  const isInteractive = stdout.isTTY === true;
+  const write = async (text: string) => {
+    signal.throwIfAborted();
+    if (!stdout.write(text)) await once(stdout as WriteStream, "drain", { signal }).catch(throwReason);
+  };
+  const throwReason = (error: unknown) => {
+    signal.throwIfAborted();
+    throw error;
+  };
+  const notice = (sentence: string) => void stderr.write(`blt: ${sentence}\n`);
+  return {
+    signal,
+    isInteractive,
+    // https://no-color.org
+    isColoured: isInteractive && !environment.NO_COLOR && environment.TERM !== "dumb",
+    write,
+    async writeJson(value) {
+      for (const piece of jsonPieces(value)) await write(piece);
+      await write("\n");
+    },
+    notice,
+    remark: (sentence) => (stderr.isTTY ? notice(sentence) : undefined),
+    async withProgress(label, work) {
+      if (!stderr.isTTY) return work(() => undefined);
+      let shown = 0;
+      try {
+        return await work((done, total) => {
+          const now = performance.now();
+          if (now - shown < 100) return;
+          shown = now;
+          const percent = total > 0 ? Math.floor((100 * done) / total) : 0;
+          stderr.write(`\r\x1b[K${label} ${percent} %`);
+        });
+      } finally {
+        if (shown > 0) stderr.write("\r\x1b[K");
+      }
+    },
+  };
+}
+
+/** Items of a long list that become one piece of text. */
+const blockLength = 2 ** 16;
+
+/** JSON of an object in pieces, as a text of its long lists may be longer than a string can be. */
+export function* jsonPieces(value: Readonly<Record<string, unknown>>): Generator<string> {
+  let separator = "{";
+  for (const [key, field] of Object.entries(value)) {
+    yield `${separator}${JSON.stringify(key)}:`;
+    separator = ",";
+    if (isList(field)) yield* listPieces(field);
+    else yield JSON.stringify(field);
+  }
+  yield "}";
+}
+
+function* listPieces(list: ArrayLike<unknown>): Generator<string> {
+  const floats = list instanceof Float32Array;
+  yield "[";
+  for (let from = 0; from < list.length; from += blockLength) {
+    const block: unknown[] = Array.prototype.slice.call(list, from, from + blockLength);
+    const items = floats ? block.map((item) => float32Digits(item as number)) : block;
+    yield `${from > 0 ? "," : ""}${JSON.stringify(items).slice(1, -1)}`;
+  }
+  yield "]";
+}
+
+/** A float32 number with the fewest digits that always tell it from its neighbours. */
+export function float32Digits(value: number): number {
+  return Number(value.toPrecision(9));
+}
+
+function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+}
