@@ -16,8 +16,6 @@ import { BltSequence } from "./sequence";
 export interface LoadOptions extends SessionOptions {
   /** How int8 weights are multiplied; found by a short timing when undefined. */
   int8Kernel?: Int8Kernel;
-  /** Networks to load: the patcher alone is enough to cut text. Default `all`. */
-  parts?: "all" | "patcher";
 }
 
 export interface Networks {

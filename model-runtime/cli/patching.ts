@@ -1,0 +1,40 @@
+/** Options that change how text is cut, and what they make of a checkpoint's own settings. */
+import { type PatchingConfig, patchingModes } from "../checkpoint/config";
+import { choice, number, orNone, toggle, type Values, wholeNumber } from "./arguments";
+
+export const patchingOptions = {
+  mode: choice("MODE", patchingModes, "how patches are found"),
+  threshold: number("NATS", "a byte starts a patch where the entropy before it exceeds this"),
+  thresholdAdd: orNone(number("NATS", "second threshold, on the rise of the entropy")),
+  monotonic: toggle("start patches where the entropy rises by more than the threshold; --no-monotonic for its height"),
+  newlineReset: toggle("start a patch, and the entropy model's context, after each newline; or --no-newline-reset"),
+  maxPatchLength: orNone(wholeNumber("N", "longest patch in bytes", 1)),
+  minPatchLength: wholeNumber("N", "shortest patch in bytes", 1),
+  patchSize: wholeNumber("N", "patch length in mode static", 1),
+};
+
+/** The checkpoint's settings, with those that were given in their place. */
+export function chosenPatching(own: PatchingConfig, values: Values<typeof patchingOptions>): PatchingConfig {
+  const names = Object.keys(patchingOptions) as (keyof typeof patchingOptions)[];
+  const given = names.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
+  return { ...own, ...Object.fromEntries(given) };
+}
+
+/** The rule in a few words, for people. */
+export function describePatching(config: PatchingConfig): string {
+  const { mode, threshold, thresholdAdd, monotonic, newlineReset, patchSize, maxPatchLength, minPatchLength } = config;
+  const parts: string[] = [];
+  if (mode === "entropy") {
+    parts.push(`entropy ${monotonic ? "rises by more than" : "above"} ${shortNumber(threshold)} nats`);
+    if (thresholdAdd !== null && !monotonic) parts.push(`rising by more than ${shortNumber(thresholdAdd)}`);
+  } else parts.push(mode === "static" ? `static patches of ${patchSize}` : `mode ${mode}`);
+  if (newlineReset) parts.push("newline reset");
+  if (maxPatchLength !== null) parts.push(`at most ${maxPatchLength} bytes`);
+  if (minPatchLength > 1) parts.push(`at least ${minPatchLength} bytes`);
+  return parts.join(", ");
+}
+
+/** Enough digits for the same float32 number, and no more. */
+export function shortNumber(value: number): string {
+  return String(Number(value.toPrecision(7)));
+}

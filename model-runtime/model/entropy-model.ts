@@ -1,0 +1,88 @@
+/**
+ * The entropy model by itself: entropies along a text of any length, a chunk at a time, without the other three
+ * networks. What it gives equals `BltSequence.entropies`; memory is bounded where attention has a window.
+ */
+import type { Checkpoint } from "../checkpoint/checkpoint";
+import type { PatchingConfig } from "../checkpoint/config";
+import { readWeight } from "../checkpoint/tensor-data";
+import { UserError } from "../errors";
+import { EOS, VOCABULARY_SIZE } from "../ids";
+import { resetsContext } from "../patching/patcher-rule";
+import type { LoadOptions } from "./blt";
+import { CausalNetwork } from "./causal-network";
+import { entropyOfLogits } from "./entropy";
+import { fastestInt8Kernel } from "./int8-kernel";
+import { patcherGraph } from "./networks";
+
+export interface Patcher {
+  /** The beginning of a text; `patching` says where the model's context begins anew. */
+  begin(patching: PatchingConfig): EntropyStream;
+  release(): Promise<void>;
+}
+
+export interface EntropyStream {
+  /**
+   * Reads the next N ids of the text, BOS first.
+   * @returns [N] nats: entropy of the next-byte distribution after each id
+   * @throws the signal's reason when it is aborted, before the next run; the stream is then of no more use
+   */
+  next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+}
+
+/** Ids of one run: attention over a window costs window + chunk a row, so small chunks are fastest. */
+const CHUNK = 128;
+
+/** Loads the entropy model of a checkpoint; a `UserError` when it has none. */
+export async function loadPatcher(checkpoint: Checkpoint, options: LoadOptions): Promise<Patcher> {
+  const { config, directory } = checkpoint;
+  if (config.patcher === null) {
+    throw new UserError(
+      `${directory} holds no entropy model, so entropy patching is not possible; choose another --mode or give the entropy model's folder with --entropy-model.`,
+    );
+  }
+  const quantized = config.quantization !== null;
+  const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : "float32";
+  const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
+  const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
+  const separatesDocuments = config.semantics === "meta";
+  return {
+    begin: (patching) =>
+      entropyStream(network, table, (id) => (separatesDocuments && id === EOS) || resetsContext(patching, id)),
+    release: () => network.release(),
+  };
+}
+
+/** @param endsContext whether the positions after an id see nothing up to it */
+function entropyStream(
+  network: CausalNetwork,
+  table: Float32Array,
+  endsContext: (id: number) => boolean,
+): EntropyStream {
+  const cache = network.createCache();
+  const width = table.length / VOCABULARY_SIZE;
+  /** First position the next id sees. */
+  let floor = 0;
+  return {
+    async next(ids, signal) {
+      const entropies = new Float32Array(ids.length);
+      for (let from = 0; from < ids.length; from += CHUNK) {
+        const count = Math.min(CHUNK, ids.length - from);
+        const embedding = new Float32Array(count * width);
+        const floors = new Array<number>(count);
+        const begin = cache.length;
+        for (let row = 0; row < count; row++) {
+          const id = ids[from + row];
+          embedding.set(table.subarray(id * width, (id + 1) * width), row * width);
+          floors[row] = floor;
+          if (endsContext(id)) floor = begin + row + 1;
+        }
+        const inputs = { embedding: { data: embedding, shape: [count, width] } };
+        const { data, stride } = await network.run(cache, count, inputs, floors, signal);
+        for (let row = 0; row < count; row++) {
+          entropies[from + row] = entropyOfLogits(data.subarray(row * stride, row * stride + VOCABULARY_SIZE));
+        }
+      }
+      return entropies;
+    },
+  };
+}
