@@ -1,15 +1,42 @@
 // Bundles the entry points into dist/. onnxruntime-node stays outside: it finds its native library beside its own files.
+// --production: smaller, without source maps; and dist/third-party.json, the packages that went into the bundles.
+import { writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
-await build({
-  entryPoints: { cli: "model-runtime/cli/main.ts" },
+const production = process.argv.includes("--production");
+const common = {
   outdir: "dist",
   bundle: true,
   platform: "node",
   target: "node20",
   format: "cjs",
-  external: ["onnxruntime-node"],
-  banner: { js: "#!/usr/bin/env node" },
-  sourcemap: true,
+  mainFields: ["module", "main"],
+  external: ["onnxruntime-node", "vscode"],
+  sourcemap: !production,
+  minify: production,
+  keepNames: production,
+  metafile: true,
   logLevel: "warning",
-});
+};
+
+const results = await Promise.all([
+  build({
+    ...common,
+    entryPoints: { cli: "model-runtime/cli/main.ts" },
+    banner: { js: "#!/usr/bin/env node" },
+  }),
+  build({
+    ...common,
+    entryPoints: {
+      extension: "client/extension.ts",
+      server: "server/main.ts",
+      "model-worker": "server/model-worker.ts",
+    },
+  }),
+]);
+
+if (production) {
+  const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  const folders = inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
+  writeFileSync("dist/third-party.json", JSON.stringify([...new Set(folders)].sort()));
+}

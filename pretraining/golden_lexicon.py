@@ -1,9 +1,10 @@
 """A tiny random latent transformer with a lexicon, and the golden files that a second implementation is held to.
 
-    python pretraining/golden_lexicon.py test/golden/lexicon
+    python pretraining/golden_lexicon.py test/golden/lexicon --default models/default
 
 writes two checkpoints of the same network, `plain` (F32) and `blocks` (4-bit blocks, int8 rows), each with
-golden.json (what is read when) and golden.safetensors (log-probabilities); docs/lexicon.md, section 8.
+golden.json (what is read when) and golden.safetensors (log-probabilities), and default.json: cuts and one text's
+log-probabilities by the default model; docs/lexicon.md, section 8.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from latent_reference import load_latent
-from lexicon_reference import LexiconReader
-from pieces import Lexicon, byte_symbols, load_lexicon, scan
+from lexicon_reference import LexiconReader, Trunk, score
+from pieces import Words, byte_symbols, load_lexicon, scan
 from readout import SYMBOLS, Rule
 
 CORPUS = ["return", " return", "const", " con", "value", " =", "==", "\n    ", "\n\n", "  ", "()", " naïve", "let's"]
@@ -29,6 +30,14 @@ TEXTS = {
     "empty": b"",
     "long words": b"=" * 37 + b" " * 35 + b"return",
 }
+CODE = b"""import re
+
+def first_words(lines, limit=10):
+    \"\"\"Return the first word of each line.\"\"\"
+    return [re.match(r"\\s*(\\w+)", line).group(1) for line in lines[:limit]]
+"""
+CUTS = ["schemas.ZodInterface", "{\r\n\r\n    return x;\n\n}\n", "we're, they'll, 'x'r 'd", "  5 \t 42\n 7 ½ ² Ⅳ ٣", "<|endoftext|>"]
+CUTS += ["a\u0085b\ufeff c\u2028\u2029 \u3000d", "naïve 你好，😀 Привет_мир", "\x04\x1f a\x13b", "=" * 40 + " " * 70 + "x"]
 RULES = [Rule(), Rule(refresh_threshold=0.05, word_limit=8), Rule(refresh_threshold=1.0, fallback_share=0.01)]
 WIDTH, INNER, LAYERS = 32, 64, 2
 BLOCK = 32
@@ -55,6 +64,24 @@ def write_golden(target: Path) -> None:
         golden = {"cuts": cuts, "cases": cases}
         (target / form / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
         save_file(tensors, target / form / "golden.safetensors")
+
+
+def write_default(target: Path, checkpoint: Path) -> None:
+    """default.json: `cuts` [[text's bytes, pieces, start of the open word after each length]], and of `text` the natural
+    logarithm of each byte's and then EOS's probability with the tiny fallback."""
+    latent, lexicon = load_latent(checkpoint), load_lexicon(checkpoint)
+    cuts = []
+    for text in [*(cut.encode() for cut in CUTS), b"a\xff\xe4\xbd b\xed\xa0\x80\xf4\x90 \xc3", CODE]:
+        words, opened = Words(), [0]
+        for byte in text:
+            words.append(byte)
+            opened.append(words.open)
+        cuts.append([list(text), [piece for piece, _ in lexicon.cut(text)], opened])
+    result = score(Trunk(latent, lexicon, CODE), Rule(), tiny_fallback)
+    golden = {"cuts": cuts, "rule": asdict(Rule()), "text": list(CODE)}
+    golden["log_probability"] = [round(float(value), 6) for value in result.log_probability]
+    golden |= {"steps": result.steps, "positions": result.positions}
+    (target / "default.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 
 def read(reader: LexiconReader, text: bytes) -> tuple[list[dict], np.ndarray]:
@@ -161,6 +188,10 @@ def quantised(name: str, weight: Tensor) -> dict[str, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("target", type=Path)
+    parser.add_argument("--default", type=Path)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     with torch.no_grad():
-        write_golden(parser.parse_args().target)
+        write_golden(arguments.target)
+        if arguments.default:
+            write_default(arguments.target, arguments.default)

@@ -38,6 +38,8 @@ export async function writeOutputFolder(
       await rm(staging, { recursive: true, force: true });
     }
   } catch (error) {
+    // Whoever reads it knows the folder, not the place where it was to be made.
+    if (error instanceof UserError) throw new UserError(error.message.replaceAll(staging, target));
     throw diskError(error, target);
   }
 }

@@ -94,6 +94,10 @@ export function diskError(error: unknown, path: string): unknown {
       return new UserError(
         `The disk is full while writing ${path}; nothing was kept, free some space and start again.`,
       );
+    case "EFBIG":
+      return new UserError(
+        `${path} would be larger than files may be there (a limit of the file system or of ulimit -f); nothing was kept, choose another folder.`,
+      );
     case "EACCES":
     case "EPERM":
     case "EROFS":

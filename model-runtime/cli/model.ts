@@ -16,7 +16,11 @@ import type { Terminal } from "./terminal";
 export const modelOptions = {
   model: text("DIR", "folder of the checkpoint (default: the embedded model)"),
   entropyModel: text("DIR", "folder of an entropy model to use instead of the checkpoint's own"),
-  semantics: choice("WHOSE", ["meta", "hf"], "whose forward pass, with windows of attention (meta, default) or without"),
+  semantics: choice(
+    "WHOSE",
+    ["meta", "hf"],
+    "whose forward pass, with windows of attention (meta, default) or without",
+  ),
   device: choice("DEVICE", devices, "where networks run (default auto)"),
   threads: wholeNumber("N", "threads of one operator (default: onnxruntime's choice)", 1),
   json: toggle("print JSON"),
@@ -24,9 +28,13 @@ export const modelOptions = {
 
 export type ModelValues = Values<typeof modelOptions>;
 
-/** Opens the checkpoint that is asked for without reading its weights. */
-export function openModel(values: ModelValues, directory = values.model ?? embeddedModel()): Checkpoint {
-  return openCheckpoint(directory, { entropyModel: values.entropyModel, semantics: values.semantics });
+/** Opens the checkpoint that is asked for, as an argument or with --model, without reading its weights. */
+export function openModel(values: ModelValues, argument?: string): Checkpoint {
+  if (argument !== undefined && values.model !== undefined) {
+    throw new UserError(`The checkpoint is named twice, ${argument} and --model ${values.model}; leave out one.`);
+  }
+  const { entropyModel, semantics } = values;
+  return openCheckpoint(argument ?? values.model ?? embeddedModel(), { entropyModel, semantics });
 }
 
 /** Loads all networks; weights that are not finite are a `UserError`. */

@@ -14,7 +14,7 @@ export const patchingOptions = {
 };
 
 /** The checkpoint's settings, with those that were given in their place. */
-export function chosenPatching(own: PatchingConfig, values: Values<typeof patchingOptions>): PatchingConfig {
+export function chosenPatching(own: PatchingConfig, values: Partial<Values<typeof patchingOptions>>): PatchingConfig {
   const names = Object.keys(patchingOptions) as (keyof typeof patchingOptions)[];
   const given = names.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return { ...own, ...Object.fromEntries(given) };

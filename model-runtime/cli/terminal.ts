@@ -56,17 +56,19 @@ export function createTerminal(
     remark: (sentence) => (stderr.isTTY ? notice(sentence) : undefined),
     async withProgress(label, work) {
       if (!stderr.isTTY) return work(() => undefined);
-      let shown = 0;
+      let next = performance.now() + 500;
+      let shown = false;
       try {
         return await work((done, total) => {
           const now = performance.now();
-          if (now - shown < 100) return;
-          shown = now;
+          if (now < next) return;
+          next = now + 100;
+          shown = true;
           const percent = total > 0 ? Math.floor((100 * done) / total) : 0;
           stderr.write(`\r\x1b[K${label} ${percent} %`);
         });
       } finally {
-        if (shown > 0) stderr.write("\r\x1b[K");
+        if (shown) stderr.write("\r\x1b[K");
       }
     },
   };
@@ -75,34 +77,43 @@ export function createTerminal(
 /** Items of a long list that become one piece of text. */
 const blockLength = 2 ** 16;
 
-/** JSON of an object in pieces, as a text of its long lists may be longer than a string can be. */
-export function* jsonPieces(value: Readonly<Record<string, unknown>>): Generator<string> {
-  let separator = "{";
-  for (const [key, field] of Object.entries(value)) {
-    yield `${separator}${JSON.stringify(key)}:`;
-    separator = ",";
-    if (isList(field)) yield* listPieces(field);
-    else yield JSON.stringify(field);
-  }
-  yield "}";
+/** JSON of a value in pieces, as a text of its long lists may be longer than a string can be; typed arrays are lists. */
+export function* jsonPieces(value: unknown): Generator<string> {
+  if (isList(value)) yield* listPieces(value);
+  else if (typeof value === "object" && value !== null) {
+    let separator = "{";
+    for (const [key, field] of Object.entries(value)) {
+      yield `${separator}${JSON.stringify(key)}:`;
+      yield* jsonPieces(field);
+      separator = ",";
+    }
+    yield separator === "{" ? "{}" : "}";
+  } else yield JSON.stringify(value);
 }
 
 function* listPieces(list: ArrayLike<unknown>): Generator<string> {
-  const floats = list instanceof Float32Array;
   yield "[";
-  for (let from = 0; from < list.length; from += blockLength) {
-    const block: unknown[] = Array.prototype.slice.call(list, from, from + blockLength);
-    const items = floats ? block.map((item) => float32Digits(item as number)) : block;
-    yield `${from > 0 ? "," : ""}${JSON.stringify(items).slice(1, -1)}`;
+  if (list.length > 0 && typeof list[0] === "object") {
+    for (let i = 0; i < list.length; i++) {
+      if (i > 0) yield ",";
+      yield* jsonPieces(list[i]);
+    }
+  } else {
+    const floats = list instanceof Float32Array;
+    for (let from = 0; from < list.length; from += blockLength) {
+      const block: unknown[] = Array.prototype.slice.call(list, from, from + blockLength);
+      const items = floats ? block.map((item) => float32Digits(item as number)) : block;
+      yield `${from > 0 ? "," : ""}${JSON.stringify(items).slice(1, -1)}`;
+    }
   }
   yield "]";
 }
 
 /** A float32 number with the fewest digits that always tell it from its neighbours. */
-export function float32Digits(value: number): number {
+function float32Digits(value: number): number {
   return Number(value.toPrecision(9));
 }
 
 function isList(value: unknown): value is ArrayLike<unknown> {
-  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+  return Array.isArray(value) || ArrayBuffer.isView(value);
 }

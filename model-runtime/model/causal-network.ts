@@ -5,11 +5,10 @@ import { createSession, type Feeds, type Session, type SessionOptions } from "..
 import { KvCache } from "./kv-cache";
 import { RotaryTable } from "./rotary";
 
-/** Rows of a run's packed output; keys and values have gone to the cache. Shapes: N rows, W width. */
+/** Results of a run, row by row: [count, stride]. */
 export interface Rows {
   data: Float32Array;
   count: number;
-  /** Width of one row in `data`; the first columns are the network's results. */
   stride: number;
 }
 
@@ -57,10 +56,10 @@ export class CausalNetwork {
   ): Promise<Rows> {
     const session = count === 1 ? this.stepSession : this.session;
     const { packed } = await session.run({ ...inputs, ...cache.feeds(count, floors) }, signal);
-    const stride = packed.length / count;
     const { layers, kvHeads, headDim } = this.config;
-    cache.append(packed, count, stride, stride - layers * 2 * kvHeads * headDim);
-    return { data: packed, count, stride };
+    const results = packed.length - count * layers * 2 * kvHeads * headDim;
+    cache.append(packed.subarray(results), count);
+    return { data: packed.subarray(0, results), count, stride: results / count };
   }
 
   async release(): Promise<void> {

@@ -2,17 +2,17 @@
  * Cross-attention between patch vectors and byte states as graph nodes (blt-spec sections 5.3 and 7):
  * no rotary embedding, result 2q + W_o attention, which byte sees which patch told by a mask.
  *
- * Shapes: Q queries, B keys, E width, H query heads, K key/value heads, G = H / K, D head width.
+ * Shapes: Q queries, B keys, E width, K key/value heads, D head width.
  */
 import type { LocalConfig } from "../checkpoint/config";
 import type { Value } from "../graph/graph";
 import { type GraphContext, linear } from "./linear";
-import { rmsNorm } from "./transformer";
+import { attention, rmsNorm, splitHeads } from "./transformer";
 
 /**
  * @param queries [Q, E]
- * @param keys [B, K * D]
- * @param values [B, K * D]
+ * @param keys [1, K, B, D]
+ * @param values [1, K, B, D]
  * @param mask [Q, B] added to the scores
  * @returns [Q, E]
  */
@@ -28,36 +28,11 @@ export function crossAttention(
   const { graph } = context;
   const { crossAttentionHeads: heads, crossAttentionKvHeads: kvHeads, hiddenSize } = config;
   const headDim = hiddenSize / heads;
-  const groups = heads / kvHeads;
   const normed = rmsNorm(context, queries, `${name}.q_norm`, config.normEps);
-  const projected = linear(context, normed, `${name}.q_proj`);
-  const byHead = (x: Value, shape: number[]) => {
-    const split = graph.node("Reshape", [x, graph.int64(shape)], [x.shape[0], ...shape.slice(1)]);
-    const perm = [1, 2, 0, 3];
-    return graph.node(
-      "Transpose",
-      [split],
-      perm.map((axis) => split.shape[axis]),
-      { attributes: { perm } },
-    );
-  };
-  const queriesByHead = byHead(projected, [-1, kvHeads, groups, headDim]);
-  const scores = graph.node(
-    "FusedMatMul",
-    [queriesByHead, byHead(keys, [-1, kvHeads, 1, headDim])],
-    [kvHeads, groups, "Q", "B"],
-    { domain: "com.microsoft", attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 } },
-  );
-  const weights = graph.node("Softmax", [graph.node("Add", [scores, mask], scores.shape)], scores.shape, {
-    attributes: { axis: -1 },
-  });
-  const attended = graph.node("MatMul", [weights, byHead(values, [-1, kvHeads, 1, headDim])], queriesByHead.shape);
-  const ungrouped = graph.node("Transpose", [attended], ["Q", kvHeads, groups, headDim], {
-    attributes: { perm: [2, 0, 1, 3] },
-  });
-  const joined = graph.node("Reshape", [ungrouped, graph.int64([-1, hiddenSize])], ["Q", hiddenSize]);
+  const projected = splitHeads(graph, linear(context, normed, `${name}.q_proj`), heads, headDim);
+  const attended = attention(graph, heads, kvHeads, headDim, projected, [keys], [values], mask);
   const residual = graph.node("Add", [queries, queries], queries.shape);
-  return graph.node("Add", [residual, linear(context, joined, `${name}.o_proj`)], queries.shape);
+  return graph.node("Add", [residual, linear(context, attended, `${name}.o_proj`)], queries.shape);
 }
 
 /** Keys and values of states that are looked at: [B, E] -> two of [B, K * D]. */

@@ -52,6 +52,29 @@ export async function loadPatcher(checkpoint: Checkpoint, options: LoadOptions):
   };
 }
 
+export interface EntropyOptions {
+  patching: PatchingConfig;
+  signal?: AbortSignal;
+  /** Called with the number of ids read so far, and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Entropies of a whole text in nats, one after each of its ids. */
+export async function entropiesOf(
+  patcher: Patcher,
+  ids: Uint16Array,
+  { patching, signal, onProgress }: EntropyOptions,
+): Promise<Float32Array> {
+  const stream = patcher.begin(patching);
+  const entropies = new Float32Array(ids.length);
+  for (let from = 0; from < ids.length; from += CHUNK) {
+    const chunk = ids.subarray(from, from + CHUNK);
+    entropies.set(await stream.next(chunk, signal), from);
+    onProgress?.(from + chunk.length, ids.length);
+  }
+  return entropies;
+}
+
 /** @param endsContext whether the positions after an id see nothing up to it */
 function entropyStream(
   network: CausalNetwork,

@@ -10,6 +10,7 @@
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Feeds } from "../session";
 import { RotaryTable } from "./rotary";
+import { headShape } from "./transformer";
 
 /** Added to scores that must not count. Finite, because a row of -Infinity alone would be NaN. */
 export const HIDDEN_SCORE = -1e30;
@@ -46,7 +47,7 @@ export class KvCache {
    * @param floors first position each row may see (documents and resets); null is 0 for all
    */
   feeds(count: number, floors: ArrayLike<number> | null): Feeds {
-    const { kvHeads, headDim, layers } = this.config;
+    const { heads, kvHeads, headDim, layers } = this.config;
     const { cos, sin } = this.rotary.slice(this.length, count);
     const columns = this.slots + count;
     const feeds: Feeds = {
@@ -55,31 +56,28 @@ export class KvCache {
       mask: { data: this.mask(count, floors), shape: [count, columns] },
       pastAndNew: { data: BigInt64Array.of(BigInt(this.slots), BigInt(count)), shape: [2] },
     };
+    const shape = [...headShape(heads, kvHeads), this.slots, headDim];
     for (let layer = 0; layer < layers; layer++) {
-      feeds[`pastKeys${layer}`] = { data: this.keys[layer], shape: [kvHeads, 1, this.slots, headDim] };
-      feeds[`pastValues${layer}`] = { data: this.values[layer], shape: [kvHeads, 1, this.slots, headDim] };
+      feeds[`pastKeys${layer}`] = { data: this.keys[layer], shape };
+      feeds[`pastValues${layer}`] = { data: this.values[layer], shape };
     }
     return feeds;
   }
 
   /**
-   * Takes the new rows' keys and values out of a run's packed output.
-   * @param packed [N, width], in each row from column `column` on: per layer keys [K * D], values [K * D]
+   * Takes the new rows' keys and values as a run gives them.
+   * @param keysAndValues [L, 2, K, N, D]
    */
-  append(packed: Float32Array, count: number, width: number, column: number): void {
+  append(keysAndValues: Float32Array, count: number): void {
     this.makeRoom(count);
     const { kvHeads, headDim, layers } = this.config;
-    for (let row = 0; row < count; row++) {
-      const slot = this.length + row - this.base;
-      let from = row * width + column;
-      for (let layer = 0; layer < layers; layer++)
-        for (const cached of [this.keys[layer], this.values[layer]])
-          for (let head = 0; head < kvHeads; head++) {
-            // A loop: views cost more than the few values they would copy.
-            let to = (head * this.slots + slot) * headDim;
-            for (const end = to + headDim; to < end; ) cached[to++] = packed[from++];
-          }
-    }
+    const slot = this.length - this.base;
+    const size = count * headDim;
+    let from = 0;
+    for (let layer = 0; layer < layers; layer++)
+      for (const cached of [this.keys[layer], this.values[layer]])
+        for (let head = 0; head < kvHeads; head++, from += size)
+          cached.set(keysAndValues.subarray(from, from + size), (head * this.slots + slot) * headDim);
     this.length += count;
   }
 

@@ -8,7 +8,7 @@ import type { BltConfig, LocalConfig } from "../checkpoint/config";
 import { Graph, type Value } from "../graph/graph";
 import { crossAttention, crossKeysAndValues, crossLayerNames } from "./cross-attention";
 import { type GraphContext, linear } from "./linear";
-import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
+import { pack, rmsNorm, splitHeads, stackInputs, transformerStack } from "./transformer";
 
 type Source = Omit<GraphContext, "graph">;
 
@@ -19,7 +19,7 @@ export function patcherGraph(source: Source): Graph {
   const embedding = context.graph.input("embedding", ["N", config.hiddenSize]);
   const stack = transformerStack(context, "model.patcher", config, stackInputs(context.graph, config), embedding);
   const normed = rmsNorm(context, stack.hidden, "model.patcher.norm", config.normEps);
-  pack(context.graph, [linear(context, normed, "model.patcher.lm_head"), ...stack.newKeysAndValues]);
+  pack(context.graph, [linear(context, normed, "model.patcher.lm_head")], stack.newKeysAndValues);
   return context.graph;
 }
 
@@ -38,7 +38,7 @@ export function encoderGraph(source: Source): Graph {
   const embedding = context.graph.input("embedding", ["N", config.hiddenSize]);
   const stack = transformerStack(context, "model.local_encoder", config, stackInputs(context.graph, config), embedding);
   const states = encoderStateLayers(source.checkpoint.config).map((layer) => stack.layerOutputs[layer]);
-  pack(context.graph, [...states, ...stack.newKeysAndValues]);
+  pack(context.graph, states, stack.newKeysAndValues);
   return context.graph;
 }
 
@@ -70,7 +70,7 @@ export function latentGraph(source: Source): Graph {
       graph.node("Reshape", [value, graph.int64([-1, width])], ["N", width]),
     ),
   );
-  pack(graph, [...cross, ...stack.newKeysAndValues]);
+  pack(graph, cross, stack.newKeysAndValues);
   return graph;
 }
 
@@ -80,15 +80,22 @@ export function decoderGraph(source: Source): Graph {
   const { graph } = context;
   const { decoder, crossAttentionK: k } = source.checkpoint.config;
   const names = crossLayerNames("model.local_decoder", decoder);
-  const width = crossWidth(decoder);
   const states = graph.input("states", ["N", decoder.hiddenSize]);
   const cross = graph.input("cross", ["P", crossRowWidth(source.checkpoint.config)]);
   const mask = graph.input("patchMask", ["N", "P*k"]);
+  // Keys and values of all layers get their heads in one go: [P, 2 * layers, k, K, D] -> [2 * layers, K, P * k, D].
+  const kvHeads = decoder.crossAttentionKvHeads;
+  const headDim = decoder.hiddenSize / decoder.crossAttentionHeads;
+  const ofPatches = graph.node("Reshape", [cross, graph.int64([-1, 2 * names.length, k, kvHeads, headDim])], ["?"]);
+  const byLayer = graph.node("Transpose", [ofPatches], ["?"], { attributes: { perm: [1, 3, 0, 2, 4] } });
   const parts = graph.nodes(
     "Split",
-    [cross, graph.int64(new Array(2 * names.length).fill(k * width))],
-    new Array(2 * names.length).fill(["P", k * width]),
-    { attributes: { axis: 1 } },
+    [
+      graph.node("Reshape", [byLayer, graph.int64([2 * names.length, kvHeads, -1, headDim])], ["?"]),
+      graph.int64(new Array(2 * names.length).fill(1)),
+    ],
+    new Array(2 * names.length).fill([1, kvHeads, "P*k", headDim]),
+    { attributes: { axis: 0 } },
   );
   const look = (hidden: Value, layer: number) =>
     layer < names.length
@@ -97,7 +104,7 @@ export function decoderGraph(source: Source): Graph {
   const inputs = stackInputs(graph, decoder);
   const stack = transformerStack(context, "model.local_decoder", decoder, inputs, states, look);
   const normed = rmsNorm(context, stack.hidden, "model.local_decoder.norm", decoder.normEps);
-  pack(graph, [linear(context, normed, "lm_head"), ...stack.newKeysAndValues]);
+  pack(graph, [linear(context, normed, "lm_head")], stack.newKeysAndValues);
   return graph;
 }
 
@@ -130,7 +137,9 @@ function patchVectors(context: GraphContext): Value {
   const names = crossLayerNames("model.local_encoder", encoder);
   stateLayers.forEach((layer, index) => {
     const name = encoder.crossAttentionAllLayers ? names[layer] : names[0];
-    const [keys, values] = crossKeysAndValues(context, name, encoder, byLayer[index]);
+    const [keys, values] = crossKeysAndValues(context, name, encoder, byLayer[index]).map((value) =>
+      splitHeads(graph, value, encoder.crossAttentionKvHeads, h / encoder.crossAttentionHeads),
+    );
     vectors = crossAttention(context, name, encoder, vectors, keys, values, mask);
   });
   return vectors;

@@ -21,7 +21,7 @@ export interface StackInputs {
   mask: Value;
   /** int64 [2]: C and N. */
   pastAndNew: Value;
-  /** [K, 1, C, D] a layer. */
+  /** `headShape` [..., C, D] a layer. */
   pastKeys: Value[];
   pastValues: Value[];
 }
@@ -31,15 +31,23 @@ export interface StackOutputs {
   hidden: Value;
   /** Hidden state after each layer, the last one being `hidden`. */
   layerOutputs: Value[];
-  /** Per layer the rotated keys and the values of the new rows, [N, K * D] each, keys first. */
+  /** Per layer the rotated keys and the values of the new rows, [1, K, N, D] each, keys first. */
   newKeysAndValues: Value[];
+}
+
+/**
+ * The two axes that heads take in products of queries [.., .., N, D] with keys and values: [1, K] where each query head
+ * has a key head of its own, else [K, 1], over which the G queries [K, G] of a key head broadcast.
+ */
+export function headShape(heads: number, kvHeads: number): [number, number] {
+  return heads === kvHeads ? [1, kvHeads] : [kvHeads, 1];
 }
 
 /** Declares the inputs of a stack in the graph; `KvCache.feeds` fills them by the same names. */
 export function stackInputs(graph: Graph, config: TransformerConfig): StackInputs {
-  const { kvHeads, headDim, layers } = config;
-  const each = (name: string) =>
-    Array.from({ length: layers }, (_, layer) => graph.input(`${name}${layer}`, [kvHeads, 1, "C", headDim]));
+  const { heads, kvHeads, headDim, layers } = config;
+  const shape = [...headShape(heads, kvHeads), "C", headDim];
+  const each = (name: string) => Array.from({ length: layers }, (_, layer) => graph.input(`${name}${layer}`, shape));
   return {
     cos: graph.input("cos", ["N", headDim / 2]),
     sin: graph.input("sin", ["N", headDim / 2]),
@@ -90,12 +98,72 @@ export function rmsNorm(context: GraphContext, x: Value, name: string, epsilon: 
   });
 }
 
-/** Joins values of N rows into the one packed output of a run: [N, sum of widths]. */
-export function pack(graph: Graph, values: Value[]): void {
-  const width = values.reduce((sum, { shape }) => sum + (shape[1] as number), 0);
-  const packed =
-    values.length === 1 ? values[0] : graph.node("Concat", values, ["N", width], { attributes: { axis: 1 } });
-  graph.output("packed", packed);
+/**
+ * Makes the one output of a run, `packed`: the results row by row ([N, sum of widths]), then the new keys and values
+ * ([L, 2, K, N, D]). One output, because each is copied at a price of its own.
+ */
+export function pack(graph: Graph, results: Value[], newKeysAndValues: Value[]): void {
+  const flatten = (values: Value[], axis: number) => {
+    const joined = values.length === 1 ? values[0] : graph.node("Concat", values, ["?"], { attributes: { axis } });
+    return graph.node("Reshape", [joined, graph.int64([-1])], ["?"]);
+  };
+  const parts = [flatten(results, 1), flatten(newKeysAndValues, 1)];
+  graph.output("packed", graph.node("Concat", parts, ["?"], { attributes: { axis: 0 } }));
+}
+
+/** [N, heads * D] -> [1, heads, N, D]. */
+export function splitHeads(graph: Graph, x: Value, heads: number, headDim: number): Value {
+  return transpose(graph, reshape(graph, x, [1, -1, heads, headDim]), [0, 2, 1, 3]);
+}
+
+/**
+ * Softmax attention of queries to parts of keys and values, one scale and one mask over all parts.
+ * @param queries [1, H, N, D]
+ * @param keys of each part [1, K, C_i, D], or with the axes of `headShape`
+ * @param mask [N, sum of C_i]
+ * @param partLengths int64, the C_i, where there are several parts
+ * @returns [N, H * D]
+ */
+export function attention(
+  graph: Graph,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  queries: Value,
+  keys: Value[],
+  values: Value[],
+  mask: Value,
+  partLengths?: Value,
+): Value {
+  const groups = heads / kvHeads;
+  // With a key head for each query head all tensors have their axes already.
+  const byKeyHead = (x: Value, perHead: number) =>
+    groups === 1 || x.shape[0] === kvHeads ? x : reshape(graph, x, [kvHeads, perHead, -1, headDim]);
+  const grouped = byKeyHead(queries, groups);
+  const products = keys.map((part) =>
+    graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], ["?", "?", "N", "?"], {
+      domain: "com.microsoft",
+      attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
+    }),
+  );
+  const scores =
+    products.length === 1
+      ? products[0]
+      : graph.node("Concat", products, products[0].shape, { attributes: { axis: 3 } });
+  const weights = graph.node("Softmax", [add(graph, scores, mask)], scores.shape, { attributes: { axis: -1 } });
+  const weightsOfParts = partLengths
+    ? graph.nodes(
+        "Split",
+        [weights, partLengths],
+        keys.map(() => scores.shape),
+        { attributes: { axis: 3 } },
+      )
+    : [weights];
+  const attended = values
+    .map((part, i) => graph.node("MatMul", [weightsOfParts[i], byKeyHead(part, 1)], grouped.shape))
+    .reduce((sum, part) => add(graph, sum, part));
+  const rows = transpose(graph, attended, groups === 1 ? [0, 2, 1, 3] : [2, 0, 1, 3]);
+  return { ...reshape(graph, rows, [-1, heads * headDim]), shape: ["N", heads * headDim] };
 }
 
 function selfAttention(
@@ -109,55 +177,37 @@ function selfAttention(
 ): Value {
   const { graph } = context;
   const { heads, kvHeads, headDim } = config;
-  const groups = heads / kvHeads;
-  const kvWidth = kvHeads * headDim;
   const projected = linear(context, normed, ...["q", "k", "v"].map((p) => `${name}.self_attn.${p}_proj`));
-  const [query, key, value] = graph.nodes(
-    "Split",
-    [projected, graph.int64([heads * headDim, kvWidth, kvWidth])],
-    [
-      ["N", heads * headDim],
-      ["N", kvWidth],
-      ["N", kvWidth],
-    ],
-    { attributes: { axis: 1 } },
-  );
-  const rotatedQuery = rotate(graph, query, heads, config, inputs);
-  const rotatedKey = rotate(graph, key, kvHeads, config, inputs);
-  newKeysAndValues.push(graph.node("Reshape", [rotatedKey, graph.int64([-1, kvWidth])], ["N", kvWidth]), value);
-
-  const byHead = (x: Value, shape: number[], perm: number[]) => transpose(graph, reshape(graph, x, shape), perm);
-  const queries = byHead(rotatedQuery, [-1, kvHeads, groups, headDim], [1, 2, 0, 3]);
-  const newKeys = byHead(rotatedKey, [-1, kvHeads, 1, headDim], [1, 2, 0, 3]);
-  const newValues = byHead(value, [-1, kvHeads, 1, headDim], [1, 2, 0, 3]);
-  const product = (keys: Value, columns: string) =>
-    graph.node("FusedMatMul", [queries, keys], [kvHeads, groups, "N", columns], {
-      domain: "com.microsoft",
-      attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
-    });
-  const scores = graph.node(
-    "Concat",
-    [product(inputs.pastKeys[layer], "C"), product(newKeys, "N")],
-    [kvHeads, groups, "N", "C+N"],
-    { attributes: { axis: 3 } },
-  );
-  const weights = graph.node("Softmax", [add(graph, scores, inputs.mask)], scores.shape, { attributes: { axis: -1 } });
-  const [pastWeights, newWeights] = graph.nodes(
-    "Split",
-    [weights, inputs.pastAndNew],
-    [
-      [kvHeads, groups, "N", "C"],
-      [kvHeads, groups, "N", "N"],
-    ],
-    { attributes: { axis: 3 } },
-  );
-  const attended = add(
+  const split = (x: Value, parts: number[]) =>
+    graph.nodes(
+      "Split",
+      [x, graph.int64(parts)],
+      parts.map((count) => [1, count, "N", headDim]),
+      { attributes: { axis: 1 } },
+    );
+  // Queries and keys are rotated in one node: heads are alike to it.
+  const [rotating, value] = split(splitHeads(graph, projected, heads + 2 * kvHeads, headDim), [
+    heads + kvHeads,
+    kvHeads,
+  ]);
+  const rotated = graph.node("RotaryEmbedding", [rotating, graph.int64([0]), inputs.cos, inputs.sin], rotating.shape, {
+    domain: "com.microsoft",
+    attributes: { interleaved: 1 },
+  });
+  const [query, key] = split(rotated, [heads, kvHeads]);
+  newKeysAndValues.push(key, value);
+  const attended = attention(
     graph,
-    graph.node("MatMul", [pastWeights, inputs.pastValues[layer]], queries.shape),
-    graph.node("MatMul", [newWeights, newValues], queries.shape),
+    heads,
+    kvHeads,
+    headDim,
+    query,
+    [inputs.pastKeys[layer], key],
+    [inputs.pastValues[layer], value],
+    inputs.mask,
+    inputs.pastAndNew,
   );
-  const rows = reshape(graph, transpose(graph, attended, [2, 0, 1, 3]), [-1, heads * headDim]);
-  return linear(context, { ...rows, shape: ["N", heads * headDim] }, `${name}.self_attn.o_proj`);
+  return linear(context, attended, `${name}.self_attn.o_proj`);
 }
 
 /** W_down(silu(W_gate x) * W_up x). */
@@ -179,15 +229,6 @@ function swiGlu(context: GraphContext, name: string, config: TransformerConfig, 
     attributes: { alpha: { float: 1 } },
   });
   return linear(context, graph.node("Mul", [activated, up], gate.shape), `${name}.mlp.down_proj`);
-}
-
-/** Rotates interleaved pairs (2m, 2m + 1) of each head; [N, heads * D] -> [1, N, heads * D]. */
-function rotate(graph: Graph, x: Value, heads: number, config: TransformerConfig, inputs: StackInputs): Value {
-  const batched = graph.node("Unsqueeze", [x, graph.int64([0])], [1, "N", heads * config.headDim]);
-  return graph.node("RotaryEmbedding", [batched, graph.int64([0]), inputs.cos, inputs.sin], batched.shape, {
-    domain: "com.microsoft",
-    attributes: { interleaved: 1 },
-  });
 }
 
 function add(graph: Graph, a: Value, b: Value): Value {

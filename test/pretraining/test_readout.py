@@ -86,7 +86,7 @@ def test_sums_are_those_of_plain_loops(table: SortedPieces) -> None:
         ("x're", 32, (1, 1)),
         ("ab 42", 32, (4, 4)),
         ("f(========", 4, (1, 9)),
-        ("f(=======", 4, (1, 5)),
+        ("f(======", 4, (1, 5)),
     ],
 )
 def test_where_a_word_is_opened(text: str, limit: int, expected: tuple[int, int]) -> None:

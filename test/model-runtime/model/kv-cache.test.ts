@@ -28,8 +28,11 @@ function row(position: number): number[] {
 }
 
 function append(cache: KvCache, count: number): void {
-  const rows = Array.from({ length: count }, (_, i) => [-1, -2, ...row(cache.length + i)]);
-  cache.append(Float32Array.from(rows.flat()), count, ROW + 2, 2);
+  const blocks: number[] = [];
+  for (let block = 0; block < LAYERS * 2 * KV_HEADS; block++)
+    for (let i = 0; i < count; i++)
+      blocks.push(...row(cache.length + i).slice(block * HEAD_DIM, (block + 1) * HEAD_DIM));
+  cache.append(Float32Array.from(blocks), count);
 }
 
 /** The positions that the next row sees, read back from mask and data, in order; checks every value on the way. */

@@ -1,0 +1,61 @@
+/** `blt eval`: bits per byte of files. */
+import { scoreText, summarizeScores, type TextScore } from "../evaluate";
+import type { Command } from "./command";
+import { findTexts, readBytes } from "./input";
+import { loadModel, modelOptions } from "./model";
+import { chosenPatching, patchingOptions } from "./patching";
+import type { Terminal } from "./terminal";
+
+const options = { ...patchingOptions, ...modelOptions };
+
+export const evalCommand: Command<typeof options> = {
+  name: "eval",
+  positionals: { usage: "PATH...", least: 1, most: Number.POSITIVE_INFINITY },
+  summary: "measure bits per byte of files and folders",
+  details: [
+    "Every file is read whole, each byte predicted with all bytes before it as context; the end of a file is not",
+    "scored. In folders, binary files (a zero byte in the first 8000), .git, node_modules and links are passed over.",
+    "JSON: files ({path, bytes, bits, bpb}), skipped ({path, reason}), and over all files bytes, bpb, accuracy",
+    "(share of bytes that were the most probable id), perplexity (of a byte), meanPatchLength.",
+  ],
+  options,
+  async run({ values, positionals }, terminal) {
+    const { texts, skipped } = findTexts(positionals, terminal);
+    const total = texts.reduce((sum, { bytes }) => sum + bytes, 0);
+    const model = await loadModel(values, terminal);
+    const patching = chosenPatching(model.config.patching, values);
+    const files: (TextScore & { path: string; bpb: number })[] = [];
+    await terminal.withProgress("Scoring", async (update) => {
+      let done = 0;
+      for (const { path } of texts) {
+        const score = await scoreText(model, readBytes(path), {
+          patching,
+          signal: terminal.signal,
+          onProgress: (bytes) => update(done + bytes, total),
+        });
+        done += score.bytes;
+        files.push({ path, ...score, bpb: score.bits / score.bytes });
+      }
+    });
+    await model.release();
+    const all = summarizeScores(files);
+    if (values.json) {
+      return terminal.writeJson({
+        files: files.map(({ path, bytes, bits, bpb }) => ({ path, bytes, bits, bpb })),
+        skipped: skipped.map((file) => ({ path: file.path, reason: file.skipped })),
+        ...all,
+      });
+    }
+    await writeTable(files, terminal);
+    await terminal.write(
+      `${all.bpb.toFixed(4)} bits per byte over ${all.bytes} bytes; ${(100 * all.accuracy).toFixed(1)} % of bytes right, perplexity ${all.perplexity.toFixed(3)}, ${all.meanPatchLength.toFixed(2)} bytes a patch\n`,
+    );
+  },
+};
+
+async function writeTable(files: readonly { path: string; bytes: number; bpb: number }[], terminal: Terminal) {
+  const width = Math.max(...files.map(({ bytes }) => String(bytes).length));
+  for (const { path, bytes, bpb } of files) {
+    await terminal.write(`${bpb.toFixed(4).padStart(8)}  ${String(bytes).padStart(width)}  ${path}\n`);
+  }
+}

@@ -1,0 +1,56 @@
+/** The byte model that writes on where pieces have ended (docs/lexicon.md: the fallback). */
+import { EOS_SYMBOL, SYMBOLS } from "./open-word";
+
+/** Distributions of the next symbol in a text that changes at its end. */
+export interface ByteModel {
+  /**
+   * What follows each beginning of the text.
+   * @param text the text; what is before the last `truncate` has not changed since
+   * @returns probabilities [257] after the first `from`, `from + 1`, ... `to` bytes, EOS last
+   */
+  after(text: Uint8Array, from: number, to: number, signal?: AbortSignal): Promise<Float64Array[]>;
+  /** The bytes from `length` on are going to be others. */
+  truncate(length: number): void;
+  /** For a copy of the text. */
+  fork(): ByteModel;
+}
+
+/** Longest context that is counted, bytes. */
+const ORDER = 5;
+const EOS_PROBABILITY = 1e-4;
+
+/**
+ * A stand-in for a trained byte model: what followed the last 0 to 5 bytes earlier in the text, blended from short to
+ * long (Witten and Bell). It holds nothing, so it is a function of the text by construction.
+ */
+export function countingModel(): ByteModel {
+  return {
+    after: async (text, from, to) => Array.from({ length: to - from + 1 }, (_, i) => countedAfter(text, from + i)),
+    truncate: () => undefined,
+    fork: countingModel,
+  };
+}
+
+/** One pass over the text: how long is the common ending of each place and the text's end. */
+function countedAfter(text: Uint8Array, length: number): Float64Array {
+  const counts = Array.from({ length: ORDER + 1 }, () => new Map<number, number>());
+  const longest = Math.min(ORDER, length);
+  for (let at = 0; at < length; at++) {
+    const follower = text[at];
+    for (let order = 0; ; order++) {
+      counts[order].set(follower, (counts[order].get(follower) ?? 0) + 1);
+      if (order === longest || at - order === 0 || text[at - order - 1] !== text[length - order - 1]) break;
+    }
+  }
+  const blend = new Float64Array(SYMBOLS).fill(1 / 256);
+  blend[EOS_SYMBOL] = EOS_PROBABILITY;
+  for (const followers of counts) {
+    if (followers.size === 0) break;
+    let total = followers.size;
+    for (const count of followers.values()) total += count;
+    for (let symbol = 0; symbol < SYMBOLS; symbol++) blend[symbol] *= followers.size / total;
+    for (const [byte, count] of followers) blend[byte] += count / total;
+  }
+  const sum = blend.reduce((so, each) => so + each, 0);
+  return blend.map((each) => each / sum);
+}

@@ -1,0 +1,96 @@
+/**
+ * The pieces sorted as byte strings: those with a common prefix are neighbours, the prefix itself first, so that every
+ * prefix is a range (docs/lexicon.md, section 4). Shapes: V pieces, S sorted pieces (those with bytes).
+ */
+
+/** Pieces `low` to `high` in sorted order: those that begin with some `depth` bytes. Empty when low = high. */
+export interface PieceRange {
+  low: number;
+  high: number;
+  depth: number;
+}
+
+export class SortedPieces {
+  /** [S]: the piece at each place. */
+  readonly order: Int32Array;
+  /** [V]: the place of each piece; -1 without bytes. */
+  readonly place: Int32Array;
+  /** Length of the longest piece. */
+  readonly longest: number;
+  /** Bytes of all pieces in sorted order, and where each begins: [S + 1]. */
+  private readonly bytes: Uint8Array;
+  private readonly offsets: Int32Array;
+
+  constructor(pieces: readonly (Uint8Array | null)[]) {
+    // Strings of characters below U+0100 compare as their bytes do.
+    const keyed = pieces.flatMap((piece, index) =>
+      piece === null ? [] : [{ key: String.fromCharCode(...piece), index }],
+    );
+    keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
+    this.order = Int32Array.from(keyed, ({ index }) => index);
+    this.place = new Int32Array(pieces.length).fill(-1);
+    this.offsets = new Int32Array(this.order.length + 1);
+    this.order.forEach((piece, place) => {
+      this.place[piece] = place;
+      this.offsets[place + 1] = this.offsets[place] + pieces[piece]!.length;
+    });
+    this.bytes = new Uint8Array(this.offsets[this.order.length]);
+    this.order.forEach((piece, place) => {
+      this.bytes.set(pieces[piece]!, this.offsets[place]);
+    });
+    this.longest = keyed.reduce((longest, { key }) => Math.max(longest, key.length), 0);
+  }
+
+  /** All pieces: those that begin with no bytes. */
+  all(): PieceRange {
+    return { low: 0, high: this.order.length, depth: 0 };
+  }
+
+  /** Of the pieces of a range those that go on with `byte`. */
+  narrow(range: PieceRange, byte: number): PieceRange {
+    const { depth, high } = range;
+    const first = this.firstLonger(range);
+    const low = this.lowerBound(first, high, depth, byte);
+    return { low, high: this.lowerBound(low, high, depth, byte + 1), depth: depth + 1 };
+  }
+
+  /** Place of the piece that is the common beginning itself; -1 if it is none. */
+  equal({ low, high, depth }: PieceRange): number {
+    return low < high && depth > 0 && this.lengthAt(low) === depth ? low : -1;
+  }
+
+  /** Whether a piece of the range goes on beyond the common beginning. */
+  goesOn(range: PieceRange): boolean {
+    return this.firstLonger(range) < range.high;
+  }
+
+  /**
+   * Adds the mass of the pieces that go on, times `weight`, at their next bytes.
+   * @param mass [S] or more
+   * @param into [256] or more
+   */
+  addNextBytes(range: PieceRange, mass: ArrayLike<number>, weight: number, into: Float64Array): void {
+    const { bytes, offsets } = this;
+    const { high, depth } = range;
+    for (let place = this.firstLonger(range); place < high; place++)
+      into[bytes[offsets[place] + depth]] += weight * mass[place];
+  }
+
+  private firstLonger(range: PieceRange): number {
+    return this.equal(range) < 0 ? range.low : range.low + 1;
+  }
+
+  private lengthAt(place: number): number {
+    return this.offsets[place + 1] - this.offsets[place];
+  }
+
+  /** First place of `low` to `high` whose byte number `depth` is at least `byte`; all of them are longer than `depth`. */
+  private lowerBound(low: number, high: number, depth: number, byte: number): number {
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.bytes[this.offsets[middle] + depth] < byte) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
