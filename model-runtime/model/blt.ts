@@ -53,7 +53,7 @@ export class Blt {
       latent: await CausalNetwork.load(latentGraph(source), config.latent, options),
       decoder: await CausalNetwork.load(decoderGraph(source), config.decoder, options),
     };
-    const tables = checkpoint.hashTables.map((table) => new RowReader(table));
+    const tables = openHashTables(checkpoint);
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
     const patcherBytes = patcher ? readWeight(checkpoint, "model.patcher.embed_tokens.weight") : null;
     const embedding = new HashEmbedding(bytes, tables, config.hash);
@@ -84,3 +84,16 @@ export class Blt {
     for (const table of this.tables) table.close();
   }
 }
+
+/** Tables are held only when all of them together are small; else the rows in use are. */
+function openHashTables({ hashTables }: Checkpoint): RowReader[] {
+  const total = hashTables.reduce((sum, { length }) => sum + length, 0);
+  const options = {
+    wholeTableBytes: total <= HELD_TABLES_BYTES ? HELD_TABLES_BYTES : 0,
+    cacheBytes: Math.floor(HELD_TABLES_BYTES / hashTables.length),
+  };
+  return hashTables.map((table) => new RowReader(table, options));
+}
+
+/** Memory that hash tables may take. */
+const HELD_TABLES_BYTES = 24 * 2 ** 20;

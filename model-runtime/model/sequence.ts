@@ -95,8 +95,9 @@ export class BltSequence {
   async append(ids: ArrayLike<number>, { logits = "last", signal }: AppendOptions = {}): Promise<Float32Array> {
     const all = new Float32Array(logits === "all" ? ids.length * VOCABULARY_SIZE : 0);
     let last = new Float32Array(0);
-    for (let from = 0; from < ids.length; from += CHUNK) {
-      const to = Math.min(from + CHUNK, ids.length);
+    for (let from = 0, to = 0; from < ids.length; from = to) {
+      // A short rest joins the chunk before it: a run of a few rows costs much more a row.
+      to = ids.length - from <= 1.25 * CHUNK ? ids.length : from + CHUNK;
       const before = this.length;
       try {
         await this.appendChunk(Array.prototype.slice.call(ids, from, to), signal);
@@ -335,7 +336,7 @@ export class BltSequence {
   ): Promise<void> {
     while (cache.length < end) {
       const from = cache.length;
-      const to = Math.min(from + CHUNK, end);
+      const to = end - from <= 1.25 * CHUNK ? end : from + CHUNK;
       const seen = floors[to - 1] > 0 ? floors.slice(from, to) : null;
       steps.results(await network.run(cache, to - from, steps.inputs(from, to), seen, signal), from);
     }
