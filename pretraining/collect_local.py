@@ -139,7 +139,9 @@ def write(packages: list[Package], out: Path, package_bytes: int, validation_sha
     seen: set[bytes] = set()
     manifest = []
     # Validation packages come first, so that text that two packages share is judged there and not trained on.
-    for package in sorted(packages, key=lambda package: (split_of(package, validation_share) != "validation", package.name)):
+    for package in sorted(
+        packages, key=lambda package: (split_of(package, validation_share) != "validation", package.name)
+    ):
         split = split_of(package, validation_share)
         texts = texts_of(package, seen, package_bytes)
         if not texts:
@@ -165,7 +167,7 @@ def split_of(package: Package, validation_share: float) -> str:
 
 
 def texts_of(package: Package, seen: set[bytes], package_bytes: int) -> list[tuple[str, bytes]]:
-    """A package's documents (path in the package, text) in a random order up to `package_bytes`, without generated files and near-duplicates."""
+    """A package's (path, text) in a random order up to `package_bytes`, without generated files and near-duplicates."""
     files = list(package.files)
     random.Random(package.name).shuffle(files)
     texts, total = [], 0
@@ -186,7 +188,11 @@ def inside(file: Path, name: str) -> str:
 
 
 def attribution(manifest: list[dict]) -> str:
-    lines = ["# Attribution", "", "The model was trained on source text of the packages below, each under the licence it states."]
+    lines = [
+        "# Attribution",
+        "",
+        "The model was trained on source text of the packages below, each under the licence it states.",
+    ]
     lines += ["Packages marked *validation* were only used to measure it.", ""]
     lines += ["| package | version | from | licence | used for | bytes |", "|---|---|---|---|---|---|"]
     for entry in sorted(manifest, key=lambda entry: (entry["ecosystem"], entry["package"].lower())):
@@ -213,7 +219,9 @@ def readable(text: bytes) -> bool:
 
 def is_new(text: bytes, seen: set[bytes]) -> bool:
     """False if more than half of the longer lines were in earlier files; remembers the lines otherwise."""
-    lines = {hashlib.blake2b(line.strip(), digest_size=8).digest() for line in text.split(b"\n") if len(line.strip()) > 15}
+    lines = {
+        hashlib.blake2b(line.strip(), digest_size=8).digest() for line in text.split(b"\n") if len(line.strip()) > 15
+    }
     if not lines or len(lines & seen) > 0.5 * len(lines):
         return False
     seen |= lines

@@ -38,7 +38,7 @@ def first_words(lines, limit=10):
 """
 CUTS = ["schemas.ZodInterface", "{\r\n\r\n    return x;\n\n}\n", "we're, they'll, 'x'r 'd", "  5 \t 42\n 7 ½ ² Ⅳ ٣", "<|endoftext|>"]
 CUTS += ["a\u0085b\ufeff c\u2028\u2029 \u3000d", "naïve 你好，😀 Привет_мир", "\x04\x1f a\x13b", "=" * 40 + " " * 70 + "x"]
-RULES = [Rule(), Rule(refresh_threshold=0.05, word_limit=8), Rule(refresh_threshold=1.0, fallback_share=0.01)]
+RULES = [Rule(), Rule(refresh_threshold=0.3, word_limit=8), Rule(refresh_threshold=1.0, fallback_share=0.01)]
 WIDTH, INNER, LAYERS = 32, 64, 2
 BLOCK = 32
 

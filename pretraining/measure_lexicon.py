@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from checkpoint import load_checkpoint
 from latent_reference import load_latent
 from lexicon_reference import Trunk, score, score_by_tokens
+from model import BOS
+from model import EOS as EOS_ID
 from pieces import load_lexicon
-from readout import EOS, SYMBOLS, Rule
+from readout import EOS, SYMBOLS, Fallback, Rule
 
 
 class CountModel:
@@ -49,12 +52,22 @@ class CountModel:
         return blend / blend.sum()
 
 
+def patcher_fallback(checkpoint: Path, text: bytes) -> Fallback:
+    """The patcher of a checkpoint, run over the whole text at once (it is causal)."""
+    ids = torch.tensor([[BOS, *(byte + 4 for byte in text)]])
+    probabilities = load_checkpoint(checkpoint).patcher_logits(ids)[0].softmax(-1).double().numpy()
+    symbols = np.concatenate([probabilities[:, 4:], probabilities[:, EOS_ID : EOS_ID + 1]], axis=1)
+    symbols /= symbols.sum(1, keepdims=True)
+    return lambda prefix: symbols[len(prefix)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--thresholds", default="0.3", help="refresh thresholds, by commas")
     parser.add_argument("--shares", default="1e-4", help="fallback shares, by commas")
+    parser.add_argument("--patcher", type=Path, help="checkpoint whose patcher is the fallback; else counts of the file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -77,12 +90,14 @@ def main() -> None:
         trunk = Trunk(latent, lexicon, text)
         for rule in rules:
             start = time.time()
-            result = score(trunk, rule, CountModel())
+            fallback = patcher_fallback(arguments.patcher, text) if arguments.patcher else CountModel()
+            result = score(trunk, rule, fallback)
             bits = -result.log_probability[:-1] / math.log(2)
             part = result.fallback_part[:-1]
             fallen = part > 0.5
             sums[rule] += [bits.sum(), result.steps, result.positions, part.sum(), fallen.sum(), bits[fallen].sum()]
-            print(f"  {label(rule)}: {bits.mean():.4f} bpb, {time.time() - start:.0f} s", flush=True)
+            took = f"{len(text) / result.steps:.2f} bytes a step, {time.time() - start:.0f} s"
+            print(f"  {label(rule)}: {bits.mean():.4f} bpb, {took}", flush=True)
     print(f"\n{byte_count} bytes, {token_count} tokens: {token_bits / byte_count:.4f} bpb by tokens")
     print("| rule | bpb | bytes a step | bytes a position | fallback's part | bytes it writes: share, bits each |")
     print("|---|---|---|---|---|---|")

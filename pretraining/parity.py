@@ -1,8 +1,8 @@
 """Compares the TypeScript runtime with the transformers library on the same checkpoint and ids.
 
-    python pretraining/parity.py reference DIR --lengths 1,2,40 > cases.json   transformers' numbers as golden.json has them
-    python pretraining/parity.py compare DIR                                   `blt logits --semantics hf` against them
-    python pretraining/parity.py random --count 8                              the same on fresh random checkpoints
+    parity.py reference DIR --lengths 1,2,40 > cases.json   transformers' numbers as golden.json has them
+    parity.py compare DIR                                   `blt logits --semantics hf` against them
+    parity.py random --count 8                              the same on fresh random checkpoints
 
 transformers runs in fp32 without cache (its cached forward is wrong, blt-spec section 11.4). Exit code 1 when a logit
 or an entropy differs by more than 1e-4, or a patch length differs.
@@ -69,7 +69,9 @@ def main() -> None:
         command.add_argument("--ids", action="append", help="1,76,105: one sequence; may be repeated")
     commands.add_parser("random").add_argument("--count", type=int, default=8, help="checkpoints")
     for name, command in commands.choices.items():
-        command.add_argument("--lengths", default=LENGTHS, help="ids of sample text a sequence, when no --ids are given")
+        command.add_argument(
+            "--lengths", default=LENGTHS, help="ids of sample text a sequence, when no --ids are given"
+        )
         command.add_argument("--seed", type=int, default=1)
         if name != "reference":
             command.add_argument("--cli", type=Path, default=Path(__file__).parent.parent / "dist" / "cli.js")
@@ -99,7 +101,10 @@ def reference(model: BltForCausalLM, ids: list[int]) -> Reference:
     config, n, row = model.config, len(ids), torch.tensor([ids])
     with torch.no_grad():
         entropy, lengths, _ = model.model.patcher(
-            row, patch_size=config.patch_size, threshold=config.patching_threshold, max_patch_length=config.max_patch_length
+            row,
+            patch_size=config.patch_size,
+            threshold=config.patching_threshold,
+            max_patch_length=config.max_patch_length,
         )
         logits = model(row, use_cache=False).logits[0]
         longer = model(torch.tensor([[*ids, 4]]), use_cache=False).logits[0, n - 1]

@@ -157,8 +157,8 @@ def config_of(shape: Shape) -> BltConfig:
 
 
 def sample_ids(rows: int, length: int, seed: int = 0) -> Tensor:
-    """[rows, length] ids of real text: BOS and a piece of this folder's Python sources."""
-    text = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    """[rows, length] ids of real text: BOS and a piece of two of this folder's sources."""
+    text = b"".join((Path(__file__).parent / name).read_bytes() for name in ("config.py", "model.py"))
     firsts = torch.randint(0, len(text) - length, (rows,), generator=torch.Generator().manual_seed(seed)).tolist()
     return torch.tensor([[BOS] + [byte + 4 for byte in text[first : first + length - 1]] for first in firsts])
 

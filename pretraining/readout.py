@@ -25,7 +25,7 @@ class Rule:
     """`lexicon_config`. The latent steps when one ended piece holds more than `refresh_threshold` of the mass; the
     byte model alone has `fallback_share` of each word; a word is opened anew every `word_limit` bytes."""
 
-    refresh_threshold: float = 0.3
+    refresh_threshold: float = 0.1
     fallback_share: float = 1e-4
     word_limit: int = 32
 

@@ -86,7 +86,9 @@ def tiny() -> BltConfig:
 SHAPES: dict[str, Callable[[], BltConfig]] = {"tiny": tiny}
 
 
-def train(config: BltConfig, ids: numpy.ndarray, out: Path, options: TrainOptions, stop_after: int | None = None) -> Blt:
+def train(
+    config: BltConfig, ids: numpy.ndarray, out: Path, options: TrainOptions, stop_after: int | None = None
+) -> Blt:
     """Trains to the end, or from the state in `out`; stops early after `stop_after` steps of both phases together."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -134,7 +136,9 @@ def learning_rate(step: int, steps: int, warmup: int, top: float) -> float:
 def calibrate(model: Blt, ids: numpy.ndarray, options: TrainOptions, batches: int = 16) -> float:
     """Threshold in nats at which patches of training text are `patch_length` bytes long on average."""
     with torch.no_grad():
-        values = [entropies(model.patcher_logits(batch(ids, options, "patcher", -1 - i + 2**31))) for i in range(batches)]
+        values = [
+            entropies(model.patcher_logits(batch(ids, options, "patcher", -1 - i + 2**31))) for i in range(batches)
+        ]
     return float(torch.cat(values).flatten().quantile(1 - 1 / options.patch_length))
 
 
@@ -189,7 +193,7 @@ class _Run:
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
             raise TrainingStopped(
                 f"loss {loss.item()}, gradient norm {norm.item()} in phase {phase} at step {self.step}; "
-                f"the last good state is kept in {self.out / 'state.pt'}: lower the learning rate and start again from it"
+                f"the last good state is kept in {self.out / 'state.pt'}: go on from it with a lower rate"
             )
         return {
             "phase": phase,

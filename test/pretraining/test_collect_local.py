@@ -5,7 +5,18 @@ import json
 from pathlib import Path
 
 import pytest
-from collect_local import EXCLUDED, Package, is_new, npm_packages, permissive, python_packages, readable, split_of, write
+
+from collect_local import (
+    EXCLUDED,
+    Package,
+    is_new,
+    npm_packages,
+    permissive,
+    python_packages,
+    readable,
+    split_of,
+    write,
+)
 from train_plain import read_ids
 
 
@@ -75,7 +86,9 @@ def test_write(tmp_path: Path) -> None:
         add(tmp_path / f"p{i}", f"p{i}", "MIT", {"a.js": text})
         packages.append(Package(f"p{i}", "1.0.0", "MIT", "npm", [tmp_path / f"p{i}" / "a.js"]))
     manifest = write(packages, tmp_path / "out", 10_000, 0.25)
-    sides = {split: {entry["package"] for entry in manifest if entry["split"] == split} for split in ("train", "validation")}
+    sides = {
+        split: {entry["package"] for entry in manifest if entry["split"] == split} for split in ("train", "validation")
+    }
     assert len(sides["train"]) + len(sides["validation"]) == 40
     assert min(map(len, sides.values())) > 0
     for split, names in sides.items():

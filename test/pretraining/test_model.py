@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from checkpoint import load_checkpoint
 from config import BltConfig, StackConfig, from_hf, to_hf
-from model import BOS, Blt, _causal_attention, entropies, hash_ids, split_long, starts_from_entropies, starts_from_lengths
+from model import (
+    BOS,
+    Blt,
+    _causal_attention,
+    entropies,
+    hash_ids,
+    split_long,
+    starts_from_entropies,
+    starts_from_lengths,
+)
 from parity import difference, load, reference, undecided, varied_shape
 from random_checkpoint import make_checkpoint, sample_ids
 
@@ -18,7 +28,11 @@ TOLERANCE = 1e-4
 
 
 def golden_cases() -> list:
-    cases = [(name, case) for name in ("k2", "k4") for case in json.loads((GOLDEN / name / "golden.json").read_text())["cases"]]
+    cases = [
+        (name, case)
+        for name in ("k2", "k4")
+        for case in json.loads((GOLDEN / name / "golden.json").read_text())["cases"]
+    ]
     return [pytest.param(name, case, id=f"{name}-{case['name']}") for name, case in cases]
 
 
@@ -134,7 +148,12 @@ def test_patch_starts(entropy: list[float], longest: int | None, starts: list[in
 
 @pytest.mark.parametrize(
     ("lengths", "n", "starts"),
-    [([1, 2, 1], 4, [1, 1, 0, 1, 0]), ([1, 2, 1, 0], 4, [1, 1, 0, 1, 1]), ([1, 2, 1, 1], 4, [1, 1, 0, 1, 1]), ([1, 0], 1, [1, 1])],
+    [
+        ([1, 2, 1], 4, [1, 1, 0, 1, 0]),
+        ([1, 2, 1, 0], 4, [1, 1, 0, 1, 1]),
+        ([1, 2, 1, 1], 4, [1, 1, 0, 1, 1]),
+        ([1, 0], 1, [1, 1]),
+    ],
 )
 def test_starts_from_lengths(lengths: list[int], n: int, starts: list[int]) -> None:
     assert starts_from_lengths(torch.tensor(lengths), n).int().tolist() == [starts]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from parity import Reference, as_golden, difference, load, main, reference
 from random_checkpoint import Shape, make_checkpoint, sample_ids
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+
 from checkpoint import load_tensors
 from parity import load
 from random_checkpoint import DEFAULT_SHAPE, Shape, config_of, make_checkpoint, sample_ids
-from safetensors import safe_open
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])

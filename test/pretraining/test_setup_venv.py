@@ -53,4 +53,6 @@ def interpreter(root: Path, body: str) -> None:
 
 def run(root: Path, **environment: str) -> subprocess.CompletedProcess:
     script = root / "pretraining" / "setup-venv.sh"
-    return subprocess.run([script], cwd="/", env={"PATH": "/usr/bin:/bin"} | environment, capture_output=True, text=True)
+    return subprocess.run(
+        [script], cwd="/", env={"PATH": "/usr/bin:/bin"} | environment, capture_output=True, text=True
+    )

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+
 from checkpoint import load_checkpoint
 from model import entropies
 from parity import TOLERANCE, difference, load, reference
 from random_checkpoint import sample_ids
-from safetensors import safe_open
 
 TINY = Path(__file__).parent.parent.parent / "models" / "tiny"
 
@@ -58,4 +59,6 @@ def test_files() -> None:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     packages = (TINY / "ATTRIBUTION.md").read_text()
     assert "*validation*" in packages
-    assert not any(name in packages for name in ("twinny", "jax-js", "vscode-languageserver", "nanochat", "node-llama-cpp"))
+    assert not any(
+        name in packages for name in ("twinny", "jax-js", "vscode-languageserver", "nanochat", "node-llama-cpp")
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+
 import train_plain
 from checkpoint import load_checkpoint
 from config import BltConfig, StackConfig
@@ -51,7 +52,9 @@ def test_resume_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nan_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     options = TrainOptions(**OPTIONS | {"patcher_lr": 1e30, "save_seconds": 0})
-    with pytest.raises(TrainingStopped, match=r"in phase patcher at step 1; the last good state is kept in .*state\.pt"):
+    with pytest.raises(
+        TrainingStopped, match=r"in phase patcher at step 1; the last good state is kept in .*state\.pt"
+    ):
         train(tiny(), stream(), tmp_path, options)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == 0
@@ -95,7 +98,9 @@ def test_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "rate"), [(0, 0.5), (1, 1.0), (2, 1.0), (6, 0.505), (10, 0.01)], ids=["warm", "top", "begin", "half", "end"]
+    ("step", "rate"),
+    [(0, 0.5), (1, 1.0), (2, 1.0), (6, 0.505), (10, 0.01)],
+    ids=["warm", "top", "begin", "half", "end"],
 )
 def test_learning_rate(step: int, rate: float) -> None:
     assert learning_rate(step, 10, 2, 1.0) == pytest.approx(rate)
