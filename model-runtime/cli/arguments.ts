@@ -49,8 +49,8 @@ export function parseArguments<O extends Options>(
   });
   const texts: Record<string, string[]> = {};
   const positionals: string[] = [];
+  if (tokens.some((token) => token.kind === "option" && token.name === "help")) return null;
   for (const token of tokens) {
-    if (token.kind === "option" && token.name === "help") return null;
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
     const found = names.get(token.name);

@@ -6,8 +6,10 @@ import type { Terminal } from "./terminal";
 export interface Command<O extends Options = Options> extends CommandLine<O> {
   /** One line, for the list of commands. */
   readonly summary: string;
-  /** Further lines of the help. */
+  /** Further paragraphs of the help. */
   readonly details: readonly string[];
+  /** Whether it makes files, which it removes when it is ended early. */
+  readonly writesFiles?: true;
   /** Ends early, with the signal's reason, when `terminal.signal` is aborted. */
   run(given: Arguments<O>, terminal: Terminal): Promise<void>;
 }
@@ -41,7 +43,7 @@ export function commandHelp({ name, positionals, summary, details, options }: Co
     `Usage: blt ${name} ${positionals.usage} [OPTION...]`,
     "",
     `${summary[0].toUpperCase()}${summary.slice(1)}.`,
-    ...details,
+    ...details.flatMap((paragraph) => hanging("", paragraph)),
     "",
     "Options:",
     ...all.flatMap(({ flag, help }) => hanging(`  ${flag.padEnd(width)}  `, help)),

@@ -15,6 +15,7 @@ const options = {
 export const convertCommand: Command<typeof options> = {
   name: "convert",
   positionals: outputPositionals,
+  writesFiles: true,
   summary: "write a checkpoint in the Hugging Face layout, entropy model included",
   details: ["DIR may be in Meta's layout or in Hugging Face's, int8 or not.", ...outputDetails],
   options,

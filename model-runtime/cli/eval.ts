@@ -13,10 +13,8 @@ export const evalCommand: Command<typeof options> = {
   positionals: { usage: "PATH...", least: 1, most: Number.POSITIVE_INFINITY },
   summary: "measure bits per byte of files and folders",
   details: [
-    "Every file is read whole, each byte predicted with all bytes before it as context; the end of a file is not",
-    "scored. In folders, binary files (a zero byte in the first 8000), .git, node_modules and links are passed over.",
-    "JSON: files ({path, bytes, bits, bpb}), skipped ({path, reason}), and over all files bytes, bpb, accuracy",
-    "(share of bytes that were the most probable id), perplexity (of a byte), meanPatchLength.",
+    "Each byte is predicted with all bytes before it as context; the end of a file is not scored. In folders, binary files (a zero byte in the first 8000), .git, node_modules and links are passed over.",
+    "JSON: files ({path, bytes, bits, bpb}), skipped ({path, reason}), and over all files bytes, bpb, accuracy (share of bytes that were the most probable id), perplexity (of a byte), meanPatchLength.",
   ],
   options,
   async run({ values, positionals }, terminal) {

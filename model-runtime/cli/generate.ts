@@ -34,15 +34,14 @@ export const generateCommand: Command<typeof options> = {
   positionals: { usage: "PROMPT|-", least: 0, most: 1 },
   summary: "continue a text",
   details: [
-    "Writes the continuation, without the prompt, as it is found; - reads the prompt from stdin, and the prompt",
-    '"" begins a new text. JSON: text, bytes, end (eos, stop, length), and for each byte logProbs and entropies in',
-    "nats; with --beam instead of these logProb of the whole.",
+    'Writes the continuation, without the prompt, as it is found; - reads the prompt from stdin, and the prompt "" begins a new text.',
+    "JSON: text, bytes, end (eos, stop, length), and for each byte logProbs and entropies in nats; with --beam instead of these logProb of the whole.",
   ],
   options,
   async run({ values, positionals }, terminal) {
     checkSampling({ ...values, temperature: values.temperature ?? 0 });
     if (values.beam !== undefined) refuseWithBeam(values);
-    const prompt = encode(await readPrompt(positionals[0], values.promptFile, terminal));
+    const prompt = encode(await readPrompt(positionals[0], values.promptFile));
     const model = await loadModel(values, terminal);
     const sequence = model.createSequence(chosenPatching(model.config.patching, values));
     if (values.beam === undefined) await writeSampled(sequence, prompt, values, terminal);
@@ -51,16 +50,12 @@ export const generateCommand: Command<typeof options> = {
   },
 };
 
-async function readPrompt(
-  prompt: string | undefined,
-  file: string | undefined,
-  terminal: Terminal,
-): Promise<Uint8Array> {
+async function readPrompt(prompt: string | undefined, file: string | undefined): Promise<Uint8Array> {
   if ((prompt === undefined) === (file === undefined)) {
     throw new UserError("Give either PROMPT (or - for stdin) or --prompt-file FILE.");
   }
   if (file === undefined && prompt !== "-") return Buffer.from(prompt!, "utf8");
-  return readText(file ?? "-", terminal.signal, 'the prompt "" begins a new text');
+  return readText(file ?? "-", 'the prompt "" begins a new text');
 }
 
 /** Beam search draws nothing, so whoever gives both has misunderstood one of them. */

@@ -4,26 +4,12 @@ import { join } from "node:path";
 import { UserError } from "../errors";
 import type { Terminal } from "./terminal";
 
-/** The bytes of the file at `path`, or of stdin when it is `-`. */
-export async function readInput(path: string, signal: AbortSignal): Promise<Uint8Array> {
-  if (path !== "-") return readBytes(path);
-  const stop = () => process.stdin.destroy();
-  signal.addEventListener("abort", stop);
-  try {
-    const chunks: Buffer[] = [];
-    for await (const chunk of process.stdin) chunks.push(chunk);
-    return Buffer.concat(chunks);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw unreadable("stdin", error);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
-}
-
-/** Like `readInput`; an input without a byte is a `UserError` that ends with `advice`. */
-export async function readText(path: string, signal: AbortSignal, advice: string): Promise<Uint8Array> {
-  const bytes = await readInput(path, signal);
+/**
+ * The bytes of the file at `path`, or of stdin when it is `-`; an input without a byte is a `UserError` that ends with
+ * `advice`.
+ */
+export async function readText(path: string, advice: string): Promise<Uint8Array> {
+  const bytes = path === "-" ? await readStdin() : readBytes(path);
   if (bytes.length === 0) throw new UserError(`${path === "-" ? "stdin" : path} is empty; ${advice}.`);
   return bytes;
 }
@@ -74,6 +60,16 @@ export function readBytes(path: string): Uint8Array {
     return readFileSync(path);
   } catch (error) {
     throw unreadable(path, error);
+  }
+}
+
+async function readStdin(): Promise<Uint8Array> {
+  try {
+    const chunks: Buffer[] = [];
+    for await (const chunk of process.stdin) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  } catch (error) {
+    throw unreadable("stdin", error);
   }
 }
 

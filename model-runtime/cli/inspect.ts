@@ -23,9 +23,8 @@ export const inspectCommand: Command<typeof options> = {
   positionals: { usage: "[DIR]", least: 0, most: 1 },
   summary: "describe a checkpoint: configuration, parameters by part, memory, cost of a byte",
   details: [
-    "DIR may also be given with --model. JSON: directory, config (every setting in force), parameters by part,",
-    "weightBytes by type, textMemory (bytes a text takes, F32), flops (2 a multiplication and addition, matrix",
-    "products only), device.",
+    "DIR may also be given with --model.",
+    "JSON: directory, config (every setting in force), parameters by part, weightBytes by type, textMemory (bytes a text takes, F32), flops (2 for a multiplication and its addition, matrix products only), device.",
   ],
   options,
   async run({ values, positionals: [directory] }, terminal) {

@@ -19,8 +19,7 @@ export const logitsCommand: Command<typeof options> = {
   positionals: { usage: "--ids ID,ID,...", least: 0, most: 0 },
   summary: "print the logits after each id of a text",
   details: [
-    "JSON always: logits ([id][260]), entropies in nats (one after each id; null in modes that use none),",
-    "patchLengths (the next position counted in the last patch: they sum to the number of ids + 1).",
+    "JSON always: logits ([id][260]), entropies in nats (one after each id; null in modes that use none), patchLengths (the next position counted in the last patch: they sum to the number of ids + 1).",
   ],
   options,
   async run({ values }, terminal) {

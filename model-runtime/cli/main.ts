@@ -34,24 +34,24 @@ class Interruption extends Error {
 async function main(argv: string[]): Promise<number> {
   const controller = new AbortController();
   const { signal } = controller;
+  const command = commands.find(({ name }) => name === argv[0]);
   for (const [name, exitCode] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
     process.on(name, () => {
-      // Whoever asks twice does not want to wait for a run or a file to come to its end.
-      if (signal.aborted) process.exit(exitCode);
+      // Loading networks cannot be aborted, and is not worth waiting for where there is nothing to tidy up.
+      if (signal.aborted || !command?.writesFiles) endAtOnce(exitCode);
       controller.abort(new Interruption(exitCode));
     });
   }
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     // The reader has gone away (`| head`): there is nobody to tell.
-    const reason = error.code === "EPIPE" ? new Interruption(0) : outputError(error);
-    controller.abort(reason);
+    controller.abort(error.code === "EPIPE" ? new Interruption(0) : outputError(error));
   });
   const terminal = createTerminal(process.stdout, process.stderr, signal, process.env);
   try {
-    const exitCode = await dispatch(argv, terminal);
+    const exitCode = await dispatch(argv, command, terminal);
     await new Promise<void>((resolve) => process.stdout.write("", () => resolve()));
     signal.throwIfAborted();
     return exitCode;
@@ -60,26 +60,29 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-async function dispatch([name, ...rest]: string[], terminal: Terminal): Promise<number> {
+/** Leaves no line of progress behind. */
+function endAtOnce(exitCode: number): never {
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  process.exit(exitCode);
+}
+
+async function dispatch(argv: string[], command: Command | undefined, terminal: Terminal): Promise<number> {
+  const [name, ...rest] = argv;
   if (name === undefined) {
     process.stderr.write(overview(commands, version));
     return 2;
   }
-  if (name === "--help" || name === "-h") await terminal.write(overview(commands, version));
+  if (command !== undefined) {
+    const given = parseArguments(command, rest);
+    if (given === null) await terminal.write(commandHelp(command));
+    else await command.run(given, terminal);
+  } else if (name === "--help" || name === "-h") await terminal.write(overview(commands, version));
   else if (name === "--version") await terminal.write(`${version}\n`);
-  else await runCommand(name, rest, terminal);
-  return 0;
-}
-
-async function runCommand(name: string, argv: string[], terminal: Terminal): Promise<void> {
-  const command = commands.find((candidate) => candidate.name === name);
-  if (command === undefined) {
+  else {
     const names = commands.map((candidate) => candidate.name).join(", ");
     throw new UserError(`There is no command "${name}"; the commands are ${names}.`);
   }
-  const given = parseArguments(command, argv);
-  if (given === null) await terminal.write(commandHelp(command));
-  else await command.run(given, terminal);
+  return 0;
 }
 
 function report(error: unknown, terminal: Terminal): number {

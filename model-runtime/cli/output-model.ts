@@ -11,8 +11,8 @@ import type { Terminal } from "./terminal";
 export const outputPositionals = { usage: "[DIR] OUT", least: 1, most: 2 };
 
 export const outputDetails = [
-  "DIR may also be given with --model. OUT is made when it is not there; it appears whole or not at all.",
-  "The networks are not run, so --device and --threads change nothing. JSON: directory, output, bytes.",
+  "DIR may also be given with --model. OUT is made when it is not there; it appears whole or not at all. The networks are not run, so --device and --threads change nothing.",
+  "JSON: directory, output, bytes.",
 ] as const;
 
 /** Opens the checkpoint, lets `write` write the other one, and says what came of it. */

@@ -16,10 +16,8 @@ export const patchCommand: Command<typeof options> = {
   positionals: { usage: "FILE|-", least: 1, most: 1 },
   summary: "show where the model cuts a text into patches",
   details: [
-    "In a terminal patches have alternating colours, elsewhere | stands between them. Bytes that make no",
-    "whole character of their patch are shown as \\xE2. Settings that are not given are the checkpoint's.",
-    "JSON: model, ids (BOS first), threshold and entropies in nats (null in modes that use none; one entropy",
-    "after each id), starts (byte offsets of the patches), meanPatchLength in bytes.",
+    "In a terminal patches have alternating colours, elsewhere | stands between them. Bytes that make no whole character of their patch are shown as \\xE2. Settings that are not given are the checkpoint's.",
+    "JSON: model, ids (BOS first), threshold and entropies in nats (one after each id; null in modes that use none), starts (byte offsets of the patches), meanPatchLength in bytes.",
   ],
   options,
   async run({ values, positionals: [path] }, terminal) {
@@ -27,7 +25,7 @@ export const patchCommand: Command<typeof options> = {
     const patching = chosenPatching(checkpoint.config.patching, values);
     // What is wrong with the settings is said before the text is read.
     createPatchRule(patching);
-    const bytes = await readText(path, terminal.signal, "there is nothing to cut");
+    const bytes = await readText(path, "there is nothing to cut");
     const ids = encode(bytes);
     let entropies: Float32Array | null = null;
     if (usesEntropy(patching)) {

@@ -7,6 +7,7 @@ import { outputDetails, outputPositionals, writeModel } from "./output-model";
 export const quantizeCommand: Command<typeof modelOptions> = {
   name: "quantize",
   positionals: outputPositionals,
+  writesFiles: true,
   summary: "write a checkpoint with int8 weights, a quarter of the size of F32",
   details: outputDetails,
   options: modelOptions,

@@ -109,7 +109,7 @@ function* listPieces(list: ArrayLike<unknown>): Generator<string> {
   yield "]";
 }
 
-/** A float32 number with the fewest digits that always tell it from its neighbours. */
+/** Nine digits are as many as a float32 number needs to be told from its neighbours. */
 function float32Digits(value: number): number {
   return Number(value.toPrecision(9));
 }

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { scoreText } from "../../../model-runtime/evaluate";
+import { goldenDirectory, loadGolden } from "../../helpers/golden";
+import { useTemporaryFolder } from "../checkpoint/fixture";
+import { useCli } from "./cli";
+
+const model = goldenDirectory("k2");
+
+describe("blt eval", () => {
+  const cli = useCli();
+  const path = useTemporaryFolder();
+  const first = "let a = 1;\n".repeat(60);
+  const second = Uint8Array.from([0xff, 0xc3, 0x61]);
+
+  beforeEach(() => {
+    for (const folder of ["all/b", "all/.git", "all/node_modules"]) mkdirSync(path(folder), { recursive: true });
+    writeFileSync(path("all/a.ts"), first);
+    writeFileSync(path("all/b/c.bin"), Uint8Array.of(1, 0, 2));
+    writeFileSync(path("all/b/d.txt"), second);
+    writeFileSync(path("all/b/e.txt"), "");
+    writeFileSync(path("all/.git/HEAD"), "ref");
+    writeFileSync(path("all/node_modules/x.js"), "x");
+    symlinkSync(path("all"), path("all/b/loop"), "junction");
+  });
+
+  it("scores every text below a folder, and says what it leaves out", async () => {
+    const { stdout, stderr, code } = await cli.run(["eval", path("all"), "--model", model, "--json"]);
+    assert.equal(code, 0);
+    const [binary, empty] = [path("all/b/c.bin"), path("all/b/e.txt")];
+    assert.equal(stderr, `blt: Skipped ${binary} (binary), ${empty} (empty).\n`);
+    const result = JSON.parse(stdout);
+    const keys = ["files", "skipped", "bytes", "bpb", "accuracy", "perplexity", "meanPatchLength"];
+    assert.deepEqual(Object.keys(result), keys);
+    assert.deepEqual(result.skipped, [
+      { path: binary, reason: "binary" },
+      { path: empty, reason: "empty" },
+    ]);
+    const blt = await loadGolden("k2");
+    const scores = [await scoreText(blt, Buffer.from(first)), await scoreText(blt, second)];
+    await blt.release();
+    const names = [path("all/a.ts"), path("all/b/d.txt")];
+    const close = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-3);
+    scores.forEach(({ bytes, bits }, i) => {
+      assert.deepEqual([result.files[i].path, result.files[i].bytes], [names[i], bytes]);
+      close(result.files[i].bits, bits);
+      close(result.files[i].bpb, bits / bytes);
+    });
+    assert.equal(result.files.length, 2);
+    assert.equal(result.bytes, first.length + 3);
+    close(result.bpb, (scores[0].bits + scores[1].bits) / result.bytes);
+    assert.equal(result.perplexity, 2 ** result.bpb);
+  });
+
+  it("prints a table for people", async () => {
+    const { stdout, code } = await cli.run(["eval", "all/b/d.txt", "all/a.ts", "--model", model], { cwd: path() });
+    assert.equal(code, 0);
+    assert.match(stdout, /^ +\d+\.\d{4} {4}3 {2}all\/b\/d\.txt\n +\d+\.\d{4} {2}660 {2}all\/a\.ts\n/);
+    assert.match(
+      stdout,
+      /\d+\.\d{4} bits per byte over 663 bytes; \d+\.\d % of bytes right, perplexity [\d.]+, [\d.]+ bytes a patch\n$/,
+    );
+  });
+
+  it("reads a binary file that is named", async () => {
+    const { files } = await cli.json(["eval", path("all/b/c.bin"), "--model", model, "--mode", "byte"]);
+    assert.deepEqual(
+      files.map(({ bytes }: { bytes: number }) => bytes),
+      [3],
+    );
+  });
+
+  it("counts patches as blt patch does", async () => {
+    const settings = ["--threshold", "1", "--model", model];
+    const evaluated = await cli.json(["eval", path("all/a.ts"), ...settings]);
+    const patched = await cli.json(["patch", path("all/a.ts"), ...settings]);
+    assert.equal(evaluated.meanPatchLength, patched.meanPatchLength);
+  });
+
+  it("refuses paths without text", async () => {
+    await cli.refused(["eval", path("none"), "--model", model], /There is no file .*none; check the name/);
+    await cli.refused(["eval", path("all/b/e.txt"), "--model", model], /There is no text in .*e\.txt/);
+    await cli.refused(["eval", "--model", model], /"blt eval" needs PATH/);
+  });
+});
