@@ -17,5 +17,6 @@ export function embeddedModel(programFolder: string): string | null {
 function isPlainBlt(folder: string): boolean {
   const path = join(folder, "config.json");
   if (statSync(path, { throwIfNoEntry: false }) === undefined) return false;
-  return !("lexicon_config" in JSON.parse(readFileSync(path, "utf8")));
+  // Whether the rest of it can be read is found out when it is opened.
+  return !readFileSync(path, "utf8").includes('"lexicon_config"');
 }

@@ -4,7 +4,7 @@
  */
 import type { PatchingConfig } from "./checkpoint/config";
 import { encode, VOCABULARY_SIZE } from "./ids";
-import type { Blt } from "./model/blt";
+import type { TextModel } from "./model/text-state";
 
 /** What was measured on one text. */
 export interface TextScore {
@@ -42,7 +42,11 @@ export interface EvaluateOptions {
 /** Ids whose logits are held at a time. */
 const CHUNK = 512;
 
-export async function scoreText(model: Blt, bytes: Uint8Array, options: EvaluateOptions = {}): Promise<TextScore> {
+export async function scoreText(
+  model: TextModel,
+  bytes: Uint8Array,
+  options: EvaluateOptions = {},
+): Promise<TextScore> {
   const { patching, signal, onProgress } = options;
   const ids = encode(bytes);
   const sequence = model.createSequence(patching);

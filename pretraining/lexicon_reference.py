@@ -71,16 +71,19 @@ class LexiconReader:
             self.word.refresh(ended, self._mass(ended.pieces))
 
     def _mass(self, pieces: Sequence[int]) -> np.ndarray:
-        """What the latent says after the settled words and `pieces`; positions that are still cached are kept."""
-        path = [*self.before, *pieces]
+        """What the latent says after the settled words and `pieces`, [S + 1]."""
+        return self.table.probabilities(self.latent.logits(self.state_after([*self.before, *pieces])))
+
+    def state_after(self, path: list[int]) -> Tensor:
+        """The latent's state [D] after a path from BOS; positions that are still cached are not run again."""
         same = _shared(path, self.path)
         if same < len(path):
             self.cache.length = same
             self.states = torch.cat([self.states[:same], self.latent.append(path[same:], self.cache)])
-            self.path = path
+            self.path = path.copy()
             self.steps += 1
             self.positions += len(path) - same
-        return self.table.probabilities(self.latent.logits(self.states[len(path) - 1]))
+        return self.states[len(path) - 1]
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
@@ -122,7 +125,7 @@ def score(trunk: "Trunk", rule: Rule, fallback: Fallback, full: bool = False) ->
     path: tuple[int, tuple[int, ...]] = (1, ())
     for first in range(0, len(stretches), GROUP):
         bounds = stretches[first : first + GROUP]
-        group = [_Stretch(trunk, rule, text, byte_model, *each, result) for each in bounds]
+        group = [_Stretch(trunk, rule, byte_model, each, result) for each in bounds]
         waiting = group
         while waiting := [stretch for stretch in waiting if not stretch.done]:
             masses = trunk.masses([(stretch.before, stretch.asked[-1]) for stretch in waiting])
@@ -156,31 +159,33 @@ class _Stretch:
     """An open word on its way through its bytes; it stops where it needs the latent (`asked[-1]`)."""
 
     def __init__(
-        self, trunk: "Trunk", rule: Rule, text: bytes, byte_model: list[np.ndarray],
-        start: int, opened: int, first: int, last: int, result: Score,
+        self,
+        trunk: "Trunk",
+        rule: Rule,
+        byte_model: list[np.ndarray],
+        bounds: tuple[int, int, int, int],
+        result: Score,
     ):
-        self.before = trunk.before[start]
+        self.trunk, self.rule, self.byte_model, self.bounds, self.result = trunk, rule, byte_model, bounds, result
+        self.before = trunk.before[bounds[0]]
         self.asked: list[tuple[int, ...]] = []
         self.done = False
-        self.steps = self._read(trunk, rule, text, byte_model, start, opened, first, last, result)
-        self.asked.append(next(self.steps))
+        self.reading = self._read()
+        self.asked.append(next(self.reading))
 
     def answer(self, mass: np.ndarray) -> None:
         try:
-            self.asked.append(self.steps.send(mass))
+            self.asked.append(self.reading.send(mass))
         except StopIteration:
             self.done = True
 
-    @staticmethod
-    def _read(
-        trunk: "Trunk", rule: Rule, text: bytes, byte_model: list[np.ndarray],
-        start: int, opened: int, first: int, last: int, result: Score,
-    ) -> Generator[tuple[int, ...], np.ndarray, None]:
-        cut = trunk.lexicon.cut(text[start:opened])
+    def _read(self) -> Generator[tuple[int, ...], np.ndarray, None]:
+        (start, opened, first, last), byte_model, result = self.bounds, self.byte_model, self.result
+        text, cut = self.trunk.text, self.trunk.lexicon.cut(self.trunk.text[start:opened])
         masses = []
         for count in range(len(cut), -1, -1):
             masses.append((yield tuple(piece for piece, _ in cut[:count])))
-        word = open_word(trunk.table, rule, cut, masses[::-1], text[start:opened])
+        word = open_word(self.trunk.table, self.rule, cut, masses[::-1], text[start:opened])
         for length in range(opened, last + 1):
             if length > opened:
                 word.write(text[length - 1], float(byte_model[length - 1][text[length - 1]]))

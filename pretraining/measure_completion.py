@@ -10,42 +10,42 @@ import argparse
 import random
 import re
 from collections import defaultdict
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from latent_reference import LatentCache, LatentTransformer, load_latent
+from latent_reference import load_latent
 from lexicon_reference import LexiconReader
 from measure_lexicon import CountModel
-from pieces import Lexicon, load_lexicon
-from readout import Fallback, Rule
+from pieces import load_lexicon
+from readout import Rule
 
 PREFIX, LONGEST = 2000, 80
 WORD = re.compile(rb"[A-Za-z0-9_]")
 
 
-def by_bytes(latent: LatentTransformer, lexicon: Lexicon, rule: Rule, prefix: bytes, steps: list[int]) -> bytes:
-    reader = LexiconReader(latent, lexicon, rule, remembered(CountModel()), prefix)
-    before = reader.steps
+def by_bytes(reader: LexiconReader, prefix: bytes, rule: Rule) -> bytes:
+    """Greedy bytes to the end of the line; the reader may hold any continuation of `prefix`."""
+    reader.rule = rule
+    reader.truncate(len(prefix))
     while len(reader.text) - len(prefix) < LONGEST:
         byte = int(reader.distribution()[:256].argmax())
         if byte == ord("\n"):
             break
         reader.append(byte)
-    steps.append(reader.steps - before)
     return reader.text[len(prefix) :]
 
 
-def by_tokens(latent: LatentTransformer, lexicon: Lexicon, prefix: bytes, healed: bool, steps: list[int]) -> bytes:
+def by_tokens(reader: LexiconReader, prefix: bytes, healed: bool) -> bytes:
     """Greedy pieces; healed: the last piece is given back, and pieces must spell what it spelt first."""
-    cut = [piece for piece, _ in lexicon.cut(prefix)]
-    owed = lexicon.pieces[cut.pop()] if healed and cut else b""
-    cache, owed_at_first = LatentCache(latent.config), len(owed)
-    states = latent.append([lexicon.bos, *cut], cache)
-    written = b""
-    while b"\n" not in written[owed_at_first:] and len(written) < LONGEST + owed_at_first:
-        logits = latent.logits(states[-1])
+    lexicon = reader.lexicon
+    path = [lexicon.bos, *(piece for piece, _ in lexicon.cut(prefix))]
+    owed = lexicon.pieces[path.pop()] if healed else b""
+    given_back, written = len(owed), b""
+    while b"\n" not in written[given_back:] and len(written) < LONGEST + given_back:
+        logits = reader.latent.logits(reader.state_after(path))
         logits[list(lexicon.special)] = -torch.inf
         for piece in logits.argsort(descending=True).tolist():
             spelt = lexicon.pieces[piece]
@@ -53,21 +53,13 @@ def by_tokens(latent: LatentTransformer, lexicon: Lexicon, prefix: bytes, healed
                 break
         written += spelt
         owed = owed[len(spelt) :]
-        states = latent.append([piece], cache)
-        steps.append(1)
-    return written[owed_at_first:].split(b"\n")[0]
+        path.append(piece)
+    return written[given_back:].split(b"\n")[0]
 
 
-def remembered(fallback: Fallback) -> Fallback:
-    """A byte model that learns as it reads, asked again for a text it has read past; the text must only grow."""
-    known: dict[int, np.ndarray] = {}
-
-    def recall(text: bytes) -> np.ndarray:
-        if len(text) not in known:
-            known[len(text)] = fallback(text)
-        return known[len(text)]
-
-    return recall
+def afresh(text: bytes) -> np.ndarray:
+    """Counts of exactly this text: continuations are tried and taken back, and nothing may be learnt from them."""
+    return CountModel()(text)
 
 
 def cases(text: bytes, count: int, generator: random.Random) -> list[tuple[int, bool]]:
@@ -96,27 +88,25 @@ def main() -> None:
     latent, lexicon = load_latent(arguments.checkpoint), load_lexicon(arguments.checkpoint)
     rules = {f"bytes, refresh > {t}": Rule(refresh_threshold=float(t)) for t in arguments.thresholds.split(",")}
     tally: dict[tuple[str, bool], list[tuple[bool, float]]] = defaultdict(list)
-    work: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for path in arguments.files:
         text = path.read_bytes()
         for at, inside in cases(text, arguments.cases, random.Random(path.name)):
             prefix, wanted = text[max(0, at - PREFIX) : at], text[at:].split(b"\n")[0].rstrip()
+            reader = LexiconReader(latent, lexicon, Rule(), afresh, prefix)
             for name in ["tokens", "tokens, healed", *rules]:
-                written, steps = work[name]
                 if name in rules:
-                    got = by_bytes(latent, lexicon, rules[name], prefix, steps)
+                    got = by_bytes(reader, prefix, rules[name]).rstrip()
                 else:
-                    got = by_tokens(latent, lexicon, prefix, "healed" in name, steps)
-                got = got.rstrip()
-                same = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+                    got = by_tokens(reader, prefix, "healed" in name).rstrip()
+                same = len(commonprefix([got, wanted]))
                 tally[name, inside].append((got == wanted, same / len(wanted)))
-                written.append(len(got))
-    print("| | inside words: exact, matched | at boundaries: exact, matched | all: exact, matched | bytes a latent step |")
-    print("|---|---|---|---|---|")
-    for name, (written, steps) in work.items():
+        print(path.name, flush=True)
+    print("| exact, matched | inside words | at boundaries | all |")
+    print("|---|---|---|---|")
+    for name in ["tokens", "tokens, healed", *rules]:
         row = [np.mean(tally[name, inside], axis=0) for inside in (True, False)]
         row.append(np.mean(tally[name, True] + tally[name, False], axis=0))
-        print(f"| {name} | " + " | ".join(f"{e:.3f}, {m:.3f}" for e, m in row) + f" | {sum(written) / sum(steps):.2f} |")
+        print(f"| {name} | " + " | ".join(f"{exact:.3f}, {matched:.3f}" for exact, matched in row) + " |")
     print(f"{len(tally['tokens', True])} + {len(tally['tokens', False])} cases")
 
 

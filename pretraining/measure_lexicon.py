@@ -95,7 +95,8 @@ def main() -> None:
             bits = -result.log_probability[:-1] / math.log(2)
             part = result.fallback_part[:-1]
             fallen = part > 0.5
-            sums[rule] += [bits.sum(), result.steps, result.positions, part.sum(), fallen.sum(), bits[fallen].sum()]
+            fallen_sums = [part.sum(), fallen.sum(), bits[fallen].sum()]
+            sums[rule] += [bits.sum(), result.steps, result.positions, *fallen_sums]
             took = f"{len(text) / result.steps:.2f} bytes a step, {time.time() - start:.0f} s"
             print(f"  {label(rule)}: {bits.mean():.4f} bpb, {took}", flush=True)
     print(f"\n{byte_count} bytes, {token_count} tokens: {token_bits / byte_count:.4f} bpb by tokens")

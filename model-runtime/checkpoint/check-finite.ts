@@ -1,7 +1,8 @@
 /** Looks for NaN and infinity in a checkpoint's weights, on their bit patterns, while it is loaded. */
 import { join } from "node:path";
 import { UserError } from "../errors";
-import type { Checkpoint, Dtype, TensorLocation } from "./checkpoint";
+import type { Checkpoint, TensorLocation } from "./checkpoint";
+import type { FloatDtype } from "./encode-values";
 import { hashTableName } from "./expected-tensors";
 import { columnCount, elementBytes, readChunks } from "./tensor-data";
 
@@ -15,7 +16,10 @@ export interface CheckFiniteOptions {
  * the limit are left out: they are made for being read row by row, and reading all of one (12 GB in blt-1b) would take
  * longer than everything else at load; a bad row shows in the bytes that use it only.
  */
-export function checkFinite(checkpoint: Checkpoint, options: CheckFiniteOptions = {}): void {
+export function checkFinite(
+  checkpoint: Pick<Checkpoint, "tensors" | "hashTables">,
+  options: CheckFiniteOptions = {},
+): void {
   const { hashTableBytes = 256 * 2 ** 20 } = options;
   const { tensors, hashTables } = checkpoint;
   const fused = tensors.get(hashTableName);
@@ -26,7 +30,7 @@ export function checkFinite(checkpoint: Checkpoint, options: CheckFiniteOptions 
 }
 
 function checkTensor(location: TensorLocation): void {
-  if (location.dtype === "I8") return;
+  if (location.dtype === "I8" || location.dtype === "U8") return;
   const bytes = elementBytes[location.dtype];
   let done = 0;
   for (const chunk of readChunks(location)) {
@@ -43,14 +47,14 @@ function checkTensor(location: TensorLocation): void {
 }
 
 /** The bits of the exponent, all ones in NaN and infinity; and one at its lowest place. A 16-bit type fills the word twice. */
-const exponents: Readonly<Record<Exclude<Dtype, "I8">, { mask: number; one: number }>> = {
+const exponents: Readonly<Record<FloatDtype, { mask: number; one: number }>> = {
   F32: { mask: 0x7f800000, one: 0x00800000 },
   F16: { mask: 0x7c007c00, one: 0x04000400 },
   BF16: { mask: 0x7f807f80, one: 0x00800080 },
 };
 
 /** Adding one to an exponent of all ones carries into the sign's place and no further, so a word is tested without a branch. */
-function hasNonFinite(dtype: Exclude<Dtype, "I8">, bytes: Uint8Array): boolean {
+function hasNonFinite(dtype: FloatDtype, bytes: Uint8Array): boolean {
   const { mask, one } = exponents[dtype];
   const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
   let carried = 0;
@@ -60,7 +64,7 @@ function hasNonFinite(dtype: Exclude<Dtype, "I8">, bytes: Uint8Array): boolean {
   return (carried & carryBits) !== 0 || (rest.length > 0 && firstNonFinite(dtype, rest) >= 0);
 }
 
-function firstNonFinite(dtype: Exclude<Dtype, "I8">, bytes: Uint8Array): number {
+function firstNonFinite(dtype: FloatDtype, bytes: Uint8Array): number {
   const { buffer, byteOffset, length } = bytes;
   const elements =
     dtype === "F32" ? new Uint32Array(buffer, byteOffset, length / 4) : new Uint16Array(buffer, byteOffset, length / 2);

@@ -4,7 +4,8 @@
  */
 import type { BltConfig } from "./config";
 
-export type Dtype = "F32" | "F16" | "BF16" | "I8";
+/** `U8` is two 4-bit numbers a byte, in blocks (docs/checkpoint-format.md). */
+export type Dtype = "F32" | "F16" | "BF16" | "I8" | "U8";
 
 /** Where one tensor lies. `name` is the Hugging Face name, whatever the file's layout (blt-spec section 10). */
 export interface TensorLocation {
@@ -20,10 +21,14 @@ export interface TensorLocation {
   length: number;
 }
 
-export interface Checkpoint {
+/** Weights by name, whatever the model is that they belong to. */
+export interface Weights {
   directory: string;
-  config: BltConfig;
   tensors: ReadonlyMap<string, TensorLocation>;
+}
+
+export interface Checkpoint extends Weights {
+  config: BltConfig;
   /** Hash tables in slot order (function-major, then group size), `hash.vocab` rows each, wherever they lie; I8 tables come with `scales`. */
   hashTables: HashTableLocation[];
 }

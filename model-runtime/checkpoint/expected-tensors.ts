@@ -35,16 +35,20 @@ export function expectedTensors(config: BltConfig): Map<string, number[]> {
   shapes.set("model.local_decoder.norm.weight", [decoder.hiddenSize]);
   shapes.set("lm_head.weight", [vocabSize, decoder.hiddenSize]);
 
-  if (patcher !== null) {
-    shapes.set(`${patcherPrefix}embed_tokens.weight`, [vocabSize, patcher.hiddenSize]);
-    addBlocks(shapes, patcherPrefix, patcher);
-    shapes.set(`${patcherPrefix}norm.weight`, [patcher.hiddenSize]);
-    shapes.set(`${patcherPrefix}lm_head.weight`, [vocabSize, patcher.hiddenSize]);
-  }
+  if (patcher !== null) addPatcher(shapes, patcher, vocabSize);
   return shapes;
 }
 
-function addBlocks(shapes: Map<string, number[]>, prefix: string, config: TransformerConfig): void {
+/** The entropy model's tensors. */
+export function addPatcher(shapes: Map<string, number[]>, patcher: TransformerConfig, vocabSize: number): void {
+  shapes.set(`${patcherPrefix}embed_tokens.weight`, [vocabSize, patcher.hiddenSize]);
+  addBlocks(shapes, patcherPrefix, patcher);
+  shapes.set(`${patcherPrefix}norm.weight`, [patcher.hiddenSize]);
+  shapes.set(`${patcherPrefix}lm_head.weight`, [vocabSize, patcher.hiddenSize]);
+}
+
+/** The tensors of a stack of transformer blocks. */
+export function addBlocks(shapes: Map<string, number[]>, prefix: string, config: TransformerConfig): void {
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
   for (let layer = 0; layer < config.layers; layer++) {
     const block = `${prefix}layers.${layer}.`;

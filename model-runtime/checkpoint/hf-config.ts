@@ -30,7 +30,7 @@ export function parseHuggingFaceConfig(fields: Fields, shapes: Shapes): BltConfi
   for (const part of [encoder, decoder])
     agree(part, "cross_attn_k", crossAttentionK, `cross_attn_k of ${fields.where}`);
 
-  const latentConfig = transformerConfig(latent, latentDefaults, "model.global_transformer", shapes, null);
+  const latentConfig = parseHuggingFaceLatent(latent, shapes);
   // The encoder repeats this key too but nothing reads it, so transformers writes its default of 2048 there.
   agree(decoder, "hidden_size_global", latentConfig.hiddenSize, `hidden_size of ${latent.where}`);
   const byteWindow = integer(fields, "local_attention_window_len", { fallback: null });
@@ -58,6 +58,11 @@ export function parseHuggingFaceConfig(fields: Fields, shapes: Shapes): BltConfi
     semantics: "meta",
     quantization: quantization(fields),
   };
+}
+
+/** The latent transformer's part, `global_config`. */
+export function parseHuggingFaceLatent(fields: Fields, shapes: Shapes): TransformerConfig {
+  return transformerConfig(fields, latentDefaults, "model.global_transformer", shapes, null);
 }
 
 /** The entropy model's part: `patcher_config`, or the whole file of a patcher saved by itself. */

@@ -4,16 +4,16 @@
  */
 import { join, resolve } from "node:path";
 import { UserError } from "../errors";
-import type { Checkpoint, Dtype, HashTableLocation, TensorLocation } from "./checkpoint";
+import type { Checkpoint, HashTableLocation, TensorLocation } from "./checkpoint";
 import type { BltConfig, TransformerConfig } from "./config";
 import { expectedTensors, hashTableCount, hashTableName, patcherPrefix } from "./expected-tensors";
 import { fileStatus } from "./file-access";
+import { findTensor, locate, type Stored } from "./find-tensor";
 import { asFields } from "./json-fields";
 import { metaArguments } from "./meta-config";
 import { metaHashTableName, renameEntropyModelTensor, renameMetaTensor } from "./meta-layout";
 import { parseConfig, parseEntropyModelConfig, type Semantics } from "./parse-config";
-import { elementBytes, scaleName } from "./tensor-data";
-import { hasTorchFileOnly, listTensors, readJson, type StoredTensor } from "./weight-files";
+import { hasTorchFileOnly, listTensors, readJson } from "./weight-files";
 
 export interface OpenOptions {
   /** Folder of an entropy model to use instead of the checkpoint's own. */
@@ -45,12 +45,11 @@ export function openCheckpoint(directory: string, options: OpenOptions = {}): Ch
   const tensors = new Map<string, TensorLocation>();
   for (const [name, shape] of expectedTensors(config)) {
     if (name === hashTableName && !stored.has(name)) continue;
-    for (const location of findTensor(name, shape, stored, config, root)) tensors.set(location.name, location);
+    for (const location of findTensor(name, shape, stored, root, config.quantization))
+      tensors.set(location.name, location);
   }
   return { directory: root, config, tensors, hashTables };
 }
-
-type Stored = Map<string, StoredTensor>;
 
 /** Settles where the entropy model comes from and adds its tensors to `stored`; sets `config.patcher`. */
 function attachEntropyModel(
@@ -103,46 +102,6 @@ function loadEntropyModel(
   return { config, tensors };
 }
 
-/** The tensor `name`, and its scales when it is int8. */
-function findTensor(name: string, shape: number[], stored: Stored, config: BltConfig, root: string): TensorLocation[] {
-  const location = locate(name, shape, stored, root);
-  if (location.dtype !== "I8") return [location];
-  if (config.quantization === null) {
-    throw new UserError(
-      `Tensor ${name} in ${join(location.directory, location.file)} is int8, but config.json has no "quantization_config"; quantise the checkpoint again.`,
-    );
-  }
-  const scales = locate(scaleName(name), [shape[0]], stored, root);
-  if (scales.dtype !== "F32") {
-    throw new UserError(
-      `Tensor ${scales.name} in ${join(scales.directory, scales.file)} is ${scales.dtype}, but must be F32.`,
-    );
-  }
-  return [location, scales];
-}
-
-function locate(name: string, shape: number[], stored: Stored, root: string): TensorLocation {
-  const tensor = stored.get(name);
-  if (tensor === undefined) {
-    throw new UserError(
-      `Tensor ${name} of shape [${shape}] is missing in ${root}; the checkpoint is incomplete or its config.json is another model's.`,
-    );
-  }
-  const path = join(tensor.directory, tensor.file);
-  if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
-    throw new UserError(
-      `Tensor ${tensor.storedName} in ${path} has shape [${tensor.shape}], but config.json implies [${shape}]; one of the two is another model's.`,
-    );
-  }
-  if (!Object.hasOwn(elementBytes, tensor.dtype)) {
-    throw new UserError(
-      `Tensor ${tensor.storedName} in ${path} has type ${tensor.dtype}; convert the checkpoint to F32, F16 or BF16.`,
-    );
-  }
-  const { directory, file, offset, length } = tensor;
-  return { name, dtype: tensor.dtype as Dtype, shape, file, directory, offset, length };
-}
-
 /** One location a slot, whether the file fuses the tables (Hugging Face) or keeps each by itself (Meta). */
 function findHashTables(config: BltConfig, stored: Stored, root: string): HashTableLocation[] {
   const slots = Array.from({ length: hashTableCount(config) }, (_, slot) => slot);
@@ -156,7 +115,7 @@ function findHashTables(config: BltConfig, stored: Stored, root: string): HashTa
       scales: null,
     }));
   }
-  const [fused, scales] = findTensor(hashTableName, [slots.length * rows, width], stored, config, root);
+  const [fused, scales] = findTensor(hashTableName, [slots.length * rows, width], stored, root, config.quantization);
   const part = (whole: TensorLocation, slot: number, shape: number[]): TensorLocation => {
     const length = whole.length / slots.length;
     return { ...whole, shape, length, offset: whole.offset + slot * length };

@@ -4,7 +4,7 @@
  */
 import { closeSync } from "node:fs";
 import { join } from "node:path";
-import type { Checkpoint, Dtype, TensorLocation } from "./checkpoint";
+import type { Dtype, TensorLocation, Weights } from "./checkpoint";
 import { openFile, readFully } from "./file-access";
 import { halfValues } from "./half";
 
@@ -15,10 +15,10 @@ const chunkBytes = 4 * 2 ** 20;
 const blockValues = 2 ** 20;
 
 /** Bytes of one element. */
-export const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1 };
+export const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1 };
 
 /** The weight `name` of a checkpoint as F32, [R C] values; int8 rows are multiplied by their scales. */
-export function readWeight(checkpoint: Checkpoint, name: string): Float32Array {
+export function readWeight(checkpoint: Weights, name: string): Float32Array {
   const location = checkpoint.tensors.get(name);
   if (location === undefined) throw new Error(`No tensor ${name} in ${checkpoint.directory}.`);
   const scales = location.dtype === "I8" ? readTensor(checkpoint.tensors.get(scaleName(name))!) : undefined;
@@ -28,6 +28,11 @@ export function readWeight(checkpoint: Checkpoint, name: string): Float32Array {
 /** Name of the F32 [R] scales of an int8 weight. */
 export function scaleName(name: string): string {
   return `${name}_scale`;
+}
+
+/** Name of the minima of a weight in 4-bit blocks. */
+export function minimumName(name: string): string {
+  return `${name}_min`;
 }
 
 /** All values of a tensor as F32 [R C]; `scales` [R] are the row scales of an I8 tensor, which needs them. */
@@ -89,13 +94,15 @@ export function* readChunks(location: TensorLocation, start = 0, length = locati
   }
 }
 
-/** Values of elements in their file form, written to `into` from index `at`; I8 without its scale. `bytes` begin at a multiple of the element's size. */
+/** Values of elements in their file form, written to `into` from index `at`; I8 without its scale, U8 as the pairs it holds. `bytes` begin at a multiple of the element's size. */
 export function decodeInto(dtype: Dtype, bytes: Uint8Array, into: Float32Array, at: number): void {
   const { buffer, byteOffset, length } = bytes;
   if (dtype === "F32") {
     into.set(new Float32Array(buffer, byteOffset, length / 4), at);
   } else if (dtype === "I8") {
     into.set(new Int8Array(buffer, byteOffset, length), at);
+  } else if (dtype === "U8") {
+    into.set(bytes, at);
   } else if (dtype === "BF16") {
     const source = new Uint16Array(buffer, byteOffset, length / 2);
     const bits = new Uint32Array(into.buffer, into.byteOffset + 4 * at, source.length);

@@ -2,8 +2,8 @@
 import { scoreText, summarizeScores, type TextScore } from "../evaluate";
 import type { Command } from "./command";
 import { findTexts, readBytes } from "./input";
-import { loadModel, modelOptions } from "./model";
-import { chosenPatching, patchingOptions } from "./patching";
+import { loadTextModel, modelOptions } from "./model";
+import { chosenPatchingOf, patchingOptions } from "./patching";
 import type { Terminal } from "./terminal";
 
 const options = { ...patchingOptions, ...modelOptions };
@@ -20,8 +20,8 @@ export const evalCommand: Command<typeof options> = {
   async run({ values, positionals }, terminal) {
     const { texts, skipped } = findTexts(positionals, terminal);
     const total = texts.reduce((sum, { bytes }) => sum + bytes, 0);
-    const model = await loadModel(values, terminal);
-    const patching = chosenPatching(model.config.patching, values);
+    const { model, patching: own } = await loadTextModel(values, terminal);
+    const patching = chosenPatchingOf(own, values);
     const files: (TextScore & { path: string; bpb: number })[] = [];
     await terminal.withProgress("Scoring", async (update) => {
       let done = 0;

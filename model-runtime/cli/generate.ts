@@ -4,12 +4,12 @@ import { type EndReason, type GeneratedByte, generate, generateBeam } from "../g
 import { checkSampling } from "../generation/sampling";
 import { createUtf8Stream } from "../generation/utf8-stream";
 import { encode } from "../ids";
-import type { BltSequence } from "../model/sequence";
+import type { TextState } from "../model/text-state";
 import { flagName, number, text, texts, type Values, wholeNumber } from "./arguments";
 import type { Command } from "./command";
 import { readText } from "./input";
-import { loadModel, modelOptions } from "./model";
-import { chosenPatching, patchingOptions } from "./patching";
+import { loadTextModel, modelOptions } from "./model";
+import { chosenPatchingOf, patchingOptions } from "./patching";
 import type { Terminal } from "./terminal";
 
 const options = {
@@ -42,8 +42,8 @@ export const generateCommand: Command<typeof options> = {
     checkSampling({ ...values, temperature: values.temperature ?? 0 });
     if (values.beam !== undefined) refuseWithBeam(values);
     const prompt = encode(await readPrompt(positionals[0], values.promptFile));
-    const model = await loadModel(values, terminal);
-    const sequence = model.createSequence(chosenPatching(model.config.patching, values));
+    const { model, patching } = await loadTextModel(values, terminal);
+    const sequence = model.createSequence(chosenPatchingOf(patching, values));
     if (values.beam === undefined) await writeSampled(sequence, prompt, values, terminal);
     else await writeBeam(sequence, prompt, values.beam, values, terminal);
     await model.release();
@@ -66,7 +66,7 @@ function refuseWithBeam(values: GenerateValues): void {
 }
 
 async function writeSampled(
-  sequence: BltSequence,
+  sequence: TextState,
   prompt: Uint16Array,
   values: GenerateValues,
   terminal: Terminal,
@@ -99,7 +99,7 @@ async function writeSampled(
 }
 
 async function writeBeam(
-  sequence: BltSequence,
+  sequence: TextState,
   prompt: Uint16Array,
   width: number,
   values: GenerateValues,

@@ -1,14 +1,17 @@
 /** The options that every command has, and the model they name. */
-import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { checkFinite } from "../checkpoint/check-finite";
 import type { Checkpoint } from "../checkpoint/checkpoint";
+import type { PatchingConfig } from "../checkpoint/config";
 import { patcherPrefix } from "../checkpoint/expected-tensors";
 import { openCheckpoint } from "../checkpoint/open-checkpoint";
 import { type Device, devices, type ResolvedDevice } from "../device";
+import { embeddedModel } from "../embedded-model";
 import { UserError } from "../errors";
 import { Blt } from "../model/blt";
 import { loadPatcher, type Patcher } from "../model/entropy-model";
+import { isLexicon, loadModel as loadAnyModel, openModel as openAnyModel } from "../model/load-model";
+import type { TextModel } from "../model/text-state";
 import { resolveDevice, type SessionOptions } from "../session";
 import { choice, text, toggle, type Values, wholeNumber } from "./arguments";
 import type { Terminal } from "./terminal";
@@ -34,7 +37,7 @@ export function openModel(values: ModelValues, argument?: string): Checkpoint {
     throw new UserError(`The checkpoint is named twice, ${argument} and --model ${values.model}; leave out one.`);
   }
   const { entropyModel, semantics } = values;
-  return openCheckpoint(argument ?? values.model ?? embeddedModel(), { entropyModel, semantics });
+  return openCheckpoint(argument ?? values.model ?? plainEmbeddedModel(), { entropyModel, semantics });
 }
 
 /** Loads all networks; weights that are not finite are a `UserError`. */
@@ -43,6 +46,20 @@ export async function loadModel(values: ModelValues, terminal: Terminal): Promis
   checkFinite(checkpoint);
   terminal.signal.throwIfAborted();
   return Blt.load(checkpoint, await sessionOptions(values, terminal));
+}
+
+/** A loaded model that writes and scores text; `patching` is null where the model is not one of patches. */
+export interface LoadedTextModel {
+  model: TextModel;
+  patching: PatchingConfig | null;
+}
+
+/** Loads a model of either kind: a plain BLT, or one that reads a token model by its lexicon (docs/lexicon.md). */
+export async function loadTextModel(values: ModelValues, terminal: Terminal): Promise<LoadedTextModel> {
+  const checkpoint = values.model === undefined ? openModel(values) : openAnyModel(values.model, values);
+  terminal.signal.throwIfAborted();
+  const model = await loadAnyModel(checkpoint, await sessionOptions(values, terminal));
+  return { model, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
 }
 
 /** Loads the entropy model alone, all that is needed to cut text. */
@@ -67,19 +84,10 @@ async function sessionOptions(values: ModelValues, terminal: Terminal): Promise<
   return { device: await chooseDevice(values.device, terminal), threads: values.threads };
 }
 
-/** Folder of the model that comes with the program. */
-function embeddedModel(): string {
+/** Folder of the plain BLT that comes with the program, which all commands can read. */
+function plainEmbeddedModel(): string {
   // The program is dist/cli.js, or this file while it is being developed.
-  const roots = [join(__dirname, ".."), join(__dirname, "../..")];
-  const folders = roots.flatMap((root) => [join(root, "models/default"), join(root, "models/tiny")]);
-  const found = folders.find(isPlainBlt);
-  if (found === undefined) throw new UserError("No model is embedded here; name the folder of one with --model.");
+  const found = embeddedModel(__dirname) ?? embeddedModel(join(__dirname, ".."));
+  if (found === null) throw new UserError("No model is embedded here; name the folder of one with --model.");
   return found;
-}
-
-/** Whether the folder holds a checkpoint that is no lexicon model, which is read by other code. */
-function isPlainBlt(folder: string): boolean {
-  const path = join(folder, "config.json");
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) return false;
-  return !("lexicon_config" in JSON.parse(readFileSync(path, "utf8")));
 }

@@ -1,6 +1,7 @@
 /** Options that change how text is cut, and what they make of a checkpoint's own settings. */
 import { type PatchingConfig, patchingModes } from "../checkpoint/config";
-import { choice, number, orNone, toggle, type Values, wholeNumber } from "./arguments";
+import { UserError } from "../errors";
+import { choice, flagName, number, orNone, toggle, type Values, wholeNumber } from "./arguments";
 
 export const patchingOptions = {
   mode: choice("MODE", patchingModes, "how patches are found"),
@@ -18,6 +19,21 @@ export function chosenPatching(own: PatchingConfig, values: Partial<Values<typeo
   const names = Object.keys(patchingOptions) as (keyof typeof patchingOptions)[];
   const given = names.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return { ...own, ...Object.fromEntries(given) };
+}
+
+/** As `chosenPatching`, for a model that may have no patches (null): settings for it are a `UserError`. */
+export function chosenPatchingOf(
+  own: PatchingConfig | null,
+  values: Partial<Values<typeof patchingOptions>>,
+): PatchingConfig | undefined {
+  if (own !== null) return chosenPatching(own, values);
+  const names = Object.keys(patchingOptions) as (keyof typeof patchingOptions)[];
+  const given = names.find((name) => values[name] !== undefined);
+  if (given !== undefined)
+    throw new UserError(
+      `${flagName(given)} is about patches, and this model reads pieces of its lexicon; leave it out.`,
+    );
+  return undefined;
 }
 
 /** The rule in a few words, for people. */

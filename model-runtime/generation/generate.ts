@@ -2,7 +2,7 @@
 import { UserError } from "../errors";
 import { BYTE_OFFSET, decode, EOS, VOCABULARY_SIZE } from "../ids";
 import { entropyOfLogits } from "../model/entropy";
-import type { BltSequence } from "../model/sequence";
+import type { TextState } from "../model/text-state";
 import { beamSearch } from "./beam";
 import { createRandom } from "./random";
 import { checkSampling, logSoftmax, type SamplingOptions, sample } from "./sampling";
@@ -43,7 +43,7 @@ export type EndReason = "eos" | "stop" | "length" | "time" | "aborted";
  * be missing, because an abort lets no further run begin.
  */
 export async function* generate(
-  sequence: BltSequence,
+  sequence: TextState,
   prompt: ArrayLike<number>,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedByte, EndReason> {
@@ -123,7 +123,7 @@ export interface BeamResult {
 
 /** The best continuation beam search finds; afterwards the text holds the prompt only. */
 export async function generateBeam(
-  sequence: BltSequence,
+  sequence: TextState,
   prompt: ArrayLike<number>,
   options: BeamGenerateOptions,
 ): Promise<BeamResult> {
@@ -131,8 +131,8 @@ export async function generateBeam(
   const { width, maxBytes, lengthPenalty = 1, stop = [], signal } = options;
   const stopIds = stop.map((bytes) => Array.from(bytes, (byte) => byte + BYTE_OFFSET));
   const stopsIn = (ids: readonly number[]) => stopIds.filter((tail) => endsWith(ids, tail));
-  const step = (state: BltSequence, logits: Float32Array) => ({ state, logProbs: logSoftmax(logits) });
-  const [best] = await beamSearch<BltSequence>(
+  const step = (state: TextState, logits: Float32Array) => ({ state, logProbs: logSoftmax(logits) });
+  const [best] = await beamSearch<TextState>(
     {
       start: async () => step(sequence, await appendPrompt(sequence, prompt, signal)),
       advance: async (state, id) => {
@@ -151,7 +151,7 @@ const DEFAULT_REPETITION_WINDOW = 64;
 
 /** Logits after the prompt; an empty prompt continues the text as it is. */
 async function appendPrompt(
-  sequence: BltSequence,
+  sequence: TextState,
   prompt: ArrayLike<number>,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {

@@ -79,7 +79,9 @@ export class Graph {
     if (this.folder !== null && this.folder !== location.directory)
       throw new Error(`graph ${this.record.name}: weights in ${this.folder} and in ${location.directory}`);
     this.folder = location.directory;
-    const type = ({ F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8" } as const)[location.dtype];
+    const type = ({ F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8", U8: "uint8" } as const)[
+      location.dtype
+    ];
     const value: Value = { name: location.name, type, shape: location.shape };
     const { file, offset, length } = location;
     this.record.initializers.push({ name: location.name, type, shape: location.shape, data: { file, offset, length } });

@@ -68,7 +68,12 @@ export class OpenWord {
   ) {}
 
   /** A word of which `written` is there. */
-  static open(table: SortedPieces, rule: LexiconRule, readings: readonly FirstReading[], written: Uint8Array): OpenWord {
+  static open(
+    table: SortedPieces,
+    rule: LexiconRule,
+    readings: readonly FirstReading[],
+    written: Uint8Array,
+  ): OpenWord {
     const word = new OpenWord(table, rule);
     word.length = written.length;
     word.recentFrom = Math.max(0, written.length - table.longest);

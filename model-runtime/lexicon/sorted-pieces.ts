@@ -38,7 +38,7 @@ export class SortedPieces {
     this.order.forEach((piece, place) => {
       this.bytes.set(pieces[piece]!, this.offsets[place]);
     });
-    this.longest = keyed.reduce((longest, { key }) => Math.max(longest, key.length), 0);
+    this.longest = this.order.reduce((longest, piece) => Math.max(longest, pieces[piece]!.length), 0);
   }
 
   /** All pieces: those that begin with no bytes. */

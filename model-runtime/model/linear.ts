@@ -4,7 +4,8 @@
  * onnxruntime when the session is made.
  * Shapes: N rows, I inputs, O outputs.
  */
-import type { Checkpoint, TensorLocation } from "../checkpoint/checkpoint";
+import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
+import { BLOCK_SIZE } from "../checkpoint/find-tensor";
 import type { Graph, Value } from "../graph/graph";
 
 /**
@@ -20,7 +21,7 @@ export type Int8Kernel = (typeof int8Kernels)[number];
 /** What layers need to become nodes: the graph, where weights lie, and which kernel int8 weights use. */
 export interface GraphContext {
   graph: Graph;
-  checkpoint: Checkpoint;
+  checkpoint: Weights;
   int8Kernel: Int8Kernel;
 }
 
@@ -41,6 +42,7 @@ export function linear(context: GraphContext, x: Value, ...names: string[]): Val
   const locations = names.map((name) => location(checkpoint, `${name}.weight`));
   const outputs = locations.reduce((sum, { shape }) => sum + shape[0], 0);
   const shape = [x.shape[0], outputs];
+  if (locations.every(({ dtype }) => dtype === "U8")) return blockLinear(context, x, names);
   if (locations.every(({ dtype }) => dtype === "I8")) {
     const weight = join(
       graph,
@@ -109,6 +111,47 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
   );
 }
 
+/**
+ * Linear layers of 4-bit blocks, weight = scale * q + min with q from 0 to 15 (docs/checkpoint-format.md). The kernel
+ * multiplies by scale * (q - 8); the rest is the same for all inputs of a block, so it takes the block's sum.
+ */
+function blockLinear(context: GraphContext, x: Value, names: readonly string[]): Value {
+  const { graph, checkpoint, int8Kernel } = context;
+  const part = (suffix: string) =>
+    join(
+      graph,
+      names.map((name) => graph.weight(location(checkpoint, `${name}.weight${suffix}`))),
+    );
+  const [numbers, scales, minima] = [part(""), castToFloat(graph, part("_scale")), castToFloat(graph, part("_min"))];
+  const [outputs, blocks] = numbers.shape as number[];
+  const shape = [x.shape[0], outputs];
+  const product = graph.node(
+    "MatMulNBits",
+    [x, numbers, graph.node("Reshape", [scales, graph.int64([-1])], [outputs * blocks])],
+    shape,
+    {
+      domain: "com.microsoft",
+      attributes: {
+        K: blocks * BLOCK_SIZE,
+        N: outputs,
+        bits: 4,
+        block_size: BLOCK_SIZE,
+        accuracy_level: int8Kernel === "float32" ? 0 : 4,
+      },
+    },
+  );
+  const offsets = graph.node(
+    "Add",
+    [minima, graph.node("Mul", [scales, graph.float32([8], [])], scales.shape)],
+    scales.shape,
+  );
+  const byBlock = graph.node("Reshape", [x, graph.int64([-1, blocks, BLOCK_SIZE])], [x.shape[0], blocks, BLOCK_SIZE]);
+  const sums = graph.node("ReduceSum", [byBlock, graph.int64([2])], [x.shape[0], blocks], {
+    attributes: { keepdims: 0 },
+  });
+  return graph.node("Gemm", [sums, offsets, product], shape, { attributes: { transB: 1 } });
+}
+
 function dequantize(graph: Graph, weight: Value, scales: Value): Value {
   const column = graph.node("Unsqueeze", [scales, graph.int64([1])], [...scales.shape, 1]);
   return graph.node("Mul", [castToFloat(graph, weight), column], weight.shape);
@@ -124,7 +167,7 @@ function join(graph: Graph, values: Value[]): Value {
   return graph.node("Concat", values, [rows, ...values[0].shape.slice(1)], { attributes: { axis: 0 } });
 }
 
-function location(checkpoint: Checkpoint, name: string): TensorLocation {
+function location(checkpoint: Weights, name: string): TensorLocation {
   const found = checkpoint.tensors.get(name);
   if (!found) throw new Error(`${checkpoint.directory}: no tensor ${name}`);
   return found;

@@ -4,16 +4,19 @@
  * Shapes: N new bytes, M new patches, B bytes of these patches, P closed patches in sight, k vectors a patch
  * (`cross_attn_k`), h local width, E latent width, V = 260.
  */
+import type { Weights } from "../checkpoint/checkpoint";
 import type { BltConfig, LocalConfig } from "../checkpoint/config";
 import { Graph, type Value } from "../graph/graph";
 import { crossAttention, crossKeysAndValues, crossLayerNames } from "./cross-attention";
 import { type GraphContext, linear } from "./linear";
 import { pack, rmsNorm, splitHeads, stackInputs, transformerStack } from "./transformer";
 
-type Source = Omit<GraphContext, "graph">;
+interface Source<C = BltConfig> extends Omit<GraphContext, "graph"> {
+  checkpoint: Weights & { config: C };
+}
 
 /** Entropy model: `embedding` [N, hidden] -> logits [N, V], keys and values. */
-export function patcherGraph(source: Source): Graph {
+export function patcherGraph(source: Source<Pick<BltConfig, "patcher">>): Graph {
   const context = { ...source, graph: new Graph("patcher") };
   const config = source.checkpoint.config.patcher!;
   const embedding = context.graph.input("embedding", ["N", config.hiddenSize]);
@@ -114,7 +117,7 @@ export function crossRowWidth({ decoder, crossAttentionK }: BltConfig): number {
 }
 
 /** Pooling, projection to k vectors a patch, cross-attention over its bytes: [M * k, h]. */
-function patchVectors(context: GraphContext): Value {
+function patchVectors(context: GraphContext & Source): Value {
   const { graph } = context;
   const config = context.checkpoint.config;
   const { encoder } = config;

@@ -14,21 +14,12 @@ import { entropyOfLogits } from "./entropy";
 import { HIDDEN_SCORE, type KvCache } from "./kv-cache";
 import { crossRowWidth, encoderStateLayers } from "./networks";
 import { RowStore } from "./row-store";
-
-/** Which positions' next-byte logits an append returns. */
-export type LogitsOf = "all" | "last" | "none";
-
-export interface AppendOptions {
-  /** Default `last`. */
-  logits?: LogitsOf;
-  /** Takes effect before the next run of a network; the text is then as before the chunk that was interrupted. */
-  signal?: AbortSignal;
-}
+import type { AppendOptions, TextState } from "./text-state";
 
 /** Bytes that go through the networks in one run: large enough for full speed, small enough to stop soon. */
 const CHUNK = 256;
 
-export class BltSequence {
+export class BltSequence implements TextState {
   private ids: number[] = [];
   private entropyList: number[] = [];
   /** Start of each patch, the open one included; the open patch is empty when its start is `length`. */

@@ -1,7 +1,9 @@
 /** A scripted editor: starts the server over stdio and speaks LSP to it. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import { build } from "esbuild";
 import {
   CancellationToken,
   createProtocolConnection,
@@ -17,13 +19,32 @@ import { STATUS_NOTIFICATION, type Status } from "../../server/protocol";
 
 const root = join(__dirname, "../..");
 
+/** Bundles the server as `npm run build` does, into a folder of its own; returns that folder. */
+export async function buildServer(): Promise<string> {
+  // Inside the repository, where the bundle finds onnxruntime.
+  mkdirSync(join(root, ".cache"), { recursive: true });
+  const outdir = mkdtempSync(join(root, ".cache/server-"));
+  await build({
+    entryPoints: { server: join(root, "server/main.ts"), "model-worker": join(root, "server/model-worker.ts") },
+    outdir,
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "cjs",
+    mainFields: ["module", "main"],
+    external: ["onnxruntime-node"],
+    logLevel: "warning",
+  });
+  return outdir;
+}
+
 export interface ClientOptions {
   /** Answer to `workspace/configuration`; the client does not support it when undefined. */
   configuration?: unknown;
   initializationOptions?: unknown;
   capabilities?: Record<string, unknown>;
-  /** File of the server; default the source. */
-  program?: string;
+  /** File of the server. */
+  program: string;
   workspaceFolder?: string;
 }
 
@@ -37,10 +58,8 @@ export class LspClient {
   private readonly versions = new Map<string, number>();
   private readonly listeners = new Set<() => void>();
 
-  constructor(private readonly options: ClientOptions = {}) {
-    const program = options.program ?? join(root, "server/main.ts");
-    const loader = program.endsWith(".ts") ? ["--require", "tsx/cjs"] : [];
-    this.process = spawn(process.execPath, [...loader, program, "--stdio"], { cwd: root });
+  constructor(private readonly options: ClientOptions) {
+    this.process = spawn(process.execPath, [options.program, "--stdio"], { cwd: root });
     this.process.stderr.on("data", (data) => {
       this.errors += data;
     });

@@ -9,7 +9,7 @@ import { goldenConfig, goldenTensors, type Json, safetensors, useTemporaryFolder
 
 const rows = 50;
 const columns = 6;
-const elementSize = { F32: 4, F16: 2, BF16: 2, I8: 1 };
+const elementSize = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1 };
 
 describe("RowReader", () => {
   const path = useTemporaryFolder();

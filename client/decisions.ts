@@ -1,0 +1,70 @@
+/** What came of each request, as lines for the user. */
+import type { Decision } from "../server/protocol";
+
+/** One request for a suggestion, sent or not. `line` and `character` are zero-based, `time` is ms since 1970. */
+export interface Moment {
+  uri: string;
+  line: number;
+  character: number;
+  time: number;
+  /** From request to answer, ms; 0 when it was not sent. */
+  ms: number;
+  sentence: string;
+  shown: boolean;
+}
+
+export interface MomentLine {
+  label: string;
+  description: string;
+  detail: string;
+  moment: Moment;
+}
+
+/**
+ * The server's decisions and the requests not sent, as one list, newest first. Requests that the editor took back one
+ * after the other, as it does while the user types on, are one entry.
+ *
+ * @param decisions newest first
+ */
+export function mergeMoments(decisions: readonly Decision[], skipped: readonly Moment[]): Moment[] {
+  const decided = withoutRepeats(decisions).map(({ uri, line, character, time, ms, sentence, reason }) => ({
+    uri,
+    line,
+    character,
+    time,
+    ms,
+    sentence,
+    shown: reason === "shown" || reason === "shownFromCache",
+  }));
+  return [...decided, ...skipped].sort((a, b) => b.time - a.time);
+}
+
+/** Lines of a quick pick. `nameOf` shortens a document's address. */
+export function momentLines(moments: readonly Moment[], now: number, nameOf: (uri: string) => string): MomentLine[] {
+  return moments.map((moment) => ({
+    label: `$(${moment.shown ? "check" : "circle-slash"}) ${moment.sentence}`,
+    description: moment.ms >= 1 ? `${Math.round(moment.ms)} ms` : "",
+    detail: `${nameOf(moment.uri)}:${moment.line + 1}:${moment.character + 1}, ${ago(now - moment.time)}`,
+    moment,
+  }));
+}
+
+/** Of cancelled requests in a row, the newest, with their number in its sentence. */
+function withoutRepeats(decisions: readonly Decision[]): Decision[] {
+  const runs: Decision[][] = [];
+  for (const decision of decisions) {
+    const last = runs.at(-1);
+    if (decision.reason === "cancelled" && last?.[0].reason === "cancelled") last.push(decision);
+    else runs.push([decision]);
+  }
+  return runs.map(([newest, ...others]) =>
+    others.length === 0 ? newest : { ...newest, sentence: `${newest.sentence} (${others.length + 1} times)` },
+  );
+}
+
+function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s ago`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`;
+}

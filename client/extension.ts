@@ -1,0 +1,50 @@
+/** Where VS Code enters: makes the parts, joins them, and registers the commands. */
+import * as vscode from "vscode";
+import {
+  openMenu,
+  restartServer,
+  selectModel,
+  showLog,
+  showWhy,
+  toggle,
+  toggleLanguage,
+  triggerCompletion,
+} from "./commands";
+import { LanguageServer } from "./language-server";
+import { createSkips } from "./skips";
+import { StatusItem } from "./status-item";
+import { logLine } from "./status-view";
+
+let server: LanguageServer | undefined;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const log = vscode.window.createOutputChannel("BLT Code", { log: true });
+  const skips = createSkips();
+  const status = new StatusItem();
+  let lastLine: string | null = null;
+  server = new LanguageServer(context.asAbsolutePath("dist/server.js"), log, skips, (state) => {
+    status.show(state);
+    const line = logLine(state);
+    if (line !== null && line !== lastLine) log.info((lastLine = line));
+  });
+  const running = server;
+  const command = (name: string, run: () => unknown) => vscode.commands.registerCommand(name, run);
+  context.subscriptions.push(
+    log,
+    skips,
+    status,
+    command("blt.toggle", toggle),
+    command("blt.toggleLanguage", toggleLanguage),
+    command("blt.trigger", triggerCompletion),
+    command("blt.showLog", () => showLog(log)),
+    command("blt.showWhy", () => showWhy(running, skips)),
+    command("blt.selectModel", () => selectModel(context.globalState)),
+    command("blt.restartServer", () => restartServer(running)),
+    command("blt.menu", openMenu),
+  );
+  await running.start();
+}
+
+export async function deactivate(): Promise<void> {
+  await server?.stop();
+}

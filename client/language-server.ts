@@ -1,0 +1,145 @@
+/** The language server's life: started, started again when it ends by itself, given up when that does not help. */
+import * as vscode from "vscode";
+import {
+  CloseAction,
+  ErrorAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  type Middleware,
+  RevealOutputChannelOn,
+  TransportKind,
+} from "vscode-languageclient/node";
+import {
+  type Decision,
+  STATUS_NOTIFICATION,
+  STATUS_REQUEST,
+  type Status,
+  WHY_REQUEST,
+  type WhyParams,
+} from "../server/protocol";
+import { createRestartPolicy } from "./restart-policy";
+import type { Skips } from "./skips";
+import type { ServerState } from "./status-view";
+
+/** Documents that are completed; VS Code's own output, comparisons and input boxes are none. */
+const documentSelector = ["file", "untitled", "vscode-notebook-cell", "vscode-vfs"].map((scheme) => ({ scheme }));
+
+const givenUp =
+  "The completion server ended three times within three minutes and is not started again. " +
+  'The log says why; "BLT: Restart server" starts it.';
+
+export class LanguageServer {
+  private readonly policy = createRestartPolicy();
+  /** Of the process that runs or is starting: one client a process, because one that failed to start cannot be reused. */
+  private client: QuietClient | null = null;
+
+  /** `module`: path of the server's bundle. `onState` is told each change. */
+  constructor(
+    private readonly module: string,
+    private readonly log: vscode.LogOutputChannel,
+    private readonly skips: Skips,
+    private readonly onState: (state: ServerState) => void,
+  ) {}
+
+  async start(): Promise<void> {
+    this.onState({ kind: "starting" });
+    await this.launch();
+  }
+
+  async stop(): Promise<void> {
+    const client = this.client;
+    this.client = null;
+    try {
+      if (client?.needsStop()) await client.stop();
+    } catch (error) {
+      // One that is still starting cannot be stopped in good order; its process is ended all the same.
+      this.log.warn(String(error));
+    }
+  }
+
+  /** A new process, whatever the old one did. */
+  async restart(): Promise<void> {
+    this.policy.reset();
+    await this.stop();
+    await this.start();
+  }
+
+  /** What came of the last requests, newest first; empty when the server does not run. */
+  async decisions(params: WhyParams): Promise<Decision[]> {
+    return this.client?.isRunning() ? this.client.sendRequest<Decision[]>(WHY_REQUEST, params) : [];
+  }
+
+  private async launch(): Promise<void> {
+    const client: QuietClient = this.createClient(() => this.ended(client));
+    this.client = client;
+    client.onNotification(STATUS_NOTIFICATION, (status: Status) => {
+      if (client === this.client) this.onState({ kind: "running", status });
+    });
+    try {
+      await client.start();
+      const status = await client.sendRequest<Status>(STATUS_REQUEST);
+      if (client === this.client) this.onState({ kind: "running", status });
+    } catch (error) {
+      this.log.error(String(error));
+      this.ended(client);
+    }
+  }
+
+  private createClient(onEnd: () => void): QuietClient {
+    const options: LanguageClientOptions = {
+      documentSelector,
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      middleware: createMiddleware(this.skips),
+      initializationFailedHandler: () => false,
+      errorHandler: {
+        error: (_error, _message, count) => ({
+          action: (count ?? 0) <= 3 ? ErrorAction.Continue : ErrorAction.Shutdown,
+          handled: true,
+        }),
+        closed: () => {
+          onEnd();
+          return { action: CloseAction.DoNotRestart, message: "The server has ended.", handled: true };
+        },
+      },
+    };
+    return new QuietClient("blt", "BLT Code", { module: this.module, transport: TransportKind.ipc }, options);
+  }
+
+  /** The client's process ended by itself, or could not be started; told once or twice. */
+  private ended(client: QuietClient): void {
+    if (client !== this.client) return;
+    this.client = null;
+    if (this.policy.ended(Date.now())) {
+      this.onState({ kind: "restarting" });
+      void this.launch();
+    } else {
+      this.onState({ kind: "stopped", sentence: givenUp });
+      void offerRestart();
+    }
+  }
+}
+
+/** Leaves it to `LanguageServer` to tell the user; the log has everything. */
+class QuietClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
+function createMiddleware(skips: Skips): Middleware {
+  return {
+    provideInlineCompletionItems: (document, position, context, token, next) => {
+      const automatic = context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic;
+      return automatic && skips.skip(document, position) ? undefined : next(document, position, context, token);
+    },
+    // The status bar item says how far the model is loaded; VS Code need not say it a second time.
+    handleWorkDoneProgress: () => {},
+  };
+}
+
+async function offerRestart(): Promise<void> {
+  const choice = await vscode.window.showErrorMessage(`BLT: ${givenUp}`, "Restart server", "Show log");
+  if (choice === "Restart server") await vscode.commands.executeCommand("blt.restartServer");
+  if (choice === "Show log") await vscode.commands.executeCommand("blt.showLog");
+}

@@ -1,0 +1,49 @@
+/** Watches the editor, and keeps the automatic requests that were not sent, so that "why not" can name them too. */
+import * as vscode from "vscode";
+import type { Moment } from "./decisions";
+import { type ChangeKind, changeKind, reasonForQuiet } from "./quiet";
+
+/** How many are kept; the server keeps its own decisions. */
+const capacity = 20;
+
+export interface Skips extends vscode.Disposable {
+  /** True, and recorded, when an automatic request at `position` is not worth sending. */
+  skip(document: vscode.TextDocument, position: vscode.Position): boolean;
+  /** Those not sent, newest first. */
+  list(): readonly Moment[];
+}
+
+export function createSkips(): Skips {
+  const skipped: Moment[] = [];
+  const lastChange = new WeakMap<vscode.TextDocument, ChangeKind>();
+  const listener = vscode.workspace.onDidChangeTextDocument(({ document, contentChanges, reason }) => {
+    const kind = changeKind(contentChanges, reason !== undefined);
+    if (kind !== null) lastChange.set(document, kind);
+  });
+  return {
+    skip(document, position) {
+      const editor = vscode.window.activeTextEditor;
+      const selections = editor?.document === document ? editor.selections : [];
+      const sentence = reasonForQuiet({
+        cursors: selections.length,
+        hasSelection: selections.some((selection) => !selection.isEmpty),
+        lastChange: lastChange.get(document) ?? null,
+      });
+      if (sentence === null) return false;
+      const { line, character } = position;
+      skipped.unshift({
+        uri: document.uri.toString(),
+        line,
+        character,
+        time: Date.now(),
+        ms: 0,
+        sentence,
+        shown: false,
+      });
+      skipped.length = Math.min(skipped.length, capacity);
+      return true;
+    },
+    list: () => skipped,
+    dispose: () => listener.dispose(),
+  };
+}

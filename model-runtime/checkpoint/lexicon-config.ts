@@ -1,0 +1,80 @@
+/** `config.json` of a checkpoint with a lexicon (docs/checkpoint-format.md). */
+import { UserError } from "../errors";
+import { VOCABULARY_SIZE } from "../ids";
+import type { LexiconRule } from "../lexicon/open-word";
+import { checkTransformer } from "./check-config";
+import type { TransformerConfig } from "./config";
+import { parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
+import { asFields, describe, type Fields, integer, integers, real, section } from "./json-fields";
+
+/** A latent transformer over pieces, read out in bytes. */
+export interface LexiconConfig {
+  latent: TransformerConfig;
+  /** Most positions the latent has been trained on, BOS among them. */
+  maxPositions: number;
+  /** The entropy model, which serves as the lexicon's byte model; null when the checkpoint has none. */
+  patcher: TransformerConfig | null;
+  /** Rows of the embedding table, and entries of the vocabulary. */
+  pieces: number;
+  /** Byte-level BPE in the format of Hugging Face tokenizers; a file of the checkpoint's folder. */
+  tokenizerFile: string;
+  /** Pieces without bytes. */
+  specialPieces: number[];
+  bosPiece: number;
+  eosPiece: number;
+  rule: LexiconRule;
+}
+
+/** Whether a parsed `config.json` is that of a checkpoint with a lexicon. */
+export function hasLexicon(json: unknown): boolean {
+  return typeof json === "object" && json !== null && "lexicon_config" in json;
+}
+
+/** The configuration that `json` describes; `where` is the file, for errors. Throws `UserError`. */
+export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes): LexiconConfig {
+  const fields = asFields(json, where);
+  const global = required(fields, "global_config");
+  const lexicon = required(fields, "lexicon_config");
+  const patcher = section(fields, "patcher_config");
+  const pieces = integer(lexicon, "vocab_size");
+  const last = pieces - 1;
+  const config: LexiconConfig = {
+    latent: parseHuggingFaceLatent(global, shapes),
+    maxPositions: integer(global, "max_position_embeddings"),
+    patcher: patcher === null ? null : parseHuggingFacePatcher(patcher, shapes),
+    pieces,
+    tokenizerFile: plainName(lexicon, "tokenizer_file"),
+    specialPieces: integers(lexicon, "special_pieces", { min: 0, max: last }),
+    bosPiece: integer(lexicon, "bos_piece", { min: 0, max: last }),
+    eosPiece: integer(lexicon, "eos_piece", { min: 0, max: last }),
+    rule: {
+      refreshThreshold: real(lexicon, "refresh_threshold", { min: 0 }),
+      fallbackShare: real(lexicon, "fallback_share", { min: 0 }),
+      wordLimit: integer(lexicon, "word_limit"),
+    },
+  };
+  integer(fields, "vocab_size", { fallback: VOCABULARY_SIZE, min: VOCABULARY_SIZE, max: VOCABULARY_SIZE });
+  checkTransformer("latent transformer", config.latent, where);
+  if (config.patcher !== null) checkTransformer("patcher", config.patcher, where);
+  for (const name of ["bosPiece", "eosPiece"] as const) {
+    if (!config.specialPieces.includes(config[name])) {
+      throw new UserError(`Piece ${config[name]}, the ${name.slice(0, 3)}_piece of ${where}, is not a special piece.`);
+    }
+  }
+  return config;
+}
+
+function required(fields: Fields, name: string): Fields {
+  const found = section(fields, name);
+  if (found === null) throw new UserError(`"${name}" is missing in ${fields.where}; fetch the file again.`);
+  return found;
+}
+
+/** No separators of any system, so that a downloaded file cannot point outside its folder. */
+function plainName(fields: Fields, name: string): string {
+  const value = fields.values[name];
+  if (typeof value === "string" && /^[^/\\:]+\.json$/.test(value)) return value;
+  throw new UserError(
+    `"${name}" in ${fields.where} is ${describe(value)}, but must be a .json file of the same folder.`,
+  );
+}

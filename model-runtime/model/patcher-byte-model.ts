@@ -1,0 +1,91 @@
+/** The patcher as the lexicon's byte model: its next-byte distributions along a text that changes at its end. */
+import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
+import type { ByteModel } from "../lexicon/byte-model";
+import { EOS_SYMBOL, SYMBOLS } from "../lexicon/open-word";
+import type { CausalNetwork } from "./causal-network";
+
+/** Bytes of one run: attention over a window costs window + chunk a row, so small chunks are fastest. */
+const CHUNK = 128;
+/** Distributions that are kept, so that going back a little costs no run. */
+const KEPT_ROWS = 128;
+
+/**
+ * @param network as `patcherGraph` makes it
+ * @param table rows of the embedding of all ids
+ */
+export function patcherByteModel(network: CausalNetwork, table: Float32Array): ByteModel {
+  return new PatcherByteModel(network, table);
+}
+
+class PatcherByteModel implements ByteModel {
+  /** Distribution after the first `firstRow`, `firstRow + 1`, ... bytes. */
+  private rows: Float64Array[] = [];
+  private firstRow = 0;
+
+  constructor(
+    private readonly network: CausalNetwork,
+    private readonly table: Float32Array,
+    /** The row after n bytes is the one at position n, BOS being at 0. */
+    private readonly cache = network.createCache(),
+  ) {}
+
+  async after(text: Uint8Array, from: number, to: number, signal?: AbortSignal): Promise<Float64Array[]> {
+    const end = this.firstRow + this.rows.length;
+    if (from < this.firstRow || from > end) {
+      this.rows = [];
+      this.firstRow = from;
+      if (this.cache.length > from) this.cache.truncate(from);
+      else this.cache.skipTo(from);
+    }
+    while (this.cache.length <= to) {
+      const first = this.cache.length;
+      const count = Math.min(CHUNK, to + 1 - first);
+      const { data, stride } = await this.network.run(this.cache, count, this.inputs(text, first, count), null, signal);
+      for (let row = 0; row < count; row++)
+        if (first + row === this.firstRow + this.rows.length)
+          this.rows.push(symbolsOf(data.subarray(row * stride, row * stride + VOCABULARY_SIZE)));
+    }
+    this.cache.rebuilt();
+    const found = this.rows.slice(from - this.firstRow, to + 1 - this.firstRow);
+    const spare = this.rows.length - KEPT_ROWS;
+    if (spare > 0) {
+      this.rows.splice(0, spare);
+      this.firstRow += spare;
+    }
+    return found;
+  }
+
+  truncate(length: number): void {
+    this.rows.length = Math.max(0, Math.min(this.rows.length, length + 1 - this.firstRow));
+    if (this.cache.length > length + 1) this.cache.truncate(length + 1);
+  }
+
+  fork(): ByteModel {
+    const copy = new PatcherByteModel(this.network, this.table, this.cache.fork());
+    copy.rows = this.rows.slice();
+    copy.firstRow = this.firstRow;
+    return copy;
+  }
+
+  private inputs(text: Uint8Array, first: number, count: number) {
+    const width = this.table.length / VOCABULARY_SIZE;
+    const embedding = new Float32Array(count * width);
+    for (let row = 0; row < count; row++) {
+      const id = first + row === 0 ? BOS : text[first + row - 1] + BYTE_OFFSET;
+      embedding.set(this.table.subarray(id * width, (id + 1) * width), row * width);
+    }
+    return { embedding: { data: embedding, shape: [count, width] } };
+  }
+}
+
+/** Logits of ids [260] -> probabilities of bytes and EOS [257]; ids that are no text are left out. */
+function symbolsOf(logits: Float32Array): Float64Array {
+  const symbols = new Float64Array(SYMBOLS);
+  for (let byte = 0; byte < EOS_SYMBOL; byte++) symbols[byte] = logits[BYTE_OFFSET + byte];
+  symbols[EOS_SYMBOL] = logits[EOS];
+  const max = symbols.reduce((largest, each) => Math.max(largest, each));
+  let sum = 0;
+  for (let symbol = 0; symbol < SYMBOLS; symbol++) sum += symbols[symbol] = Math.exp(symbols[symbol] - max);
+  for (let symbol = 0; symbol < SYMBOLS; symbol++) symbols[symbol] /= sum;
+  return symbols;
+}

@@ -1,0 +1,40 @@
+/** What generation and evaluation need of a text inside a model, whatever the model. */
+
+import type { PatchingConfig } from "../checkpoint/config";
+
+/** A loaded model. */
+export interface TextModel {
+  /** An empty text. `patching` replaces the checkpoint's settings where the model cuts text into patches. */
+  createSequence(patching?: PatchingConfig): TextState;
+  release(): Promise<void>;
+}
+
+/** Which positions' next-byte logits an append returns. */
+export type LogitsOf = "all" | "last" | "none";
+
+export interface AppendOptions {
+  /** Default `last`. */
+  logits?: LogitsOf;
+  /** Takes effect before the next run of a network; the text is then as before the chunk that was interrupted. */
+  signal?: AbortSignal;
+}
+
+/** A text: append ids, take the last ones back, fork; always equal to a run from scratch. */
+export interface TextState {
+  /** Number of ids, BOS included. */
+  readonly length: number;
+  /** Start positions of the units the latent transformer steps over (patches or pieces). */
+  readonly patchStarts: readonly number[];
+  /** Bytes held. */
+  readonly byteLength: number;
+  idAt(position: number): number;
+  /**
+   * Appends ids; the first of a text is BOS.
+   * @returns logits of the next byte, [number of new ids, 260] for `all`, [1, 260] for `last`, empty for `none`
+   */
+  append(ids: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array>;
+  /** Forgets all ids from `length` on. */
+  truncate(length: number): void;
+  /** An independent copy that may continue differently. */
+  fork(): TextState;
+}

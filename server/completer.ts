@@ -1,0 +1,224 @@
+/**
+ * One request for a suggestion from the document to the item: rules, cache, running work that still agrees, model, cuts.
+ * A request is answered as soon as it is cancelled; the model's work goes on for a moment, because the next request
+ * usually continues the same text.
+ */
+import {
+  type CancellationToken,
+  type InlineCompletionItem,
+  type InlineCompletionParams,
+  InlineCompletionTriggerKind,
+  type Position,
+} from "vscode-languageserver/node";
+import { type CachedText, SuggestionCache } from "./cache";
+import { toInsertion } from "./completion";
+import { type Context, contextAt } from "./context";
+import type { Documents, OpenDocument } from "./documents";
+import { type Extent, extentAt } from "./extent";
+import { type Refusal, refuseDocument, refusePlace } from "./gate";
+import type { ModelHost } from "./model-host";
+import type { Decision, Measurements, Settings } from "./protocol";
+import { cancellationOf, Work } from "./work";
+
+/** Time for the bytes of a suggestion, ms. */
+const LIMIT_MS = { automatic: 1500, invoked: 4000 };
+/** When an automatic request is answered with the words that are there; the model goes on behind them. */
+const PATIENCE_MS: Record<Extent["kind"], number> = { line: 150, block: 400 };
+
+export interface CompleterOptions {
+  documents: Documents;
+  host: Pick<ModelHost, "complete" | "state">;
+  settings(): Settings;
+  /** Told of each request when it is answered. */
+  onDecision(decision: Decision): void;
+}
+
+export class Completer {
+  private readonly cache = new SuggestionCache();
+  /** What the model does now; one at a time. */
+  private work: Work | null = null;
+  readonly answers: Measurements["answers"] = { fromModel: 0, fromRunning: 0, fromCache: 0 };
+
+  constructor(private readonly options: CompleterOptions) {}
+
+  /** The item for a request; null when nothing is shown, and why is told to `onDecision`. */
+  async complete(params: InlineCompletionParams, token: CancellationToken): Promise<InlineCompletionItem | null> {
+    const started = performance.now();
+    const outcome = await this.outcome(params, token);
+    const isShown = "item" in outcome;
+    const { line, character } = params.position;
+    this.options.onDecision({
+      uri: params.textDocument.uri,
+      line,
+      character,
+      time: Date.now(),
+      ms: performance.now() - started,
+      ...(isShown ? shown[outcome.from] : outcome),
+    });
+    if (!isShown) return null;
+    this.answers[outcome.from]++;
+    return outcome.item;
+  }
+
+  /** An edit makes running work stale, unless it leaves the text that the work continues as it was. */
+  documentChanged(document: OpenDocument): void {
+    if (this.work !== null && !this.work.isStillIn(document)) this.drop();
+  }
+
+  /** What the model wrote before is no longer what it would write. */
+  modelChanged(): void {
+    this.cache.clear();
+    this.drop();
+  }
+
+  private async outcome(params: InlineCompletionParams, token: CancellationToken): Promise<Outcome> {
+    const settings = this.options.settings();
+    const found = refuseDocument(this.options.documents.get(params.textDocument.uri), settings);
+    if (found.refusal !== null) return found.refusal;
+    const { document } = found;
+    const { version } = document;
+    const text = document.text!;
+    const offset = text.offsetAt(params.position);
+    const selected = params.context.selectedCompletionInfo;
+    const from = selected === undefined ? offset : Math.min(offset, text.offsetAt(selected.range.start));
+    const place: Place = {
+      context: contextAt(document, { from, to: offset, selected: selected?.text ?? "" }, settings.contextBytes),
+      selected: selected?.text ?? "",
+      start: text.positionAt(from),
+      end: text.positionAt(offset),
+      invoked: params.context.triggerKind === InlineCompletionTriggerKind.Invoked,
+    };
+    const { context, invoked } = place;
+    const refusal = refusePlace(context, invoked);
+    if (refusal !== null) return refusal;
+    const extent = extentAt(context, { multiline: settings.multiline, invoked });
+
+    const showAt = invoked ? Number.POSITIVE_INFINITY : performance.now() + PATIENCE_MS[extent.kind];
+    let source: keyof Measurements["answers"] = "fromCache";
+    for (;;) {
+      // Work whose first words were shown has gone on meanwhile.
+      if (this.work?.isPartlyShown) this.remember(this.work, this.work.soFar());
+      const known = this.cache.get(document.uri, context.text, extent.kind);
+      if (known !== null) return toOutcome(known, source, place);
+      let work = this.work?.mayServe(document.uri, context.text, extent.kind) ? this.work : null;
+      source = work === null ? "fromModel" : "fromRunning";
+      if (work === null) {
+        if (!invoked && (await isCancelledWithin(delayAfter(context.text, settings.delay), token))) {
+          return this.cancelled();
+        }
+        if (document.version !== version) return superseded;
+        work = this.begin(document, context, extent, settings, invoked);
+      }
+      const isEnough = () => !work.agrees(context.text) || (performance.now() >= showAt && this.showsPart(work, place));
+      const end = await work.wait(token, isEnough);
+      if (end === "cancelled") return this.cancelled();
+      if (document.version !== version || end === "aborted") return superseded;
+      if (end === "failed") return this.modelProblem();
+      // What was written is in the cache now; where it disagrees or is too short, the model begins anew.
+    }
+  }
+
+  private begin({ uri }: OpenDocument, context: Context, extent: Extent, settings: Settings, invoked: boolean): Work {
+    this.drop();
+    const job = this.options.host.complete({
+      context: new TextEncoder().encode(context.text),
+      extent,
+      maxBytes: settings.maxSuggestionBytes,
+      timeLimitMs: invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic,
+      minConfidence: settings.minConfidence,
+    });
+    const work = new Work(job, { uri, context, extent: extent.kind, minConfidence: settings.minConfidence });
+    this.work = work;
+    void job.done.then((result) => {
+      if (this.work === work) this.work = null;
+      if (result.end !== "aborted" && result.end !== "failed") this.remember(work, work.presentable(result));
+    });
+    return work;
+  }
+
+  private drop(): void {
+    this.work?.abort();
+    this.work = null;
+  }
+
+  /** Whether the words that are there make an item; they are remembered then. */
+  private showsPart(work: Work, place: Place): boolean {
+    const written = work.soFar();
+    const typed = place.context.text.slice(work.context.length);
+    if (!written.text.startsWith(typed) || written.text === typed) return false;
+    const rest = { ...written, text: written.text.slice(typed.length) };
+    if (!("item" in toOutcome(rest, "fromRunning", place))) return false;
+    this.remember(work, written);
+    work.isPartlyShown = true;
+    return true;
+  }
+
+  private remember(work: Work, written: CachedText): void {
+    this.cache.put(work.uri, work.context, work.extent, written);
+  }
+
+  private cancelled(): Refusal {
+    return this.options.host.state.kind === "loading"
+      ? { reason: "modelLoading", sentence: "The model was still being loaded." }
+      : { reason: "cancelled", sentence: "The editor took the request back before the suggestion was ready." };
+  }
+
+  private modelProblem(): Refusal {
+    const { state } = this.options.host;
+    return state.kind === "problem"
+      ? { reason: "modelProblem", sentence: state.sentence }
+      : { reason: "modelProblem", sentence: "The model stopped while it worked and is being started again." };
+  }
+}
+
+type Outcome = { item: InlineCompletionItem; from: keyof Measurements["answers"] } | Refusal;
+
+const shown = {
+  fromModel: { reason: "shown", sentence: "A suggestion was sent to the editor." },
+  fromRunning: { reason: "shown", sentence: "A suggestion that was under way already was sent to the editor." },
+  fromCache: { reason: "shownFromCache", sentence: "The rest of an earlier suggestion was sent to the editor." },
+} as const;
+
+const superseded: Refusal = {
+  reason: "cancelled",
+  sentence: "A newer request or an edit made this one stale before the suggestion was ready.",
+};
+
+/** Where a suggestion is asked for. */
+interface Place {
+  context: Context;
+  /** The entry selected in the editor's list of completions, which the suggestion must begin with; else empty. */
+  selected: string;
+  /** The range that the selected entry would replace; without one both are the cursor. */
+  start: Position;
+  end: Position;
+  invoked: boolean;
+}
+
+function toOutcome(known: CachedText, from: keyof Measurements["answers"], place: Place): Outcome {
+  if (known.text === "" && known.ending === "unsure") {
+    return { reason: "lowConfidence", sentence: "The model is not sure enough (setting blt.minConfidence)." };
+  }
+  if (known.text === "" && known.ending === "limit") {
+    return { reason: "emptyPrediction", sentence: "The model did not finish a word within the limits." };
+  }
+  const fitted = toInsertion(known.text, place.context, { invoked: place.invoked });
+  if ("reason" in fitted) return fitted;
+  const { start, end } = place;
+  const range = {
+    start: { line: start.line, character: start.character - fitted.replacesBefore },
+    end: { line: end.line, character: end.character + fitted.replacesAfter },
+  };
+  return { item: { insertText: place.selected + fitted.text, range }, from };
+}
+
+/** No pause where a new thought begins: after a line end, a dot, an opening bracket. */
+function delayAfter(context: string, delay: number): number {
+  return context === "" || /[\n.([{]\s*$/.test(context.slice(-40)) ? 0 : delay;
+}
+
+async function isCancelledWithin(ms: number, token: CancellationToken): Promise<boolean> {
+  if (token.isCancellationRequested || ms === 0) return token.isCancellationRequested;
+  await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), cancellationOf(token)]);
+  return token.isCancellationRequested;
+}

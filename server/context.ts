@@ -1,0 +1,118 @@
+/**
+ * What the model reads: BOS and a window of the text before the cursor. The window's start stays where it is while the
+ * cursor moves on, so that the model's caches stay valid; when the window is full it jumps to half the size.
+ *
+ * Bytes are UTF-8 with a lone surrogate as U+FFFD; line ends are "\n" and a byte order mark is left out, whatever the
+ * document has, because that is how models see text in training. The text after the cursor is not given to the model.
+ */
+import type { OpenDocument } from "./documents";
+
+export interface Context {
+  /** The text of the window, from its start to the cursor, as the model sees it. */
+  text: string;
+  /** The same as it stands in the document, without a selected completion. */
+  source: string;
+  /** The rest of the cursor's line, without its end. */
+  lineRest: string;
+  /** Text after the cursor's line, as much as the rules look at, with "\n" as line end. */
+  following: string;
+  /** The line end to use in a suggestion. */
+  eol: "\n" | "\r\n";
+}
+
+/** How far behind the cursor the rules look, UTF-16 code units. */
+const FOLLOWING_LENGTH = 2000;
+
+/** A place in a document, UTF-16 code units. */
+export interface Cursor {
+  /** Where the text ends that the model reads: before what a selected completion would replace. */
+  from: number;
+  /** The cursor. */
+  to: number;
+  /** The completion selected in the editor's list; else empty. */
+  selected: string;
+}
+
+/**
+ * The context at a place; remembers the window's start in the document.
+ *
+ * @param maxBytes longest text of the window
+ */
+export function contextAt(document: OpenDocument, { from, to, selected }: Cursor, maxBytes: number): Context {
+  const text = document.text!.getText();
+  document.windowStart = windowStart(text, from, maxBytes, document.windowStart);
+  const lineEnd = lineEndFrom(text, to);
+  const source = text.slice(document.windowStart, from);
+  return {
+    text: asModelSees(source) + selected,
+    source,
+    lineRest: text.slice(to, lineEnd),
+    following: asModelSees(text.slice(lineEnd, lineEnd + FOLLOWING_LENGTH)).replace(/^\n/, ""),
+    eol: eolNear(text, to),
+  };
+}
+
+/** Length in UTF-8, bytes; a lone surrogate counts as U+FFFD. */
+export function byteLength(text: string): number {
+  return Buffer.byteLength(text, "utf8");
+}
+
+/**
+ * `current` as long as it lies before the cursor and the window is not longer than `maxBytes`; else the start of a line
+ * (or of a character, in a long line) so that the window has about half of `maxBytes`.
+ */
+export function windowStart(text: string, offset: number, maxBytes: number, current: number | null): number {
+  if (current !== null && current <= offset && offset - current <= maxBytes) {
+    // A window that could be moved back towards the document's start is one that was placed further down.
+    const short = current > 0 && offset - current < maxBytes / 8;
+    if (!short && byteLength(text.slice(current, offset)) <= maxBytes) return current;
+  }
+  if (offset <= maxBytes && byteLength(text.slice(0, offset)) <= maxBytes) return 0;
+  const half = Math.floor(maxBytes / 2);
+  const start = startOfLast(text, offset, half);
+  const line = text.indexOf("\n", start - 1) + 1;
+  // A line as long as the window would leave nothing of it.
+  return line > 0 && offset - line >= half / 2 ? line : start;
+}
+
+/** Where the last `bytes` bytes before `offset` begin, at a whole character. */
+function startOfLast(text: string, offset: number, bytes: number): number {
+  let start = offset;
+  for (let left = bytes; start > 0; ) {
+    const pair = start > 1 && isLow(text.charCodeAt(start - 1)) && isHigh(text.charCodeAt(start - 2));
+    const from = start - (pair ? 2 : 1);
+    left -= pair ? 4 : unitBytes(text.charCodeAt(from));
+    if (left < 0) break;
+    start = from;
+  }
+  return start;
+}
+
+function unitBytes(unit: number): number {
+  return unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+}
+
+function isHigh(unit: number): boolean {
+  return unit >= 0xd800 && unit < 0xdc00;
+}
+
+function isLow(unit: number): boolean {
+  return unit >= 0xdc00 && unit < 0xe000;
+}
+
+function asModelSees(text: string): string {
+  return text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
+}
+
+function lineEndFrom(text: string, offset: number): number {
+  let end = offset;
+  while (end < text.length && text[end] !== "\n" && text[end] !== "\r") end++;
+  return end;
+}
+
+/** The line end before the cursor, or else the next one. */
+function eolNear(text: string, offset: number): "\n" | "\r\n" {
+  const before = offset > 0 ? text.lastIndexOf("\n", offset - 1) : -1;
+  const at = before >= 0 ? before : text.indexOf("\n", offset);
+  return at > 0 && text[at - 1] === "\r" ? "\r\n" : "\n";
+}

@@ -1,0 +1,107 @@
+/**
+ * The model's thread: owns the networks and the texts inside them, answers one request at a time. A run of a network
+ * blocks this thread, never the one that talks to the editor. Any error but a wrong model folder ends the thread; the
+ * other side then starts it anew.
+ */
+import { parentPort } from "node:worker_threads";
+import { checkFinite } from "../model-runtime/checkpoint/check-finite";
+import { openCheckpoint } from "../model-runtime/checkpoint/open-checkpoint";
+import { UserError } from "../model-runtime/errors";
+import { generate } from "../model-runtime/generation/generate";
+import { encode } from "../model-runtime/ids";
+import { Blt } from "../model-runtime/model/blt";
+import type { BltSequence } from "../model-runtime/model/sequence";
+import { resolveDevice } from "../model-runtime/session";
+import { createStopRule } from "./extent";
+import { createConfidenceRule } from "./gate";
+import { KeptSequences } from "./kept-sequences";
+import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+
+const port = parentPort!;
+
+interface Model {
+  blt: Blt;
+  sequences: KeptSequences<BltSequence>;
+}
+
+let model: Model | null = null;
+/** Requests in their order, each begun when the one before has ended. */
+let queue: Promise<void> = Promise.resolve();
+const aborts = new Map<number, AbortController>();
+
+port.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "load":
+      queue = queue.then(() => load(message.choice));
+      break;
+    case "complete": {
+      const abort = new AbortController();
+      aborts.set(message.id, abort);
+      queue = queue.then(() => complete(message.id, message.request, abort.signal));
+      break;
+    }
+    case "abort":
+      aborts.get(message.id)?.abort();
+      break;
+    case "unload":
+      for (const abort of aborts.values()) abort.abort();
+      queue = queue.then(unload);
+      break;
+  }
+});
+
+async function load(choice: ModelChoice): Promise<void> {
+  try {
+    send({ type: "loading", fraction: 0.05 });
+    const checkpoint = openCheckpoint(choice.folder);
+    checkFinite(checkpoint);
+    send({ type: "loading", fraction: 0.3 });
+    const { device, notice } = await resolveDevice(choice.device);
+    send({ type: "loading", fraction: 0.4 });
+    const blt = await Blt.load(checkpoint, { device, threads: choice.threads });
+    model = { blt, sequences: new KeptSequences(() => blt.createSequence()) };
+    send({ type: "loaded", device, kernel: blt.int8Kernel, notice });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    send({ type: "refused", sentence: error.message });
+    await unload();
+  }
+}
+
+async function complete(id: number, request: ModelRequest, signal: AbortSignal): Promise<void> {
+  const { sequence, prompt, reused } = model!.sequences.take(encode(request.context));
+  const isEnough = createStopRule(request.extent);
+  const isUnsure = createConfidenceRule(request.minConfidence);
+  const bytes = generate(sequence, prompt, { temperature: 0, maxBytes: request.maxBytes, signal });
+  let deadline = Number.POSITIVE_INFINITY;
+  let end: End | null = null;
+  while (end === null) {
+    const step = await bytes.next();
+    if (step.done) {
+      // No stop strings and no time limit were given to it.
+      end = step.value as Exclude<typeof step.value, "stop">;
+    } else if (isEnough(step.value.byte)) {
+      end = "rule";
+    } else {
+      const { byte, logProb } = step.value;
+      send({ type: "byte", id, byte, logProb });
+      if (isUnsure(logProb)) end = "unsure";
+      deadline = Math.min(deadline, performance.now() + request.timeLimitMs);
+      if (end === null && performance.now() >= deadline) end = "time";
+    }
+  }
+  await bytes.return("aborted");
+  aborts.delete(id);
+  send({ type: "done", id, end, processedBytes: prompt.length, reusedBytes: reused });
+}
+
+async function unload(): Promise<void> {
+  const loaded = model;
+  model = null;
+  await loaded?.blt.release();
+  port.close();
+}
+
+function send(message: FromWorker): void {
+  port.postMessage(message);
+}

@@ -1,0 +1,51 @@
+/** What the LSP thread and the model's thread say to each other. */
+import type { Device } from "../model-runtime/device";
+import type { Extent } from "./extent";
+
+export interface ModelChoice {
+  /** Folder of a checkpoint. */
+  folder: string;
+  device: Device;
+  /** Threads of one operator; undefined leaves the choice to onnxruntime. */
+  threads: number | undefined;
+}
+
+export interface ModelRequest {
+  /** UTF-8 text before the cursor, without BOS. */
+  context: Uint8Array;
+  extent: Extent;
+  /** Longest suggestion, bytes. */
+  maxBytes: number;
+  /** Time for the bytes of the suggestion, ms; reading the context is not counted. */
+  timeLimitMs: number;
+  /** Geometric mean probability far below which the model gives up. */
+  minConfidence: number;
+}
+
+export type ToWorker =
+  | { type: "load"; choice: ModelChoice }
+  | { type: "complete"; id: number; request: ModelRequest }
+  /** Takes effect before the next run of a network; `done` follows. */
+  | { type: "abort"; id: number }
+  /** Frees the model and ends the thread. */
+  | { type: "unload" };
+
+/**
+ * `rule`: the extent ends here; `eos`: the model says the document ends; `unsure`: the confidence is far too low;
+ * `length`, `time`: limits, so that the last word may be cut.
+ */
+export type End = "rule" | "eos" | "unsure" | "length" | "time" | "aborted";
+
+export type FromWorker =
+  | { type: "loading"; fraction: number }
+  | {
+      type: "loaded";
+      device: string;
+      kernel: string | null;
+      /** Why another device is used than the one asked for; else null. */
+      notice: string | null;
+    }
+  /** The model cannot be loaded; the thread ends. */
+  | { type: "refused"; sentence: string }
+  | { type: "byte"; id: number; byte: number; logProb: number }
+  | { type: "done"; id: number; end: End; processedBytes: number; reusedBytes: number };

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { on, once } from "node:events";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { FromWorker, ModelRequest, ToWorker } from "../../server/worker-protocol";
+
+const folder = join(__dirname, "../golden/k2");
+
+const request: ModelRequest = {
+  context: Buffer.from("def add(a, b):\n    return "),
+  extent: { kind: "block", indent: 0, takesCloser: true },
+  maxBytes: 8,
+  timeLimitMs: 60_000,
+  minConfidence: 0,
+};
+
+/** What a worker of its own answers to requests that are sent at once, up to the last one's end. */
+async function answersTo(...requests: ToWorker[]): Promise<FromWorker[]> {
+  const worker = start();
+  const received: FromWorker[] = [];
+  for (const message of [load, ...requests]) worker.postMessage(message);
+  for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
+    received.push(message);
+    if (received.filter(({ type }) => type === "done").length === requests.length) break;
+  }
+  await end(worker);
+  return received;
+}
+
+function start(): Worker {
+  return new Worker(join(__dirname, "../../server/model-worker.ts"), { execArgv: ["--require", "tsx/cjs"] });
+}
+
+async function end(worker: Worker): Promise<void> {
+  const exited = once(worker, "exit");
+  worker.postMessage({ type: "unload" } satisfies ToWorker);
+  assert.deepEqual(await exited, [0]);
+}
+
+const load: ToWorker = { type: "load", choice: { folder, device: "cpu", threads: 1 } };
+
+describe("model worker", () => {
+  it("loads, writes within its limit and says what it read", async () => {
+    const all = await answersTo({ type: "complete", id: 7, request });
+    const types = all.map(({ type }) => type).filter((type) => type !== "loading");
+    assert.deepEqual(types, ["loaded", ...Array(8).fill("byte"), "done"]);
+    assert.deepEqual(all.at(-1), {
+      type: "done",
+      id: 7,
+      end: "length",
+      processedBytes: request.context.length + 1,
+      reusedBytes: 0,
+    });
+  });
+  it("refuses a folder that is no model in one sentence", async () => {
+    const choice = { folder: __dirname, device: "cpu" as const, threads: 1 };
+    const worker = start();
+    const exited = once(worker, "exit");
+    const received: FromWorker[] = [];
+    worker.on("message", (message) => received.push(message));
+    worker.postMessage({ type: "load", choice } satisfies ToWorker);
+    assert.deepEqual(await exited, [0]);
+    const last = received.at(-1)!;
+    assert.match(last.type === "refused" ? last.sentence : "", /config\.json/);
+  });
+  it("stops an aborted request before its next run", async () => {
+    const worker = start();
+    worker.postMessage(load);
+    worker.postMessage({ type: "complete", id: 1, request: { ...request, maxBytes: 4096 } } satisfies ToWorker);
+    let bytes = 0;
+    for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
+      if (message.type === "byte" && ++bytes === 3) worker.postMessage({ type: "abort", id: 1 } satisfies ToWorker);
+      if (message.type === "done") {
+        assert.equal(message.end, "aborted");
+        break;
+      }
+    }
+    assert.ok(bytes < 100, `${bytes} bytes were written`);
+    await end(worker);
+  });
+  it("reads only what is new", async () => {
+    const longer = { ...request, context: Buffer.concat([request.context, Buffer.from("a +")]) };
+    const all = await answersTo(
+      { type: "complete", id: 1, request },
+      { type: "complete", id: 2, request: longer },
+      { type: "complete", id: 3, request: { ...longer, maxBytes: 4 } },
+    );
+    const done = all.filter((message) => message.type === "done");
+    assert.deepEqual(
+      done.map(({ processedBytes, reusedBytes }) => processedBytes + reusedBytes),
+      [request, longer, longer].map(({ context }) => context.length + 1),
+    );
+    assert.ok(done[1].reusedBytes >= request.context.length + 1);
+    assert.equal(done[2].processedBytes, 1);
+    const written = (id: number) =>
+      all.flatMap((message) => (message.type === "byte" && message.id === id ? [message.byte] : []));
+    assert.deepEqual(written(3), written(2).slice(0, 4));
+  });
+});
