@@ -71,17 +71,24 @@ describe("blt", () => {
       const result = await cli.json(["patch", "-"], { input: "ab" });
       assert.equal(result.model, join(cli.folder, "models/tiny"));
       writeFileSync(join(cli.folder, "models/tiny/config.json"), "{");
-      const defect = await cli.run(["patch", "-"], { input: "ab" });
-      assert.deepEqual([defect.code, defect.stdout], [1, ""]);
-      assert.match(
-        defect.stderr,
-        /^blt: Internal error: [^\n]+ Set BLT_DEBUG=1 for the details, and please report it\.\n$/,
-      );
-      const explained = await cli.run(["patch", "-"], { input: "ab", env: { BLT_DEBUG: "1" } });
-      assert.match(explained.stderr, /SyntaxError: .*\n +at /);
+      await cli.refused(["patch", "-"], /models.tiny.config\.json/, { input: "ab" });
     } finally {
       rmSync(join(cli.folder, "models/tiny"), { recursive: true });
     }
+  });
+
+  it("tells of a defect in one sentence, with the stack only on demand", async () => {
+    const defect = path("defect.cjs");
+    writeFileSync(defect, 'require("node:util").parseArgs = () => { throw new Error("a defect"); };');
+    const env = { NODE_OPTIONS: `--require ${defect}` };
+    const brief = await cli.run(["patch", "-"], { env });
+    assert.deepEqual(brief, {
+      code: 1,
+      stdout: "",
+      stderr: "blt: Internal error: a defect. Set BLT_DEBUG=1 for the details, and please report it.\n",
+    });
+    const explained = await cli.run(["patch", "-"], { env: { ...env, BLT_DEBUG: "1" } });
+    assert.match(explained.stderr, /Error: a defect\n +at /);
   });
 
   it("ends in silence when nobody reads on", async function () {
