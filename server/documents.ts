@@ -10,7 +10,7 @@ import type {
 import { TextDocument } from "vscode-languageserver-textdocument";
 
 /** Longest text kept, UTF-16 code units: up to here an edit takes the LSP thread less than 10 ms. */
-export const MAX_DOCUMENT_LENGTH = 4 * 2 ** 20;
+export const MAX_DOCUMENT_LENGTH = 1_000_000;
 
 export interface OpenDocument {
   readonly uri: string;

@@ -28,11 +28,8 @@ export function refuseDocument(
     );
   }
   if (document.text === null) {
-    const limit = MAX_DOCUMENT_LENGTH / 2 ** 20;
-    return refused(
-      "documentTooLarge",
-      `${name} has more than ${limit} million characters; in documents that large nothing is suggested.`,
-    );
+    const limit = MAX_DOCUMENT_LENGTH.toLocaleString("en");
+    return refused("documentTooLarge", `${name} is too large: suggestions are made up to ${limit} characters.`);
   }
   return { refusal: null, document };
 }

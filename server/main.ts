@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import {
   createConnection,
-  DidChangeConfigurationNotification,
   type InitializeParams,
   type InitializeResult,
   TextDocumentSyncKind,
@@ -15,6 +14,7 @@ import {
 import { UserError } from "../model-runtime/errors";
 import { version } from "../package.json";
 import { Completer } from "./completer";
+import { Configuration } from "./configuration";
 import { Decisions } from "./decisions";
 import { Documents } from "./documents";
 import { ThreadMonitor } from "./measurements";
@@ -25,22 +25,18 @@ import {
   type Measurements,
   type MeasurementsParams,
   RESTART_MODEL_REQUEST,
-  SETTINGS_SECTION,
   STATUS_REQUEST,
   WHY_REQUEST,
   type WhyParams,
 } from "./protocol";
-import { type CheckedSettings, checkSettings, sectionOf } from "./settings";
 import { StatusReporter, statusOf } from "./status";
+import type { ModelChoice } from "./worker-protocol";
 
 const connection = createConnection();
 const documents = new Documents();
 const decisions = new Decisions();
 const monitor = new ThreadMonitor();
 let client: InitializeParams;
-/** Requests wait for settings that are on their way. */
-let settingsRead: Promise<void> = Promise.resolve();
-let checked: CheckedSettings = checkSettings(undefined);
 let folder = "";
 let lastMs: number | null = null;
 
@@ -58,7 +54,7 @@ const host = new ModelHost({
 const completer = new Completer({
   documents,
   host,
-  settings: () => checked.settings,
+  settings: () => configuration.settings,
   onDecision(decision) {
     decisions.add(decision);
     if (decision.reason === "shown") lastMs = decision.ms;
@@ -66,9 +62,15 @@ const completer = new Completer({
   },
 });
 
+const configuration = new Configuration(connection, () => {
+  completer.modelChanged();
+  useModel();
+  host.unloadAfter(configuration.settings.unloadAfterMinutes * 60_000);
+  report();
+});
+
 connection.onInitialize((params): InitializeResult => {
   client = params;
-  checked = checkSettings(sectionOf(params.initializationOptions));
   return {
     capabilities: {
       positionEncoding: "utf-16",
@@ -79,24 +81,14 @@ connection.onInitialize((params): InitializeResult => {
   };
 });
 
-connection.onInitialized(async () => {
-  settingsRead = readSettings(client.initializationOptions);
-  const { workspace } = client.capabilities;
-  if (workspace?.didChangeConfiguration?.dynamicRegistration) {
-    await connection.client.register(DidChangeConfigurationNotification.type, { section: SETTINGS_SECTION });
-  }
-});
-
-connection.onDidChangeConfiguration(({ settings }) => {
-  settingsRead = readSettings(settings);
-});
+connection.onInitialized(() => configuration.start(client));
 
 connection.onDidOpenTextDocument((params) => documents.didOpen(params));
 connection.onDidChangeTextDocument((params) => completer.documentChanged(documents.didChange(params)));
 connection.onDidCloseTextDocument(({ textDocument }) => documents.didClose(textDocument.uri));
 
 connection.languages.inlineCompletion.on(async (params, token) => {
-  await settingsRead;
+  await configuration.whenRead();
   const item = await completer.complete(params, token);
   return item === null ? [] : [item];
 });
@@ -104,8 +96,7 @@ connection.languages.inlineCompletion.on(async (params, token) => {
 connection.onRequest(STATUS_REQUEST, status);
 connection.onRequest(WHY_REQUEST, (params: WhyParams | null) => decisions.list(params?.uri));
 connection.onRequest(RESTART_MODEL_REQUEST, () => {
-  useModel();
-  host.restart();
+  useModel((choice) => host.restart(choice));
   return null;
 });
 connection.onRequest(MEASUREMENTS_REQUEST, (params: MeasurementsParams | null): Measurements => {
@@ -121,37 +112,16 @@ connection.onRequest(MEASUREMENTS_REQUEST, (params: MeasurementsParams | null): 
 connection.onShutdown(() => host.dispose());
 connection.listen();
 
-/** How long the client may take to answer a question, ms. */
-const PATIENCE_MS = 2000;
-
-/** Asks the client for the settings where it can be asked and answers; else takes what it sent. */
-async function readSettings(sent: unknown): Promise<void> {
-  const canAsk = client.capabilities.workspace?.configuration === true;
-  const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), PATIENCE_MS).unref());
-  const answer = canAsk ? connection.workspace.getConfiguration(SETTINGS_SECTION).catch(noAnswer) : null;
-  const asked: unknown = await Promise.race([answer, patience]);
-  checked = checkSettings(sectionOf(asked ?? sent));
-  for (const notice of checked.notices) connection.console.warn(notice);
-  completer.modelChanged();
-  useModel();
-  host.unloadAfter(checked.settings.unloadAfterMinutes * 60_000);
-  report();
-}
-
-function noAnswer(error: Error): null {
-  connection.console.warn(`The editor did not tell its settings: ${error.message}`);
-  return null;
-}
-
-function useModel(): void {
-  const { enable, modelPath, device, threads } = checked.settings;
+/** Hands the model that the settings name to the host. */
+function useModel(hand = (choice: ModelChoice) => host.use(choice)): void {
+  const { enable, modelPath, device, threads } = configuration.settings;
   if (!enable) {
     host.unload();
     return;
   }
   try {
     folder = resolveModelPath(modelPath, { workspaceFolder: workspaceFolder(), programFolder: __dirname });
-    host.use({ folder, device, threads: threads === 0 ? undefined : threads });
+    hand({ folder, device, threads: threads === 0 ? undefined : threads });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     host.refuse(error.message);
@@ -164,7 +134,8 @@ function workspaceFolder(): string | null {
 }
 
 function status() {
-  return statusOf({ host: host.state, folder, isPaused: !checked.settings.enable, lastMs, notices: checked.notices });
+  const { settings, notices } = configuration;
+  return statusOf({ host: host.state, folder, isPaused: !settings.enable, lastMs, notices });
 }
 
 function report(): void {

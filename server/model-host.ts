@@ -79,8 +79,7 @@ export class ModelHost {
   /** Loads the chosen model in place of the one before; a choice equal to the last one changes nothing. */
   use(choice: ModelChoice): void {
     if (this.choice !== null && isSame(this.choice, choice) && this.stateNow.kind !== "problem") return;
-    this.choice = choice;
-    this.restart();
+    this.restart(choice);
   }
 
   /** Frees the model and states why there is none. */
@@ -91,8 +90,8 @@ export class ModelHost {
   }
 
   /** Loads the model anew and forgets earlier failures. */
-  restart(): void {
-    if (this.choice === null) return;
+  restart(choice: ModelChoice): void {
+    this.choice = choice;
     this.failuresInARow = 0;
     this.end();
     this.isWanted = true;

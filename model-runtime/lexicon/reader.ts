@@ -14,6 +14,9 @@ import { Words } from "./words";
 export interface PieceLatent {
   /** Mass of the piece after this path, [S + 1] in sorted order, EOS last; the array is not changed afterwards. */
   ask(path: Int32Array, signal?: AbortSignal): Promise<ArrayLike<number>>;
+  /** Paths that share much with this one are going to be asked after: it is run at once and stays cached until `forget`. */
+  expect(path: Int32Array, signal?: AbortSignal): Promise<void>;
+  forget(): void;
 }
 
 /** What all readers of a model share. */
@@ -94,6 +97,26 @@ export class LexiconReader {
     return this.open!.word.distribution(this.byteModelNow!);
   }
 
+  /**
+   * Bytes that are going to be appended and read one by one: the latent runs over their pieces at once. Results do not
+   * depend on it. `expectNothing` ends it.
+   */
+  async expect(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<void> {
+    const { lexicon, latent } = this.parts;
+    const words = this.words.fork();
+    for (let i = 0; i < bytes.length; i++) words.append(bytes[i]);
+    this.settled.follow(this.words, lexicon);
+    const settled = this.settled.fork();
+    settled.follow(words, lexicon);
+    const skipped = this.skipped(this.settled.pieces.length);
+    const end = Math.min(settled.pieces.length, this.room + skipped);
+    await latent.expect(pathOf(this.parts.bosPiece, settled.pieces.subarray(skipped, end)), signal);
+  }
+
+  expectNothing(): void {
+    this.parts.latent.forget();
+  }
+
   /** An independent copy. Readers of one model share its latent, which is asked by whole paths. */
   fork(): LexiconReader {
     const copy = new LexiconReader(this.parts, this.byteModel.fork());
@@ -164,21 +187,32 @@ export class LexiconReader {
     pieces: readonly number[],
     signal?: AbortSignal,
   ): Promise<ArrayLike<number>> {
-    const { bosPiece, maxPositions, rule, latent } = this.parts;
+    const { bosPiece, latent } = this.parts;
     const settled = this.settled.pieces;
-    // Far back pieces are left out half a context at a time, so that most of it stays cached. What is left out depends
-    // on nothing later than the word's opening.
-    const room = maxPositions - 1 - rule.wordLimit;
-    const over = settled.length + cut.length - room;
-    const skipped = over <= 0 ? 0 : Math.ceil(over / (room >> 1)) * (room >> 1);
-    const ownFrom = Math.max(0, skipped - settled.length);
-    const path = new Int32Array(1 + Math.max(0, settled.length - skipped) + Math.max(0, own - ownFrom) + pieces.length);
-    path[0] = bosPiece;
-    path.set(settled.subarray(Math.min(skipped, settled.length)), 1);
-    path.set(cut.slice(ownFrom, own), path.length - pieces.length - Math.max(0, own - ownFrom));
-    path.set(pieces, path.length - pieces.length);
-    return latent.ask(path, signal);
+    const skipped = this.skipped(settled.length + cut.length);
+    const front = settled.subarray(Math.min(skipped, settled.length));
+    const back = [...cut.slice(Math.max(0, skipped - settled.length), own), ...pieces];
+    return latent.ask(pathOf(bosPiece, front, back), signal);
   }
+
+  /** Pieces that are left out far back when a word is opened after `count`: half a context at a time, so that most of it stays cached. */
+  private skipped(count: number): number {
+    const over = count - this.room;
+    return over <= 0 ? 0 : Math.ceil(over / (this.room >> 1)) * (this.room >> 1);
+  }
+
+  /** Pieces that a path may hold when a word is opened. */
+  private get room(): number {
+    return this.parts.maxPositions - 1 - this.parts.rule.wordLimit;
+  }
+}
+
+function pathOf(bosPiece: number, front: Int32Array, back: readonly number[] = []): Int32Array {
+  const path = new Int32Array(1 + front.length + back.length);
+  path[0] = bosPiece;
+  path.set(front, 1);
+  path.set(back, 1 + front.length);
+  return path;
 }
 
 /** An open word, and how far its state has come. */

@@ -62,6 +62,18 @@ export class CausalNetwork {
     return { data: packed.subarray(0, results), count, stride: results / count };
   }
 
+  /**
+   * Runs rows that follow the first `position` ones of the cache, and keeps nothing of them.
+   * @param inputs as in `run`
+   */
+  async runBeside(cache: KvCache, position: number, count: number, inputs: Feeds, signal?: AbortSignal): Promise<Rows> {
+    const session = count === 1 ? this.stepSession : this.session;
+    const { packed } = await session.run({ ...inputs, ...cache.feedsAt(position, count) }, signal);
+    const { layers, kvHeads, headDim } = this.config;
+    const results = packed.length - count * layers * 2 * kvHeads * headDim;
+    return { data: packed.subarray(0, results), count, stride: results / count };
+  }
+
   async release(): Promise<void> {
     await this.session.release();
     if (this.stepSession !== this.session) await this.stepSession.release();

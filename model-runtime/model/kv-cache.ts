@@ -64,6 +64,15 @@ export class KvCache {
     return feeds;
   }
 
+  /** The inputs of a run over rows that would follow the first `position` ones; not for caches with a window. */
+  feedsAt(position: number, count: number): Feeds {
+    const { length } = this;
+    this.length = position;
+    const feeds = this.feeds(count, null);
+    this.length = length;
+    return feeds;
+  }
+
   /**
    * Takes the new rows' keys and values as a run gives them.
    * @param keysAndValues [L, 2, K, N, D]

@@ -1,4 +1,4 @@
-/** A text read by a latent transformer over pieces, as ids: BOS and bytes. */
+/** A text read by a latent transformer over pieces, as ids: BOS and bytes. Shapes: N ids of one append. */
 import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { EOS_SYMBOL } from "../lexicon/open-word";
 import type { LexiconReader } from "../lexicon/reader";
@@ -34,25 +34,31 @@ export class LexiconSequence implements TextState {
   /** Logits are log-probabilities in nats; ids that are neither bytes nor EOS are impossible. */
   async append(ids: ArrayLike<number>, { logits = "last", signal }: AppendOptions = {}): Promise<Float32Array> {
     const before = this.length;
-    const rows = new Float32Array(
-      (logits === "all" ? ids.length : logits === "last" ? Math.min(ids.length, 1) : 0) * VOCABULARY_SIZE,
-    );
+    const bytes = this.bytesOf(ids);
+    if (logits === "none" || ids.length === 0) {
+      this.hasBos ||= ids.length > 0;
+      this.reader.append(bytes);
+      return new Float32Array(0);
+    }
     try {
-      for (let i = 0; i < ids.length; i++) {
-        this.push(ids[i]);
-        if (logits === "all" || (logits === "last" && i === ids.length - 1)) {
-          const probabilities = await this.reader.distribution(signal);
-          const row = rows.subarray(logits === "all" ? i * VOCABULARY_SIZE : 0);
-          row.fill(Number.NEGATIVE_INFINITY, 0, BYTE_OFFSET);
-          row[EOS] = Math.log(probabilities[EOS_SYMBOL]);
-          for (let byte = 0; byte < 256; byte++) row[BYTE_OFFSET + byte] = Math.log(probabilities[byte]);
-        }
+      this.hasBos = true;
+      if (logits === "last") {
+        this.reader.append(bytes);
+        return logitsOf(await this.reader.distribution(signal));
       }
+      const rows = new Float32Array(ids.length * VOCABULARY_SIZE);
+      if (bytes.length > 1) await this.reader.expect(bytes, signal);
+      for (let row = 0; row < ids.length; row++) {
+        if (before + row > 0) this.reader.append([ids[row] - BYTE_OFFSET]);
+        rows.set(logitsOf(await this.reader.distribution(signal)), row * VOCABULARY_SIZE);
+      }
+      return rows;
     } catch (error) {
       this.truncate(before);
       throw error;
+    } finally {
+      this.reader.expectNothing();
     }
-    return rows;
   }
 
   truncate(length: number): void {
@@ -67,11 +73,22 @@ export class LexiconSequence implements TextState {
     return copy;
   }
 
-  private push(id: number): void {
-    const isByte = id >= BYTE_OFFSET && id < VOCABULARY_SIZE;
-    if (this.hasBos ? !isByte : id !== BOS)
-      throw new RangeError(`id ${id} at position ${this.length}: a text of a lexicon model is BOS and bytes`);
-    if (this.hasBos) this.reader.append([id - BYTE_OFFSET]);
-    else this.hasBos = true;
+  /** The bytes that ids append to the text. */
+  private bytesOf(ids: ArrayLike<number>): Uint8Array {
+    const first = this.hasBos ? 0 : 1;
+    for (let i = 0; i < ids.length; i++) {
+      const fits = i < first ? ids[i] === BOS : ids[i] >= BYTE_OFFSET && ids[i] < VOCABULARY_SIZE;
+      if (!fits)
+        throw new RangeError(`id ${ids[i]} at position ${this.length + i}: a text of a lexicon model is BOS and bytes`);
+    }
+    return Uint8Array.from({ length: Math.max(0, ids.length - first) }, (_, i) => ids[first + i] - BYTE_OFFSET);
   }
+}
+
+/** Probabilities of bytes and EOS [257] -> log-probabilities of ids [260]. */
+function logitsOf(probabilities: Float64Array): Float32Array {
+  const row = new Float32Array(VOCABULARY_SIZE).fill(Number.NEGATIVE_INFINITY, 0, BYTE_OFFSET);
+  row[EOS] = Math.log(probabilities[EOS_SYMBOL]);
+  for (let byte = 0; byte < 256; byte++) row[BYTE_OFFSET + byte] = Math.log(probabilities[byte]);
+  return row;
 }

@@ -10,7 +10,7 @@ import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-l
 import type { RowReader } from "../checkpoint/row-reader";
 import { Graph } from "../graph/graph";
 import type { PieceLatent } from "../lexicon/reader";
-import type { Session } from "../session";
+import type { Feeds, Session } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { KvCache } from "./kv-cache";
 import { type GraphContext, linear } from "./linear";
@@ -70,6 +70,8 @@ export class PiecePath implements PieceLatent {
   private readonly states: RowStore;
   /** Position -> masses after it. */
   private readonly masses = new Map<number, Float32Array>();
+  /** So many positions stay cached, whatever is asked. */
+  private kept = 0;
   /** The last question; the next one waits for it. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -86,46 +88,91 @@ export class PiecePath implements PieceLatent {
   }
 
   ask(path: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
-    const answer = this.last.then(() => this.answer(path, signal));
-    this.last = answer.catch(() => undefined);
-    return answer;
+    return this.afterLast(() => this.answer(path, signal));
+  }
+
+  expect(path: Int32Array, signal?: AbortSignal): Promise<void> {
+    return this.afterLast(async () => {
+      this.kept = 0;
+      await this.follow(path, signal);
+      this.kept = path.length;
+    });
+  }
+
+  forget(): void {
+    this.kept = 0;
+  }
+
+  private afterLast<T>(act: () => Promise<T>): Promise<T> {
+    const result = this.last.then(act);
+    this.last = result.catch(() => undefined);
+    return result;
   }
 
   private async answer(path: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    const shared = this.shared(path);
+    if (shared < Math.min(path.length, this.kept)) {
+      if (path.length - shared <= CHUNK) return this.answerBeside(path, shared, signal);
+      this.kept = 0;
+    }
     await this.follow(path, signal);
     const position = path.length - 1;
     let masses = this.masses.get(position);
     if (masses === undefined) {
-      const states = this.states.slice(position, position + 1);
-      const results = await this.networks.readout.run({ states: { data: states, shape: [1, states.length] } }, signal);
-      masses = results.masses;
+      masses = await this.readOut(this.states.slice(position, position + 1), signal);
       if (this.masses.size === KEPT_MASSES) this.masses.delete(this.masses.keys().next().value!);
       this.masses.set(position, masses);
     }
     return masses;
   }
 
+  /** What follows a path that leaves the kept one after `shared` positions; the kept one stays. */
+  private async answerBeside(path: Int32Array, shared: number, signal?: AbortSignal): Promise<Float32Array> {
+    const count = path.length - shared;
+    const inputs = this.inputs(path, shared, count);
+    const { data, stride } = await this.networks.layers.runBeside(this.cache, shared, count, inputs, signal);
+    this.positions += count;
+    this.steps++;
+    return this.readOut(data.subarray((count - 1) * stride, count * stride), signal);
+  }
+
+  private async readOut(state: Float32Array, signal?: AbortSignal): Promise<Float32Array> {
+    const feeds = { states: { data: state, shape: [1, state.length] } };
+    return (await this.networks.readout.run(feeds, signal)).masses;
+  }
+
+  /** How many positions of `path` are cached. */
+  private shared(path: Int32Array): number {
+    const most = Math.min(path.length, this.cache.length);
+    let shared = 0;
+    while (shared < most && path[shared] === this.path[shared]) shared++;
+    return shared;
+  }
+
   /** Makes `path` the cached one; a longer cached path with the same beginning stays. */
   private async follow(path: Int32Array, signal?: AbortSignal): Promise<void> {
-    let shared = 0;
-    while (shared < Math.min(path.length, this.cache.length) && path[shared] === this.path[shared]) shared++;
+    const shared = this.shared(path);
     if (shared === path.length) return;
     this.cache.truncate(shared);
     this.states.truncate(shared);
     for (const position of this.masses.keys()) if (position >= shared) this.masses.delete(position);
     this.path = path;
-    const { layers, embedding } = this.networks;
-    const width = layers.config.hiddenSize;
+    const { layers } = this.networks;
     while (this.cache.length < path.length) {
       const from = this.cache.length;
       const count = Math.min(CHUNK, path.length - from);
-      const rows = new Float32Array(count * width);
-      for (let row = 0; row < count; row++) embedding.readRow(path[from + row], rows, row * width);
-      const inputs = { embedding: { data: rows, shape: [count, width] } };
-      const { data, stride } = await layers.run(this.cache, count, inputs, null, signal);
+      const { data, stride } = await layers.run(this.cache, count, this.inputs(path, from, count), null, signal);
       this.states.append(data, count, stride);
       this.positions += count;
     }
     this.steps++;
+  }
+
+  private inputs(path: Int32Array, from: number, count: number): Feeds {
+    const { layers, embedding } = this.networks;
+    const width = layers.config.hiddenSize;
+    const rows = new Float32Array(count * width);
+    for (let row = 0; row < count; row++) embedding.readRow(path[from + row], rows, row * width);
+    return { embedding: { data: rows, shape: [count, width] } };
   }
 }

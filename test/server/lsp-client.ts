@@ -39,7 +39,7 @@ export async function buildServer(): Promise<string> {
 }
 
 export interface ClientOptions {
-  /** Answer to `workspace/configuration`; the client does not support it when undefined. */
+  /** Answer to `workspace/configuration`, an error if it is one; the client does not support it when undefined. */
   configuration?: unknown;
   initializationOptions?: unknown;
   capabilities?: Record<string, unknown>;
@@ -72,7 +72,10 @@ export class LspClient {
       this.statuses.push(status);
       for (const listener of this.listeners) listener();
     });
-    this.connection.onRequest("workspace/configuration", () => [this.configuration]);
+    this.connection.onRequest("workspace/configuration", () => {
+      if (this.configuration instanceof Error) throw this.configuration;
+      return [this.configuration];
+    });
     this.connection.onRequest("client/registerCapability", () => null);
     this.connection.onRequest("window/workDoneProgress/create", () => null);
     this.connection.listen();

@@ -300,7 +300,7 @@ describe("language server", () => {
       assert.deepEqual(await client.complete(uri, 0, 5, { invoked: true }), []);
       const { reason, sentence } = await why(client);
       assert.equal(reason, "documentTooLarge");
-      assert.match(sentence, /^a\.ts has more than 4 million characters/);
+      assert.match(sentence, /^a\.ts is too large: .* 1,000,000 characters/);
     });
     it("declines binary documents, and untitled ones are fine", async () => {
       const client = await ready();
@@ -328,6 +328,11 @@ describe("language server", () => {
       const { notices } = await statusNow(client);
       assert.equal(notices.length, 2);
       assert.match(notices[1], /^Setting blt\.contextBytes must be a whole number from 256 to 32768, not "many"; 4096/);
+    });
+    it("that the editor fails to tell takes the initial ones", async () => {
+      const client = await ready({ configuration: new Error("no settings here"), initializationOptions: usable });
+      const { state } = await statusNow(client);
+      assert.equal(state.kind === "ready" && state.model, "tiny");
     });
     it("that change takes them over", async () => {
       const client = await ready();

@@ -176,7 +176,7 @@ describe("model host", () => {
         "The model stopped 4 times in a row (bang) and is not started again by itself; restart the model, or choose another one.",
     });
     const start = started();
-    host.restart();
+    host.restart(choice);
     (await start).loads();
     assert.equal(host.state.kind, "ready");
   });

@@ -148,6 +148,29 @@ describe("texts of a LexiconModel", () => {
     assert.equal((await model.createSequence().append(ids, { logits: "none" })).length, 0);
   });
 
+  it("read many bytes at once as one by one, with fewer runs", async () => {
+    const before = bytesOf("return value;\nconst nai");
+    const added = bytesOf("ve = con(x) == value;\n    return con(value);\n".repeat(3));
+    const read = async (atOnce: boolean) => {
+      const { reader, path } = model.createReader();
+      reader.append(before);
+      await reader.distribution();
+      if (atOnce) await reader.expect(added);
+      const rows: Float64Array[] = [];
+      for (const byte of added) {
+        reader.append([byte]);
+        rows.push(await reader.distribution());
+      }
+      reader.expectNothing();
+      return { rows, steps: path.steps };
+    };
+    const [one, many] = [await read(false), await read(true)];
+    for (const [i, row] of many.rows.entries())
+      for (let symbol = 0; symbol < 257; symbol++)
+        assert.ok(Math.abs(Math.log(row[symbol] / one.rows[i][symbol])) < 1e-4);
+    assert.ok(many.steps < one.steps, `${many.steps} runs, ${one.steps} one by one`);
+  });
+
   it("begin with BOS and go on with bytes", async () => {
     const text = model.createSequence();
     await assert.rejects(text.append([100]), /id 100 at position 0/);
