@@ -56,11 +56,19 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
   integer(fields, "vocab_size", { fallback: VOCABULARY_SIZE, min: VOCABULARY_SIZE, max: VOCABULARY_SIZE });
   checkTransformer("latent transformer", config.latent, where);
   if (config.patcher !== null) checkTransformer("patcher", config.patcher, where);
-  for (const name of ["bosPiece", "eosPiece"] as const) {
-    if (!config.specialPieces.includes(config[name])) {
-      throw new UserError(`Piece ${config[name]}, the ${name.slice(0, 3)}_piece of ${where}, is not a special piece.`);
-    }
+  for (const [name, piece] of [
+    ["bos_piece", config.bosPiece],
+    ["eos_piece", config.eosPiece],
+  ] as const) {
+    if (!config.specialPieces.includes(piece))
+      throw new UserError(`Piece ${piece}, the ${name} of ${where}, is not a special piece; correct the file.`);
   }
+  // Half a context is dropped at a time, of which the open word must keep its own.
+  const least = 4 * (config.rule.wordLimit + 1);
+  if (config.maxPositions < least)
+    throw new UserError(
+      `${where} contradicts itself: ${config.maxPositions} positions are too few for a "word_limit" of ${config.rule.wordLimit}; it takes ${least}.`,
+    );
   return config;
 }
 

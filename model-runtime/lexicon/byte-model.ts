@@ -33,24 +33,30 @@ export function countingModel(): ByteModel {
 
 /** One pass over the text: how long is the common ending of each place and the text's end. */
 function countedAfter(text: Uint8Array, length: number): Float64Array {
-  const counts = Array.from({ length: ORDER + 1 }, () => new Map<number, number>());
   const longest = Math.min(ORDER, length);
+  /** By context length and byte. */
+  const counts = new Uint32Array((ORDER + 1) * 256);
   for (let at = 0; at < length; at++) {
-    const follower = text[at];
-    for (let order = 0; ; order++) {
-      counts[order].set(follower, (counts[order].get(follower) ?? 0) + 1);
-      if (order === longest || at - order === 0 || text[at - order - 1] !== text[length - order - 1]) break;
-    }
+    counts[text[at]]++;
+    for (let order = 1; order <= longest && order <= at && text[at - order] === text[length - order]; order++)
+      counts[256 * order + text[at]]++;
   }
   const blend = new Float64Array(SYMBOLS).fill(1 / 256);
   blend[EOS_SYMBOL] = EOS_PROBABILITY;
-  for (const followers of counts) {
-    if (followers.size === 0) break;
-    let total = followers.size;
-    for (const count of followers.values()) total += count;
-    for (let symbol = 0; symbol < SYMBOLS; symbol++) blend[symbol] *= followers.size / total;
-    for (const [byte, count] of followers) blend[byte] += count / total;
+  for (let order = 0; order <= ORDER; order++) {
+    const followers = counts.subarray(256 * order, 256 * (order + 1));
+    let [total, distinct] = [0, 0];
+    for (let byte = 0; byte < 256; byte++) {
+      total += followers[byte];
+      if (followers[byte] > 0) distinct++;
+    }
+    if (total === 0) break;
+    for (let byte = 0; byte < 256; byte++)
+      blend[byte] = (blend[byte] * distinct + followers[byte]) / (total + distinct);
+    blend[EOS_SYMBOL] *= distinct / (total + distinct);
   }
-  const sum = blend.reduce((so, each) => so + each, 0);
-  return blend.map((each) => each / sum);
+  let sum = 0;
+  for (let symbol = 0; symbol < SYMBOLS; symbol++) sum += blend[symbol];
+  for (let symbol = 0; symbol < SYMBOLS; symbol++) blend[symbol] /= sum;
+  return blend;
 }

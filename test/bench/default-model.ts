@@ -1,0 +1,81 @@
+/**
+ * Speed, memory and bits per byte of the default model on files.
+ *
+ *     npx esbuild test/bench/default-model.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/default-model.js
+ *     node --expose-gc .cache/default-model.js generate FILE      # loading, prefill, greedy generation, memory
+ *     node .cache/default-model.js score FILE...                  # bits per byte: byte by byte, and as `blt eval` reads
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { scoreText } from "../../model-runtime/evaluate";
+import { generate } from "../../model-runtime/generation/generate";
+import { encode } from "../../model-runtime/ids";
+import { LexiconModel } from "../../model-runtime/model/lexicon-model";
+import { loadModel, openModel } from "../../model-runtime/model/load-model";
+
+const PROMPT_BYTES = 3000;
+const GENERATED_BYTES = 200;
+
+async function main([command, ...files]: string[]): Promise<void> {
+  const start = performance.now();
+  const model = await loadModel(openModel("models/default"), { device: "cpu" });
+  if (!(model instanceof LexiconModel)) throw new Error("models/default has no lexicon");
+  console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
+  for (const file of files) {
+    console.log(basename(file));
+    const text = readFileSync(file);
+    await (command === "score" ? score(model, text) : speed(model, text));
+  }
+  await model.release();
+}
+
+async function speed(model: LexiconModel, text: Uint8Array): Promise<void> {
+  const { reader, path } = model.createReader();
+  const prompt = text.subarray(0, PROMPT_BYTES);
+  const prefill = await timed(async () => {
+    reader.append(prompt);
+    await reader.distribution();
+  });
+  console.log(`  prefill ${prompt.length} bytes, ${path.positions} positions: ${prefill.toFixed(0)} ms`);
+  console.log(`  = ${(prompt.length / prefill).toFixed(2)} kB/s, ${residentMiB()} MiB resident`);
+  const sequence = model.createSequence();
+  await sequence.append(encode(prompt));
+  let bytes = 0;
+  const took = await timed(async () => {
+    for await (const _ of generate(sequence, [], { temperature: 0, maxBytes: GENERATED_BYTES })) bytes++;
+  });
+  console.log(`  greedy ${bytes} bytes: ${(took / bytes).toFixed(2)} ms a byte, ${residentMiB()} MiB resident`);
+}
+
+async function score(model: LexiconModel, text: Uint8Array): Promise<void> {
+  const { reader, path } = model.createReader();
+  let nats = 0;
+  const took = await timed(async () => {
+    for (const byte of text) {
+      nats -= Math.log((await reader.distribution())[byte]);
+      reader.append([byte]);
+    }
+  });
+  const each = `${(path.steps / text.length).toFixed(3)} latent steps a byte, ${(took / text.length).toFixed(2)} ms a byte`;
+  console.log(`  byte by byte: ${(nats / Math.LN2 / text.length).toFixed(4)} bits per byte, ${each}`);
+  let bits = 0;
+  const whole = await timed(async () => {
+    bits = (await scoreText(model, text)).bits;
+  });
+  console.log(
+    `  in chunks: ${(bits / text.length).toFixed(4)} bits per byte, ${(whole / text.length).toFixed(2)} ms a byte`,
+  );
+}
+
+async function timed(run: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await run();
+  return performance.now() - start;
+}
+
+function residentMiB(): number {
+  globalThis.gc?.();
+  return Math.round(process.memoryUsage().rss / 2 ** 20);
+}
+
+main(process.argv.slice(2));
