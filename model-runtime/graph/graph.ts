@@ -1,6 +1,14 @@
 /** An ONNX graph under construction: values with shapes, nodes that make them, weights that lie in files. */
 import type { TensorLocation } from "../checkpoint/checkpoint";
-import { type Attribute, type Dim, type ElementType, encodeModel, type GraphRecord } from "./onnx-format";
+import {
+  type Attribute,
+  type Dim,
+  type ElementType,
+  encodeModel,
+  type GraphRecord,
+  type NodeRecord,
+  type ValueRecord,
+} from "./onnx-format";
 
 /** The result of a node, an input or a constant. */
 export interface Value {
@@ -26,8 +34,26 @@ export class Graph {
   private folder: string | null = null;
   private count = 0;
 
-  constructor(name: string) {
+  /** @param dims sizes of named dimensions of inputs, where the graph is for these alone */
+  constructor(
+    name: string,
+    private readonly dims: Readonly<Record<string, number>> = {},
+  ) {
     this.record = { name, nodes: [], initializers: [], inputs: [], outputs: [] };
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  /** Nodes in the order in which they were added, each after those it depends on. */
+  get nodeRecords(): readonly NodeRecord[] {
+    return this.record.nodes;
+  }
+
+  /** Inputs and constants, with their shapes. */
+  get sources(): readonly ValueRecord[] {
+    return [...this.record.inputs, ...this.record.initializers];
   }
 
   /** Folder of the weight files; null while no weight has been used. */
@@ -44,9 +70,16 @@ export class Graph {
   }
 
   input(name: string, shape: Dim[], type: ElementType = "float32"): Value {
-    const value = { name, type, shape };
+    const value = { name, type, shape: shape.map((dim) => this.dims[dim] ?? dim) };
     this.record.inputs.push(value);
     return value;
+  }
+
+  /** The numbers of a constant made by `int64`; null for any other value. */
+  wholeNumbers(name: string): number[] | null {
+    const found = this.record.initializers.find((tensor) => tensor.name === name);
+    if (found === undefined || found.type !== "int64" || !(found.data instanceof Uint8Array)) return null;
+    return Array.from(new BigInt64Array(found.data.slice().buffer), Number);
   }
 
   /** Marks a value as a result of the graph, under a name of its own. */
