@@ -65,7 +65,8 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   MatMul: (graph, operation, [dz]) => productGradient(graph, operation, dz!, 1, false),
   FusedMatMul: (graph, operation, [dz]) => {
     const { transA, transBatchA, transBatchB } = operation.attributes;
-    if (transA || transBatchA || transBatchB) throw new Error("no gradient rule for FusedMatMul with a turned left side");
+    if (transA || transBatchA || transBatchB)
+      throw new Error("no gradient rule for FusedMatMul with a turned left side");
     const { alpha, transB } = operation.attributes;
     return productGradient(graph, operation, dz!, float(alpha, 1), transB === 1);
   },
@@ -173,9 +174,7 @@ function productGradient(
     });
   const [xLast, yLast] = [x.shape.slice(-2), y.shape.slice(-2)];
   const dx = wanted[0] ? sumTo(graph, fused(dz, y, xLast, 0, turned ? 0 : 1), x) : null;
-  const dy = wanted[1]
-    ? sumTo(graph, turned ? fused(dz, x, yLast, 1, 0) : fused(x, dz, yLast, 1, 0), y)
-    : null;
+  const dy = wanted[1] ? sumTo(graph, turned ? fused(dz, x, yLast, 1, 0) : fused(x, dz, yLast, 1, 0), y) : null;
   return [dx, dy];
 }
 

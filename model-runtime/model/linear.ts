@@ -23,10 +23,15 @@ export interface GraphContext {
   graph: Graph;
   checkpoint: Weights;
   int8Kernel: Int8Kernel;
+  /** Float32 weights by tensor name, where the graph does not map them from the checkpoint (training feeds them). */
+  given?: (name: string) => Value;
+  /** Adds to the product of linear layers; `names` as in `linear`. */
+  adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }
 
 /** A weight of the checkpoint as float32, in its own shape. Not for int8 tensors. */
-export function floatWeight({ graph, checkpoint }: GraphContext, name: string): Value {
+export function floatWeight({ graph, checkpoint, given }: GraphContext, name: string): Value {
+  if (given) return given(name);
   const value = graph.weight(location(checkpoint, name));
   return value.type === "float32" ? value : castToFloat(graph, value);
 }
@@ -38,6 +43,22 @@ export function floatWeight({ graph, checkpoint }: GraphContext, name: string): 
  * @returns [N, sum of O_i]
  */
 export function linear(context: GraphContext, x: Value, ...names: string[]): Value {
+  const product = context.given ? givenLinear(context, x, names) : storedLinear(context, x, names);
+  return context.adapter ? context.adapter(context.graph, x, names, product) : product;
+}
+
+/** A product for each weight: joined weights would be copied in each run. */
+function givenLinear({ graph, given }: GraphContext, x: Value, names: readonly string[]): Value {
+  const products = names.map((name) => {
+    const weight = given!(`${name}.weight`);
+    return graph.node("Gemm", [x, weight], [x.shape[0], weight.shape[0]], { attributes: { transB: 1 } });
+  });
+  if (products.length === 1) return products[0];
+  const outputs = products.reduce((sum, { shape }) => sum + (shape[1] as number), 0);
+  return graph.node("Concat", products, [x.shape[0], outputs], { attributes: { axis: 1 } });
+}
+
+function storedLinear(context: GraphContext, x: Value, names: readonly string[]): Value {
   const { graph, checkpoint, int8Kernel } = context;
   const locations = names.map((name) => location(checkpoint, `${name}.weight`));
   const outputs = locations.reduce((sum, { shape }) => sum + shape[0], 0);

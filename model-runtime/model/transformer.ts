@@ -20,16 +20,18 @@ export interface StackInputs {
   /** [N, C + N] added to the scores: 0 where visible, very negative where not. */
   mask: Value;
   /** int64 [2]: C and N. */
-  pastAndNew: Value;
-  /** `headShape` [..., C, D] a layer. */
+  pastAndNew: Value | undefined;
+  /** `headShape` [..., C, D] a layer; none where a whole sequence is run at once (C = 0). */
   pastKeys: Value[];
   pastValues: Value[];
+  /** The layers to run, `from` included, `to` not; all of the stack unless said. */
+  layers?: { from: number; to: number };
 }
 
 export interface StackOutputs {
   /** [N, E], no final norm. */
   hidden: Value;
-  /** Hidden state after each layer, the last one being `hidden`. */
+  /** Hidden state after each layer that was run, the last one being `hidden`. */
   layerOutputs: Value[];
   /** Per layer the rotated keys and the values of the new rows, [1, K, N, D] each, keys first. */
   newKeysAndValues: Value[];
@@ -58,6 +60,23 @@ export function stackInputs(graph: Graph, config: TransformerConfig): StackInput
   };
 }
 
+/** Inputs of a run over a whole sequence, with nothing cached. */
+export function sequenceInputs(
+  graph: Graph,
+  { headDim }: TransformerConfig,
+  layers: { from: number; to: number },
+): StackInputs {
+  return {
+    cos: graph.input("cos", ["N", headDim / 2]),
+    sin: graph.input("sin", ["N", headDim / 2]),
+    mask: graph.input("mask", ["N", "N"]),
+    pastAndNew: undefined,
+    pastKeys: [],
+    pastValues: [],
+    layers,
+  };
+}
+
 /**
  * Runs the layers `${prefix}.layers.0 ...`.
  * @param hidden [N, E]
@@ -73,7 +92,8 @@ export function transformerStack(
 ): StackOutputs {
   const layerOutputs: Value[] = [];
   const newKeysAndValues: Value[] = [];
-  for (let layer = 0; layer < config.layers; layer++) {
+  const { from, to } = inputs.layers ?? { from: 0, to: config.layers };
+  for (let layer = from; layer < to; layer++) {
     const name = `${prefix}.layers.${layer}`;
     hidden = beforeLayer(hidden, layer);
     const normed = rmsNorm(context, hidden, `${name}.input_layernorm`, config.normEps);
@@ -196,14 +216,15 @@ function selfAttention(
   });
   const [query, key] = split(rotated, [heads, kvHeads]);
   newKeysAndValues.push(key, value);
+  const isCached = inputs.pastKeys.length > 0;
   const attended = attention(
     graph,
     heads,
     kvHeads,
     headDim,
     query,
-    [inputs.pastKeys[layer], key],
-    [inputs.pastValues[layer], value],
+    isCached ? [inputs.pastKeys[layer], key] : [key],
+    isCached ? [inputs.pastValues[layer], value] : [value],
     inputs.mask,
     inputs.pastAndNew,
   );

@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
-import { Graph, type NodeOptions, type Value } from "../../../model-runtime/graph/graph";
 import { gradientRules } from "../../../model-runtime/graph/gradient-rules";
 import { gradients } from "../../../model-runtime/graph/gradients";
+import { Graph, type NodeOptions, type Value } from "../../../model-runtime/graph/graph";
 import { createSession, type Feeds } from "../../../model-runtime/session";
 
 /** A node to be checked: shapes of its float inputs, and how it is built from them. */
@@ -30,25 +30,111 @@ const samples: Record<string, Sample[]> = {
     node("QuickGelu", [[2, 3]], [2, 3], { ...contrib, attributes: { alpha: { float: 1 } } }),
     node("QuickGelu", [[4]], [4], { ...contrib, attributes: { alpha: { float: 1.7 } } }),
   ],
-  Add: [node("Add", [[2, 3], [2, 3]], [2, 3]), node("Add", [[2, 2, 3], [1, 3]], [2, 2, 3])],
+  Add: [
+    node(
+      "Add",
+      [
+        [2, 3],
+        [2, 3],
+      ],
+      [2, 3],
+    ),
+    node(
+      "Add",
+      [
+        [2, 2, 3],
+        [1, 3],
+      ],
+      [2, 2, 3],
+    ),
+  ],
   Sub: [node("Sub", [[2, 3], [3]], [2, 3])],
-  Mul: [node("Mul", [[2, 3], [2, 1]], [2, 3]), node("Mul", [[], [2, 3]], [2, 3])],
-  Div: [{ ...node("Div", [[2, 3], [1, 3]], [2, 3]), positive: true }],
+  Mul: [
+    node(
+      "Mul",
+      [
+        [2, 3],
+        [2, 1],
+      ],
+      [2, 3],
+    ),
+    node("Mul", [[], [2, 3]], [2, 3]),
+  ],
+  Div: [
+    {
+      ...node(
+        "Div",
+        [
+          [2, 3],
+          [1, 3],
+        ],
+        [2, 3],
+      ),
+      positive: true,
+    },
+  ],
   MatMul: [
-    node("MatMul", [[2, 3], [3, 4]], [2, 4]),
-    node("MatMul", [[2, 2, 2, 3], [2, 1, 3, 2]], [2, 2, 2, 2]),
+    node(
+      "MatMul",
+      [
+        [2, 3],
+        [3, 4],
+      ],
+      [2, 4],
+    ),
+    node(
+      "MatMul",
+      [
+        [2, 2, 2, 3],
+        [2, 1, 3, 2],
+      ],
+      [2, 2, 2, 2],
+    ),
   ],
   FusedMatMul: [
-    node("FusedMatMul", [[2, 2, 2, 3], [2, 1, 4, 3]], [2, 2, 2, 4], {
-      ...contrib,
-      attributes: { alpha: { float: 0.5 }, transB: 1 },
-    }),
-    node("FusedMatMul", [[2, 3], [3, 2]], [2, 2], { ...contrib, attributes: { alpha: { float: 2 } } }),
+    node(
+      "FusedMatMul",
+      [
+        [2, 2, 2, 3],
+        [2, 1, 4, 3],
+      ],
+      [2, 2, 2, 4],
+      {
+        ...contrib,
+        attributes: { alpha: { float: 0.5 }, transB: 1 },
+      },
+    ),
+    node(
+      "FusedMatMul",
+      [
+        [2, 3],
+        [3, 2],
+      ],
+      [2, 2],
+      { ...contrib, attributes: { alpha: { float: 2 } } },
+    ),
   ],
   Gemm: [
-    node("Gemm", [[2, 3], [4, 3]], [2, 4], { attributes: { transB: 1 } }),
+    node(
+      "Gemm",
+      [
+        [2, 3],
+        [4, 3],
+      ],
+      [2, 4],
+      { attributes: { transB: 1 } },
+    ),
     node("Gemm", [[2, 3], [3, 4], [4]], [2, 4]),
-    node("Gemm", [[2, 3], [4, 3], [2, 4]], [2, 4], { attributes: { transB: 1 } }),
+    node(
+      "Gemm",
+      [
+        [2, 3],
+        [4, 3],
+        [2, 4],
+      ],
+      [2, 4],
+      { attributes: { transB: 1 } },
+    ),
   ],
   SimplifiedLayerNormalization: [
     node("SimplifiedLayerNormalization", [[3, 4], [4]], [3, 4], {
@@ -75,13 +161,28 @@ const samples: Record<string, Sample[]> = {
   ],
   Transpose: [node("Transpose", [[2, 3, 4]], [4, 2, 3], { attributes: { perm: [2, 0, 1] } })],
   Expand: [{ inputs: [[2, 1]], build: (graph, [x]) => graph.node("Expand", [x, graph.int64([3, 2, 4])], [3, 2, 4]) }],
-  Concat: [node("Concat", [[2, 3], [2, 1], [2, 2]], [2, 6], { attributes: { axis: -1 } })],
+  Concat: [
+    node(
+      "Concat",
+      [
+        [2, 3],
+        [2, 1],
+        [2, 2],
+      ],
+      [2, 6],
+      { attributes: { axis: -1 } },
+    ),
+  ],
   Split: [
     {
       inputs: [[5, 2]],
       // The middle part is not used: its gradient is zero.
       build: (graph, [x]) => {
-        const shapes = [[2, 2], [1, 2], [2, 2]];
+        const shapes = [
+          [2, 2],
+          [1, 2],
+          [2, 2],
+        ];
         const parts = graph.nodes("Split", [x, graph.int64([2, 1, 2])], shapes, { attributes: { axis: 0 } });
         return graph.node("Mul", [parts[0], parts[2]], [2, 2]);
       },
@@ -151,7 +252,10 @@ async function check(sample: Sample): Promise<void> {
       data[at] = original;
       const found = results[`d${i}`][at];
       const allowed = 2e-3 * Math.max(1, Math.abs(estimate));
-      assert.ok(Math.abs(found - estimate) < allowed, `input ${i}, element ${at}: ${found}, but differences ${estimate}`);
+      assert.ok(
+        Math.abs(found - estimate) < allowed,
+        `input ${i}, element ${at}: ${found}, but differences ${estimate}`,
+      );
     }
   }
   await session.release();
