@@ -1,6 +1,6 @@
 /** The texts that stay inside the model between requests, so that only what changed in them is read again. */
 
-/** What is needed of a `BltSequence`. */
+/** What is needed of a `TextState`. */
 export interface KeptSequence {
   readonly length: number;
   idAt(position: number): number;

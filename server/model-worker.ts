@@ -4,13 +4,11 @@
  * other side then starts it anew.
  */
 import { parentPort } from "node:worker_threads";
-import { checkFinite } from "../model-runtime/checkpoint/check-finite";
-import { openCheckpoint } from "../model-runtime/checkpoint/open-checkpoint";
 import { UserError } from "../model-runtime/errors";
 import { generate } from "../model-runtime/generation/generate";
 import { encode } from "../model-runtime/ids";
-import { Blt } from "../model-runtime/model/blt";
-import type { BltSequence } from "../model-runtime/model/sequence";
+import { loadModel, openModel } from "../model-runtime/model/load-model";
+import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { resolveDevice } from "../model-runtime/session";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
@@ -20,8 +18,8 @@ import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./wor
 const port = parentPort!;
 
 interface Model {
-  blt: Blt;
-  sequences: KeptSequences<BltSequence>;
+  texts: TextModel;
+  sequences: KeptSequences<TextState>;
 }
 
 let model: Model | null = null;
@@ -53,14 +51,12 @@ port.on("message", (message: ToWorker) => {
 async function load(choice: ModelChoice): Promise<void> {
   try {
     send({ type: "loading", fraction: 0.05 });
-    const checkpoint = openCheckpoint(choice.folder);
-    checkFinite(checkpoint);
-    send({ type: "loading", fraction: 0.3 });
+    const checkpoint = openModel(choice.folder);
     const { device, notice } = await resolveDevice(choice.device);
-    send({ type: "loading", fraction: 0.4 });
-    const blt = await Blt.load(checkpoint, { device, threads: choice.threads });
-    model = { blt, sequences: new KeptSequences(() => blt.createSequence()) };
-    send({ type: "loaded", device, kernel: blt.int8Kernel, notice });
+    send({ type: "loading", fraction: 0.2 });
+    const texts = await loadModel(checkpoint, { device, threads: choice.threads });
+    model = { texts, sequences: new KeptSequences(() => texts.createSequence()) };
+    send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     send({ type: "refused", sentence: error.message });
@@ -98,7 +94,7 @@ async function complete(id: number, request: ModelRequest, signal: AbortSignal):
 async function unload(): Promise<void> {
   const loaded = model;
   model = null;
-  await loaded?.blt.release();
+  await loaded?.texts.release();
   port.close();
 }
 

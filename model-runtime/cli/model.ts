@@ -6,7 +6,7 @@ import type { PatchingConfig } from "../checkpoint/config";
 import { patcherPrefix } from "../checkpoint/expected-tensors";
 import { openCheckpoint } from "../checkpoint/open-checkpoint";
 import { type Device, devices, type ResolvedDevice } from "../device";
-import { embeddedModel } from "../embedded-model";
+import { type EmbeddedModelOptions, embeddedModel } from "../embedded-model";
 import { UserError } from "../errors";
 import { Blt } from "../model/blt";
 import { loadPatcher, type Patcher } from "../model/entropy-model";
@@ -37,7 +37,7 @@ export function openModel(values: ModelValues, argument?: string): Checkpoint {
     throw new UserError(`The checkpoint is named twice, ${argument} and --model ${values.model}; leave out one.`);
   }
   const { entropyModel, semantics } = values;
-  return openCheckpoint(argument ?? values.model ?? plainEmbeddedModel(), { entropyModel, semantics });
+  return openCheckpoint(argument ?? values.model ?? embedded({ plain: true }), { entropyModel, semantics });
 }
 
 /** Loads all networks; weights that are not finite are a `UserError`. */
@@ -56,7 +56,7 @@ export interface LoadedTextModel {
 
 /** Loads a model of either kind: a plain BLT, or one that reads a token model by its lexicon (docs/lexicon.md). */
 export async function loadTextModel(values: ModelValues, terminal: Terminal): Promise<LoadedTextModel> {
-  const checkpoint = values.model === undefined ? openModel(values) : openAnyModel(values.model, values);
+  const checkpoint = openAnyModel(values.model ?? embedded({ plain: false }), values);
   terminal.signal.throwIfAborted();
   const model = await loadAnyModel(checkpoint, await sessionOptions(values, terminal));
   return { model, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
@@ -84,10 +84,10 @@ async function sessionOptions(values: ModelValues, terminal: Terminal): Promise<
   return { device: await chooseDevice(values.device, terminal), threads: values.threads };
 }
 
-/** Folder of the plain BLT that comes with the program, which all commands can read. */
-function plainEmbeddedModel(): string {
+/** Folder of the model that comes with the program; some commands can read a plain BLT only. */
+function embedded(options: EmbeddedModelOptions): string {
   // The program is dist/cli.js, or this file while it is being developed.
-  const found = embeddedModel(__dirname) ?? embeddedModel(join(__dirname, ".."));
+  const found = embeddedModel(__dirname, options) ?? embeddedModel(join(__dirname, ".."), options);
   if (found === null) throw new UserError("No model is embedded here; name the folder of one with --model.");
   return found;
 }

@@ -12,6 +12,7 @@ import { createSession } from "../session";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
 import { LexiconSequence } from "./lexicon-sequence";
+import type { Int8Kernel } from "./linear";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, PiecePath, pieceLatentGraph, readoutGraph } from "./piece-latent";
@@ -24,6 +25,8 @@ export class LexiconModel {
     private readonly networks: PieceNetworks,
     private readonly patcher: CausalNetwork | null,
     private readonly byteModel: () => ByteModel,
+    /** How weights of 4 or 8 bits are multiplied. */
+    readonly int8Kernel: Int8Kernel,
   ) {}
 
   get config(): LexiconConfig {
@@ -49,7 +52,7 @@ export class LexiconModel {
     const patcher = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
     const bytes = patcher && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
     const byteModel = patcher && bytes ? () => patcherByteModel(patcher, bytes) : countingModel;
-    return new LexiconModel(checkpoint, lexicon, table, networks, patcher, byteModel);
+    return new LexiconModel(checkpoint, lexicon, table, networks, patcher, byteModel, int8Kernel);
   }
 
   /** An empty text. */

@@ -16,9 +16,13 @@ const request: ModelRequest = {
 
 /** What a worker of its own answers to requests that are sent at once, up to the last one's end. */
 async function answersTo(...requests: ToWorker[]): Promise<FromWorker[]> {
+  return answersOf(load, requests);
+}
+
+async function answersOf(model: ToWorker, requests: readonly ToWorker[]): Promise<FromWorker[]> {
   const worker = start();
   const received: FromWorker[] = [];
-  for (const message of [load, ...requests]) worker.postMessage(message);
+  for (const message of [model, ...requests]) worker.postMessage(message);
   for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
     received.push(message);
     if (received.filter(({ type }) => type === "done").length === requests.length) break;
@@ -38,6 +42,10 @@ async function end(worker: Worker): Promise<void> {
 }
 
 const load: ToWorker = { type: "load", choice: { folder, device: "cpu", threads: 1 } };
+const loadDefault: ToWorker = {
+  type: "load",
+  choice: { folder: join(__dirname, "../../models/default"), device: "cpu", threads: undefined },
+};
 
 describe("model worker", () => {
   it("loads, writes within its limit and says what it read", async () => {
@@ -51,6 +59,13 @@ describe("model worker", () => {
       processedBytes: request.context.length + 1,
       reusedBytes: 0,
     });
+  });
+  it("writes with the embedded model, whose pieces are read in bytes", async () => {
+    const line: ModelRequest = { ...request, extent: { kind: "line" }, maxBytes: 64, minConfidence: 0.5 };
+    const all = await answersOf(loadDefault, [{ type: "complete", id: 1, request: line }]);
+    const bytes = all.flatMap((message) => (message.type === "byte" ? [message.byte] : []));
+    assert.equal(Buffer.from(bytes).toString(), "a + b");
+    assert.deepEqual(all.at(-1), { type: "done", id: 1, end: "rule", processedBytes: 27, reusedBytes: 0 });
   });
   it("refuses a folder that is no model in one sentence", async () => {
     const choice = { folder: __dirname, device: "cpu" as const, threads: 1 };
