@@ -11,12 +11,14 @@ import { inspectCommand } from "./inspect";
 import { logitsCommand } from "./logits";
 import { patchCommand } from "./patch";
 import { quantizeCommand } from "./quantize";
+import { reportCommand } from "./report";
 import { createTerminal, type Terminal } from "./terminal";
 
 const commands: readonly Command[] = [
   patchCommand,
   logitsCommand,
   evalCommand,
+  reportCommand,
   generateCommand,
   inspectCommand,
   quantizeCommand,

@@ -52,6 +52,8 @@ export async function loadModel(values: ModelValues, terminal: Terminal): Promis
 export interface LoadedTextModel {
   model: TextModel;
   patching: PatchingConfig | null;
+  /** The checkpoint's folder. */
+  directory: string;
 }
 
 /** Loads a model of either kind: a plain BLT, or one that reads a token model by its lexicon (docs/lexicon.md). */
@@ -59,7 +61,8 @@ export async function loadTextModel(values: ModelValues, terminal: Terminal): Pr
   const checkpoint = openAnyModel(values.model ?? embedded({ plain: false }), values);
   terminal.signal.throwIfAborted();
   const model = await loadAnyModel(checkpoint, await sessionOptions(values, terminal));
-  return { model, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
+  const { directory } = checkpoint;
+  return { model, directory, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
 }
 
 /** Loads the entropy model alone, all that is needed to cut text. */

@@ -1,22 +1,28 @@
 /** `blt patch`: where the model cuts a text. */
+import { renderPatches, views } from "../display/render-patches";
+import { UserError } from "../errors";
 import { encode } from "../ids";
 import { entropiesOf } from "../model/entropy-model";
 import { patchStarts } from "../patching/patch-lengths";
 import { createPatchRule, usesEntropy } from "../patching/patcher-rule";
+import { choice } from "./arguments";
 import type { Command } from "./command";
 import { readText } from "./input";
 import { loadEntropyModel, modelOptions, openModel } from "./model";
 import { chosenPatching, describePatching, patchingOptions } from "./patching";
-import { renderPatches } from "./render-patches";
 
-const options = { ...patchingOptions, ...modelOptions };
+const options = {
+  view: choice("WHAT", views, "what colours show (default patches)"),
+  ...patchingOptions,
+  ...modelOptions,
+};
 
 export const patchCommand: Command<typeof options> = {
   name: "patch",
   positionals: { usage: "FILE|-", least: 1, most: 1 },
   summary: "show where the model cuts a text into patches",
   details: [
-    "In a terminal patches have alternating colours, elsewhere | stands between them. Bytes that make no whole character of their patch are shown as \\xE2. Settings that are not given are the checkpoint's.",
+    "In a terminal patches have alternating colours; with --view entropy each byte has that of the entropy before it, from pale to orange; with --view both a bar stands where patches start besides. Where there are no colours, | stands between patches. Bytes that make no whole character of their patch are shown as \\xE2. Settings that are not given are the checkpoint's.",
     "JSON: model, ids (BOS first), threshold and entropies in nats (one after each id; null in modes that use none), starts (byte offsets of the patches), meanPatchLength in bytes.",
   ],
   options,
@@ -25,6 +31,9 @@ export const patchCommand: Command<typeof options> = {
     const patching = chosenPatching(checkpoint.config.patching, values);
     // What is wrong with the settings is said before the text is read.
     createPatchRule(patching);
+    const view = values.view ?? "patches";
+    if (view !== "patches" && !usesEntropy(patching))
+      throw new UserError(`--view ${view} shows entropies, which mode ${patching.mode} does not use; leave one out.`);
     const bytes = await readText(path, "there is nothing to cut");
     const ids = encode(bytes);
     let entropies: Float32Array | null = null;
@@ -44,7 +53,8 @@ export const patchCommand: Command<typeof options> = {
       const model = checkpoint.directory;
       return terminal.writeJson({ model, ids, threshold, entropies, starts, meanPatchLength });
     }
-    for (const piece of renderPatches(bytes, starts, { coloured: terminal.isColoured })) await terminal.write(piece);
+    const shown = renderPatches(bytes, starts, entropies, { colours: terminal.colours, view });
+    for (const piece of shown) await terminal.write(piece);
     const separator = bytes[bytes.length - 1] === 0x0a ? "\n" : "\n\n";
     const lengths = `${bytes.length} bytes, ${starts.length} patches, ${meanPatchLength.toFixed(2)} bytes a patch`;
     await terminal.write(`${separator}${lengths}; ${describePatching(patching)}; ${checkpoint.directory}\n`);

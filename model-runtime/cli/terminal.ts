@@ -1,14 +1,16 @@
 /** Where a command writes: results to stdout, everything else to stderr; and what ends it early. */
 import { once } from "node:events";
 import type { WriteStream } from "node:tty";
+import type { ColourDepth } from "../display/terminal-colours";
 
 /** The process as a command sees it. */
 export interface Terminal {
   /** Aborted by Ctrl-C, or when nobody reads stdout any more. */
   readonly signal: AbortSignal;
-  /** Whether stdout is a terminal, and one to be coloured. */
+  /** Whether stdout is a terminal. */
   readonly isInteractive: boolean;
-  readonly isColoured: boolean;
+  /** Which colours stdout shows. */
+  readonly colours: ColourDepth;
   /** Writes results; resolves when there is room for more. */
   write(text: string): Promise<void>;
   /** Writes an object of plain values and lists as one line of JSON. */
@@ -46,7 +48,7 @@ export function createTerminal(
     signal,
     isInteractive,
     // https://no-color.org
-    isColoured: isInteractive && !environment.NO_COLOR && environment.TERM !== "dumb",
+    colours: !isInteractive || environment.NO_COLOR || environment.TERM === "dumb" ? "none" : depthOf(environment),
     write,
     async writeJson(value) {
       for (const piece of jsonPieces(value)) await write(piece);
@@ -72,6 +74,11 @@ export function createTerminal(
       }
     },
   };
+}
+
+/** Terminals that show any colour say so. */
+function depthOf({ COLORTERM }: NodeJS.ProcessEnv): ColourDepth {
+  return COLORTERM === "truecolor" || COLORTERM === "24bit" ? "full" : "palette";
 }
 
 /** Items of a long list that become one piece of text. */

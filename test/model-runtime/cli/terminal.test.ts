@@ -28,13 +28,14 @@ function terminalOn(stdout: FakeStream, stderr: FakeStream, environment: NodeJS.
 
 describe("createTerminal", () => {
   it("colours terminals only, and only where colours are wanted", () => {
-    const coloured = (isTTY: boolean, environment: NodeJS.ProcessEnv) =>
-      terminalOn(new FakeStream(isTTY), new FakeStream(true), environment).isColoured;
-    assert.equal(coloured(true, {}), true);
-    assert.equal(coloured(true, { NO_COLOR: "" }), true);
-    assert.equal(coloured(true, { NO_COLOR: "1" }), false);
-    assert.equal(coloured(true, { TERM: "dumb" }), false);
-    assert.equal(coloured(false, {}), false);
+    const colours = (isTTY: boolean, environment: NodeJS.ProcessEnv) =>
+      terminalOn(new FakeStream(isTTY), new FakeStream(true), environment).colours;
+    assert.equal(colours(true, {}), "palette");
+    assert.equal(colours(true, { COLORTERM: "truecolor" }), "full");
+    assert.equal(colours(true, { NO_COLOR: "" }), "palette");
+    assert.equal(colours(true, { NO_COLOR: "1", COLORTERM: "truecolor" }), "none");
+    assert.equal(colours(true, { TERM: "dumb" }), "none");
+    assert.equal(colours(false, {}), "none");
   });
 
   it("waits for a reader that is slow", async () => {

@@ -1,20 +1,23 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { characterLength, renderPatches } from "../../../model-runtime/cli/render-patches";
+import { type RenderOptions, renderPatches, type View } from "../../../model-runtime/display/render-patches";
+import { plain, terminalColours } from "../../../model-runtime/display/terminal-colours";
 
-const blue = "\x1b[38;5;16;48;5;153m";
-const orange = "\x1b[38;5;16;48;5;223m";
-const off = "\x1b[0m";
+const bare: RenderOptions = { colours: "none", view: "patches" };
+const { patches: backgrounds, levels } = terminalColours("palette");
+const [blue, orange] = backgrounds;
+const off = plain;
 
 describe("renderPatches", () => {
   function check(text: string | number[], starts: number[], plain: string, coloured?: string) {
     const bytes = typeof text === "string" ? Buffer.from(text) : Uint8Array.from(text);
-    assert.equal([...renderPatches(bytes, starts, { coloured: false })].join(""), plain);
-    if (coloured !== undefined) assert.equal([...renderPatches(bytes, starts, { coloured: true })].join(""), coloured);
+    assert.equal([...renderPatches(bytes, starts, null, bare)].join(""), plain);
+    if (coloured === undefined) return;
+    assert.equal([...renderPatches(bytes, starts, null, { ...bare, colours: "palette" })].join(""), coloured);
   }
 
   it("sets patches apart", () => {
-    check("abcd", [0, 1, 3], "a|bc|d", `${blue}a${off}${orange}bc${off}${blue}d${off}`);
+    check("abcd", [0, 1, 3], "a|bc|d", `${blue}a${off}${orange}bc${off}${backgrounds[2]}d${off}`);
   });
   it("marks newlines, and colours no line to the terminal's edge", () => {
     check("a\nb", [0], "a↵\nb", `${blue}a↵${off}\n${blue}b${off}`);
@@ -35,8 +38,17 @@ describe("renderPatches", () => {
     check("\u202ea\u0085\u2028\ufeff", [0], "\\xE2\\x80\\xAEa\\xC2\\x85\\xE2\\x80\\xA8\\xEF\\xBB\\xBF");
   });
 
+  it("colours bytes by the entropy before them, with bars where patches start if asked", () => {
+    const show = (view: View, colours: RenderOptions["colours"]) =>
+      [...renderPatches(Buffer.from("abß"), [0, 2], [5.5, 0, 0.1, 2.2], { colours, view })].join("");
+    assert.equal(show("entropy", "palette"), `${levels[7]}a${off}${levels[0]}b${off}${levels[5]}ß${off}`);
+    assert.equal(show("both", "palette"), `${levels[7]}a${off}${levels[0]}b${off}|${levels[5]}ß${off}`);
+    assert.equal(show("entropy", "none"), "ab|ß");
+    assert.ok(show("patches", "full").startsWith(`${terminalColours("full").patches[0]}ab${off}`));
+  });
+
   it("gives a long line in pieces", () => {
-    const pieces = [...renderPatches(new Uint8Array(500_000).fill(0x61), [0, 250_000], { coloured: false })];
+    const pieces = [...renderPatches(new Uint8Array(500_000).fill(0x61), [0, 250_000], null, bare)];
     assert.ok(pieces.length > 3);
     assert.equal(pieces.join("").length, 500_001);
   });
@@ -47,41 +59,16 @@ describe("renderPatches", () => {
       fc.property(patches, (parts) => {
         const lengths = parts.map(({ length }) => length);
         const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
-        const render = (coloured: boolean) =>
-          [...renderPatches(Buffer.concat(parts), starts, { coloured })].join("").split(off).join("");
-        const boundaries = render(false)
+        const render = (colours: RenderOptions["colours"]) =>
+          [...renderPatches(Buffer.concat(parts), starts, null, { ...bare, colours })].join("").split(off).join("");
+        const boundaries = render("none")
           .split("")
           .filter((character) => character === "|").length;
         const bars = Buffer.concat(parts).filter((byte) => byte === 0x7c).length;
         assert.equal(boundaries, parts.length - 1 + bars);
-        const bare = render(true).split(blue).join("").split(orange).join("");
-        assert.equal(bare.split("|").join(""), render(false).split("|").join(""));
+        const uncoloured = backgrounds.reduce((text, colour) => text.split(colour).join(""), render("palette"));
+        assert.equal(uncoloured.split("|").join(""), render("none").split("|").join(""));
       }),
-    );
-  });
-});
-
-describe("characterLength", () => {
-  it("agrees with the decoder of the platform", () => {
-    const near = fc.oneof(
-      fc.string({ unit: "binary", maxLength: 2 }).map((text) => Uint8Array.from(Buffer.from(text))),
-      fc.uint8Array({ maxLength: 5 }),
-      fc
-        .tuple(fc.constantFrom(0xc1, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5), fc.uint8Array({ maxLength: 4 }))
-        .map(([lead, rest]) =>
-          Uint8Array.of(lead, ...rest.map((byte) => (byte % 4 > 0 ? 0x80 | (byte & 0x3f) : byte))),
-        ),
-    );
-    const isCharacter = (bytes: Uint8Array) => {
-      const text = Buffer.from(bytes).toString("utf8");
-      return Buffer.from(text).equals(bytes) && Array.from(text).length === 1;
-    };
-    fc.assert(
-      fc.property(near, (bytes) => {
-        const expected = [1, 2, 3, 4].find((n) => n <= bytes.length && isCharacter(bytes.subarray(0, n))) ?? 0;
-        if (bytes.length > 0) assert.equal(characterLength(bytes, 0, bytes.length), expected);
-      }),
-      { numRuns: 2000 },
     );
   });
 });
