@@ -3,9 +3,10 @@ import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
 import type { LexiconRule } from "../lexicon/open-word";
 import { checkTransformer } from "./check-config";
-import type { TransformerConfig } from "./config";
+import type { PatchingConfig, TransformerConfig } from "./config";
 import { parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
 import { asFields, describe, type Fields, integer, integers, real, section } from "./json-fields";
+import { parsePatching } from "./patching-fields";
 
 /** A latent transformer over pieces, read out in bytes. */
 export interface LexiconConfig {
@@ -14,6 +15,8 @@ export interface LexiconConfig {
   maxPositions: number;
   /** The entropy model, which serves as the lexicon's byte model; null when the checkpoint has none. */
   patcher: TransformerConfig | null;
+  /** How the entropy model cuts text into patches where these are asked for; the latent steps over pieces. */
+  patching: PatchingConfig;
   /** Rows of the embedding table, and entries of the vocabulary. */
   pieces: number;
   /** Byte-level BPE in the format of Hugging Face tokenizers; a file of the checkpoint's folder. */
@@ -42,6 +45,7 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
     latent: parseHuggingFaceLatent(global, shapes),
     maxPositions: integer(global, "max_position_embeddings"),
     patcher: patcher === null ? null : parseHuggingFacePatcher(patcher, shapes),
+    patching: parsePatching(fields),
     pieces,
     tokenizerFile: plainName(lexicon, "tokenizer_file"),
     specialPieces: integers(lexicon, "special_pieces", { min: 0, max: last }),

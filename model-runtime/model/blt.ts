@@ -7,6 +7,7 @@ import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
 import type { SessionOptions } from "../session";
 import { CausalNetwork } from "./causal-network";
+import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
 import type { Int8Kernel } from "./linear";
@@ -67,6 +68,16 @@ export class Blt {
         `${this.checkpoint.directory}: the checkpoint holds no entropy model, so entropy patching is not possible; choose another --mode or give the entropy model's folder with --entropy-model.`,
       );
     return new BltSequence(this, patching);
+  }
+
+  get patching(): PatchingConfig {
+    return this.config.patching;
+  }
+
+  get patcher(): Patcher | null {
+    const { patcher } = this.networks;
+    const separatesDocuments = this.config.semantics === "meta";
+    return patcher && patcherOf(patcher, this.patcherBytes!, { separatesDocuments });
   }
 
   /** Rows of the patcher's embedding table for ids `from` to `to`: [N, hidden]. */

@@ -24,7 +24,8 @@ export class CausalNetwork {
     private readonly stepSession: Session,
     readonly config: TransformerConfig,
   ) {
-    this.rotary = new RotaryTable(config.ropeTheta, config.headDim);
+    // What lies within a window may have begun anywhere.
+    this.rotary = new RotaryTable(config.ropeTheta, config.headDim, config.window !== null);
   }
 
   /**

@@ -15,18 +15,32 @@ import { fastestInt8Kernel } from "./int8-kernel";
 import { patcherGraph } from "./networks";
 
 export interface Patcher {
-  /** The beginning of a text; `patching` says where the model's context begins anew. */
+  /**
+   * How many ids before an id can make a difference to the entropy after it: layers x (window - 1); Infinity without a
+   * window. Positions count relative to each other only, so a stream that begins so far before an id, wherever that is
+   * in the text, gives the same entropy as one that begins at BOS.
+   */
+  readonly receptiveField: number;
+  /** The beginning of a text or a place in it; `patching` says where the model's context begins anew. */
   begin(patching: PatchingConfig): EntropyStream;
   release(): Promise<void>;
 }
 
 export interface EntropyStream {
+  /** Number of ids read. */
+  readonly length: number;
+  /** Bytes of memory held. */
+  readonly byteLength: number;
   /**
    * Reads the next N ids of the text, BOS first.
    * @returns [N] nats: entropy of the next-byte distribution after each id
    * @throws the signal's reason when it is aborted, before the next run; the stream is then of no more use
    */
   next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+  /** Takes the last ids back; false when that is no longer possible, and the stream is then of no more use. */
+  takeBack(count: number): boolean;
+  /** An independent copy. */
+  fork(): EntropyStream;
 }
 
 /** Ids of one run: attention over a window costs window + chunk a row, so small chunks are fastest. */
@@ -44,10 +58,25 @@ export async function loadPatcher(checkpoint: Checkpoint, options: LoadOptions):
   const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : "float32";
   const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
-  const separatesDocuments = config.semantics === "meta";
+  return patcherOf(network, table, { separatesDocuments: config.semantics === "meta" });
+}
+
+/**
+ * The patcher of a network that is loaded already; releasing it releases the network.
+ *
+ * @param network as `patcherGraph` makes it
+ * @param table rows of the embedding of all ids
+ */
+export function patcherOf(
+  network: CausalNetwork,
+  table: Float32Array,
+  { separatesDocuments }: { separatesDocuments: boolean },
+): Patcher {
+  const { layers, window } = network.config;
   return {
+    receptiveField: window === null ? Number.POSITIVE_INFINITY : layers * (window - 1),
     begin: (patching) =>
-      entropyStream(network, table, (id) => (separatesDocuments && id === EOS) || resetsContext(patching, id)),
+      new CachedStream(network, table, (id) => (separatesDocuments && id === EOS) || resetsContext(patching, id)),
     release: () => network.release(),
   };
 }
@@ -75,37 +104,59 @@ export async function entropiesOf(
   return entropies;
 }
 
-/** @param endsContext whether the positions after an id see nothing up to it */
-function entropyStream(
-  network: CausalNetwork,
-  table: Float32Array,
-  endsContext: (id: number) => boolean,
-): EntropyStream {
-  const cache = network.createCache();
-  const width = table.length / VOCABULARY_SIZE;
+class CachedStream implements EntropyStream {
   /** First position the next id sees. */
-  let floor = 0;
-  return {
-    async next(ids, signal) {
-      const entropies = new Float32Array(ids.length);
-      for (let from = 0; from < ids.length; from += CHUNK) {
-        const count = Math.min(CHUNK, ids.length - from);
-        const embedding = new Float32Array(count * width);
-        const floors = new Array<number>(count);
-        const begin = cache.length;
-        for (let row = 0; row < count; row++) {
-          const id = ids[from + row];
-          embedding.set(table.subarray(id * width, (id + 1) * width), row * width);
-          floors[row] = floor;
-          if (endsContext(id)) floor = begin + row + 1;
-        }
-        const inputs = { embedding: { data: embedding, shape: [count, width] } };
-        const { data, stride } = await network.run(cache, count, inputs, floors, signal);
-        for (let row = 0; row < count; row++) {
-          entropies[from + row] = entropyOfLogits(data.subarray(row * stride, row * stride + VOCABULARY_SIZE));
-        }
+  private floor = 0;
+
+  /** @param endsContext whether the positions after an id see nothing up to it */
+  constructor(
+    private readonly network: CausalNetwork,
+    private readonly table: Float32Array,
+    private readonly endsContext: (id: number) => boolean,
+    private readonly cache = network.createCache(),
+  ) {}
+
+  get length(): number {
+    return this.cache.length;
+  }
+
+  get byteLength(): number {
+    return this.cache.byteLength;
+  }
+
+  async next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+    const { cache, table } = this;
+    const width = table.length / VOCABULARY_SIZE;
+    const entropies = new Float32Array(ids.length);
+    for (let from = 0; from < ids.length; from += CHUNK) {
+      const count = Math.min(CHUNK, ids.length - from);
+      const embedding = new Float32Array(count * width);
+      const floors = new Array<number>(count);
+      const begin = cache.length;
+      for (let row = 0; row < count; row++) {
+        const id = ids[from + row];
+        embedding.set(table.subarray(id * width, (id + 1) * width), row * width);
+        floors[row] = this.floor;
+        if (this.endsContext(id)) this.floor = begin + row + 1;
       }
-      return entropies;
-    },
-  };
+      const inputs = { embedding: { data: embedding, shape: [count, width] } };
+      const { data, stride } = await this.network.run(cache, count, inputs, floors, signal);
+      for (let row = 0; row < count; row++) {
+        entropies[from + row] = entropyOfLogits(data.subarray(row * stride, row * stride + VOCABULARY_SIZE));
+      }
+    }
+    return entropies;
+  }
+
+  takeBack(count: number): boolean {
+    const length = this.cache.length - count;
+    // Which context the ids before the last reset belonged to is not remembered.
+    return length >= Math.max(0, this.floor) && this.cache.truncate(length) === length;
+  }
+
+  fork(): EntropyStream {
+    const copy = new CachedStream(this.network, this.table, this.endsContext, this.cache.fork());
+    copy.floor = this.floor;
+    return copy;
+  }
 }

@@ -1,4 +1,5 @@
 /** A loaded latent transformer over pieces, and the texts (`LexiconSequence`) inside it. */
+import type { PatchingConfig } from "../checkpoint/config";
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
 import { type LexiconCheckpoint, pieceEmbeddingName, readVocabulary } from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
@@ -11,6 +12,7 @@ import { SortedPieces } from "../lexicon/sorted-pieces";
 import { createSession } from "../session";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
+import { type Patcher, patcherOf } from "./entropy-model";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { patcherGraph } from "./networks";
@@ -23,7 +25,8 @@ export class LexiconModel {
     readonly lexicon: Lexicon,
     readonly table: SortedPieces,
     private readonly networks: PieceNetworks,
-    private readonly patcher: CausalNetwork | null,
+    /** The entropy model; released with the model. */
+    readonly patcher: Patcher | null,
     private readonly byteModel: () => ByteModel,
     /** How weights of 4 or 8 bits are multiplied. */
     readonly int8Kernel: Int8Kernel,
@@ -31,6 +34,10 @@ export class LexiconModel {
 
   get config(): LexiconConfig {
     return this.checkpoint.config;
+  }
+
+  get patching(): PatchingConfig {
+    return this.config.patching;
   }
 
   static async load(checkpoint: LexiconCheckpoint, options: LoadOptions): Promise<LexiconModel> {
@@ -49,9 +56,10 @@ export class LexiconModel {
       ),
     };
     const { patcher: patcherConfig } = checkpoint.config;
-    const patcher = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
-    const bytes = patcher && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
-    const byteModel = patcher && bytes ? () => patcherByteModel(patcher, bytes) : countingModel;
+    const network = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
+    const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
+    const patcher = network && bytes && patcherOf(network, bytes, { separatesDocuments: true });
+    const byteModel = network && bytes ? () => patcherByteModel(network, bytes) : countingModel;
     return new LexiconModel(checkpoint, lexicon, table, networks, patcher, byteModel, int8Kernel);
   }
 

@@ -7,9 +7,16 @@ export class RotaryTable {
   private sin = new Float32Array(0);
   private readonly inverseFrequencies: Float32Array;
 
-  constructor(theta: number, headDim: number) {
-    // Rounded to float32 at each step, as the reference implementations compute it: at high positions the rounding
-    // of the angle is larger than the tolerance of our golden files.
+  /**
+   * @param isRelative angles are exact, so that results depend on the distance of positions alone and not on where a text
+   *   begins; else they are rounded to float32 at each step, as the reference implementations compute them: at high
+   *   positions the rounding is larger than the tolerance of our golden files
+   */
+  constructor(
+    theta: number,
+    headDim: number,
+    private readonly isRelative = false,
+  ) {
     this.inverseFrequencies = Float32Array.from(
       { length: headDim / 2 },
       (_, pair) => 1 / Math.fround(theta ** Math.fround((2 * pair) / headDim)),
@@ -34,7 +41,8 @@ export class RotaryTable {
     sin.set(this.sin);
     for (let position = this.rows; position < rows; position++)
       for (let pair = 0; pair < width; pair++) {
-        const angle = Math.fround(position * this.inverseFrequencies[pair]);
+        const exact = position * this.inverseFrequencies[pair];
+        const angle = this.isRelative ? exact : Math.fround(exact);
         cos[position * width + pair] = Math.cos(angle);
         sin[position * width + pair] = Math.sin(angle);
       }

@@ -1,11 +1,16 @@
 /** What generation and evaluation need of a text inside a model, whatever the model. */
 
 import type { PatchingConfig } from "../checkpoint/config";
+import type { Patcher } from "./entropy-model";
 
 /** A loaded model. */
 export interface TextModel {
   /** An empty text. `patching` replaces the checkpoint's settings where the model cuts text into patches. */
   createSequence(patching?: PatchingConfig): TextState;
+  /** The entropy model, for what is no text of the model (`PatchedBuffer`); null when it has none. Released with the model. */
+  readonly patcher: Omit<Patcher, "release"> | null;
+  /** The checkpoint's own patching. */
+  readonly patching: PatchingConfig;
   release(): Promise<void>;
 }
 

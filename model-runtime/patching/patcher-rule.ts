@@ -83,18 +83,36 @@ export function createPatchRule(config: PatchingConfig): PatchRule {
       const first = state.position === 0;
       const wanted = first || starts(state, id, entropy) || (newlineReset && id === NEWLINE);
       const start = (wanted && (first || length >= minPatchLength)) || length >= maxPatchLength;
-      state = {
+      state = ruleStateAfter(config, id, {
         position: state.position + 1,
         openLength: start ? 0 : length,
-        entropy: resetsContext(config, id) ? Number.NaN : Math.fround(entropy),
-        afterSeparator: isSeparator(id),
-      };
+        entropy,
+      });
       return start;
     },
     snapshot: () => state,
     restore(saved) {
       state = saved;
     },
+  };
+}
+
+/**
+ * The state of a rule after `position` ids whose last one is `id`, known from the end of the text before it alone.
+ *
+ * @param openLength ids in the open patch, 0 when the next position starts one; as many as the longest and the shortest
+ *   patch allowed, whichever is longer, stand for more
+ */
+export function ruleStateAfter(
+  config: PatchingConfig,
+  id: number,
+  { position, openLength, entropy }: Omit<PatchRuleState, "afterSeparator">,
+): PatchRuleState {
+  return {
+    position,
+    openLength,
+    entropy: resetsContext(config, id) ? Number.NaN : Math.fround(entropy),
+    afterSeparator: isSeparator(id),
   };
 }
 
