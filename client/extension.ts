@@ -10,6 +10,7 @@ import {
   toggleLanguage,
   triggerCompletion,
 } from "./commands";
+import { watchCursor } from "./cursor";
 import { LanguageServer } from "./language-server";
 import { createSkips } from "./skips";
 import { StatusItem } from "./status-item";
@@ -33,6 +34,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     log,
     skips,
     status,
+    watchCursor(() => void running.tellCursor()),
     command("blt.toggle", toggle),
     command("blt.toggleLanguage", toggleLanguage),
     command("blt.trigger", triggerCompletion),

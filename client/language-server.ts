@@ -10,6 +10,7 @@ import {
   TransportKind,
 } from "vscode-languageclient/node";
 import {
+  CURSOR_NOTIFICATION,
   type Decision,
   STATUS_NOTIFICATION,
   STATUS_REQUEST,
@@ -69,6 +70,16 @@ export class LanguageServer {
     return this.client?.isRunning() ? this.client.sendRequest<Decision[]>(WHY_REQUEST, params) : [];
   }
 
+  /** Tells the server where the cursor stands, so that it reads ahead there. */
+  async tellCursor(): Promise<void> {
+    const { client } = this;
+    const editor = vscode.window.activeTextEditor;
+    if (editor === undefined || !client?.isRunning()) return;
+    const { document, selection } = editor;
+    const place = client.code2ProtocolConverter.asTextDocumentPositionParams(document, selection.active);
+    await client.sendNotification(CURSOR_NOTIFICATION, place);
+  }
+
   private async launch(): Promise<void> {
     const client: QuietClient = this.createClient(() => this.ended(client));
     this.client = client;
@@ -79,6 +90,7 @@ export class LanguageServer {
       await client.start();
       const status = await client.sendRequest<Status>(STATUS_REQUEST);
       if (client === this.client) this.onState({ kind: "running", status });
+      await this.tellCursor();
     } catch (error) {
       this.log.error(String(error));
       this.ended(client);

@@ -12,7 +12,7 @@ import {
 } from "vscode-languageserver/node";
 import { type CachedText, SuggestionCache } from "./cache";
 import { toInsertion } from "./completion";
-import { type Context, contextAt } from "./context";
+import { bytesOf, type Context, contextAt } from "./context";
 import type { Documents, OpenDocument } from "./documents";
 import { type Extent, extentAt } from "./extent";
 import { type Refusal, refuseDocument, refusePlace } from "./gate";
@@ -58,6 +58,11 @@ export class Completer {
     if (!isShown) return null;
     this.answers[outcome.from]++;
     return outcome.item;
+  }
+
+  /** Whether the model has nothing to do for a request. */
+  get isIdle(): boolean {
+    return this.work === null;
   }
 
   /** An edit makes running work stale, unless it leaves the text that the work continues as it was. */
@@ -121,7 +126,7 @@ export class Completer {
   private begin({ uri }: OpenDocument, context: Context, extent: Extent, settings: Settings, invoked: boolean): Work {
     this.drop();
     const job = this.options.host.complete({
-      context: new TextEncoder().encode(context.text),
+      context: bytesOf(context),
       extent,
       maxBytes: settings.maxSuggestionBytes,
       timeLimitMs: invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic,

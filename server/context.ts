@@ -1,6 +1,7 @@
 /**
- * What the model reads: BOS and a window of the text before the cursor. The window's start stays where it is while the
- * cursor moves on, so that the model's caches stay valid; when the window is full it jumps to half the size.
+ * What the model reads: BOS, parts of other files, and a window of the text before the cursor. The window's start stays
+ * where it is while the cursor moves on, so that the model's caches stay valid. At a new place the window is a small one,
+ * soon read; a roomier one is read ahead (`read-ahead.ts`) and then takes its place, and so it is when a window is nearly full.
  *
  * Bytes are UTF-8 with a lone surrogate as U+FFFD; line ends are "\n" and a byte order mark is left out, whatever the
  * document has, because that is how models see text in training. The text after the cursor is not given to the model.
@@ -8,6 +9,8 @@
 import type { OpenDocument } from "./documents";
 
 export interface Context {
+  /** Parts of other files that the model reads before the text; else empty. */
+  front: string;
   /** The text of the window, from its start to the cursor, as the model sees it. */
   text: string;
   /** The same as it stands in the document, without a selected completion. */
@@ -20,6 +23,8 @@ export interface Context {
   eol: "\n" | "\r\n";
 }
 
+/** Size of a window at a place where nothing was read ahead, bytes: it takes half a second on two cores. */
+const QUICK_BYTES = 1024;
 /** How far behind the cursor the rules look, UTF-16 code units. */
 const FOLLOWING_LENGTH = 2000;
 
@@ -40,10 +45,12 @@ export interface Cursor {
  */
 export function contextAt(document: OpenDocument, { from, to, selected }: Cursor, maxBytes: number): Context {
   const text = document.text!.getText();
-  document.windowStart = windowStart(text, from, maxBytes, document.windowStart);
+  const start = windowStart(text, from, maxBytes, document.window?.start ?? null);
+  if (start !== document.window?.start) document.window = { start, front: "" };
   const lineEnd = lineEndFrom(text, to);
-  const source = text.slice(document.windowStart, from);
+  const source = text.slice(start, from);
   return {
+    front: document.window.front,
     text: asModelSees(source) + selected,
     source,
     lineRest: text.slice(to, lineEnd),
@@ -57,22 +64,48 @@ export function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
+/** What the model reads at a context, UTF-8. */
+export function bytesOf({ front, text }: Pick<Context, "front" | "text">): Uint8Array {
+  return new TextEncoder().encode(front + text);
+}
+
+/** The text of a window as the model sees it. */
+export function textIn(document: OpenDocument, start: number, offset: number): string {
+  return asModelSees(document.text!.getText().slice(start, offset));
+}
+
+/**
+ * Where a window begins that had best be read ahead, because the one in use is small or nearly full; null when that one
+ * will do for a while.
+ */
+export function roomierStart(text: string, offset: number, maxBytes: number, current: number): number | null {
+  const length = byteLength(text.slice(current, offset));
+  const isSmall = current > 0 && length < maxBytes * 0.4;
+  if (!isSmall && length < maxBytes * 0.9) return null;
+  const start = startOfAbout(text, offset, maxBytes / 2, maxBytes * 0.75);
+  return start === current ? null : start;
+}
+
 /**
  * `current` as long as it lies before the cursor and the window is not longer than `maxBytes`; else the start of a line
- * (or of a character, in a long line) so that the window has about half of `maxBytes`.
+ * (or of a character, in a long line) so that the window is a quick one.
  */
 export function windowStart(text: string, offset: number, maxBytes: number, current: number | null): number {
   if (current !== null && current <= offset && offset - current <= maxBytes) {
     // A window that could be moved back towards the document's start is one that was placed further down.
-    const short = current > 0 && offset - current < maxBytes / 8;
+    const short = current > 0 && offset - current < Math.min(maxBytes / 8, QUICK_BYTES / 4);
     if (!short && byteLength(text.slice(current, offset)) <= maxBytes) return current;
   }
-  if (offset <= maxBytes && byteLength(text.slice(0, offset)) <= maxBytes) return 0;
-  const half = Math.floor(maxBytes / 2);
-  const start = startOfLast(text, offset, half);
+  return startOfAbout(text, offset, Math.min(maxBytes / 2, QUICK_BYTES), Math.min(maxBytes, QUICK_BYTES));
+}
+
+/** The text's start when that is `most` bytes away at most, else the start of a line about `bytes` bytes away. */
+function startOfAbout(text: string, offset: number, bytes: number, most: number): number {
+  if (offset <= most && byteLength(text.slice(0, offset)) <= most) return 0;
+  const start = startOfLast(text, offset, Math.floor(bytes));
   const line = text.indexOf("\n", start - 1) + 1;
   // A line as long as the window would leave nothing of it.
-  return line > 0 && offset - line >= half / 2 ? line : start;
+  return line > 0 && offset - line >= bytes / 4 ? line : start;
 }
 
 /** Where the last `bytes` bytes before `offset` begin, at a whole character. */

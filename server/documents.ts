@@ -12,14 +12,24 @@ import { TextDocument } from "vscode-languageserver-textdocument";
 /** Longest text kept, UTF-16 code units: up to here an edit takes the LSP thread less than 10 ms. */
 export const MAX_DOCUMENT_LENGTH = 1_000_000;
 
+/** Where the model's context begins. */
+export interface ContextWindow {
+  /** In the document's text, UTF-16 code units. */
+  start: number;
+  /** What the model reads before that: parts of other files. */
+  front: string;
+}
+
 export interface OpenDocument {
   readonly uri: string;
   readonly languageId: string;
   /** Null when the document is too large to be kept; it stays so until it is closed and opened again. */
   text: TextDocument | null;
   version: number;
-  /** Where the model's context begins in the text (`context.ts`), UTF-16 code units; null when that is to be decided. */
-  windowStart: number | null;
+  /** What the model reads of it (`context.ts`); null when that is to be decided. */
+  window: ContextWindow | null;
+  /** The window that is read ahead, to take the other one's place when it has been read; else null. */
+  nextWindow: ContextWindow | null;
 }
 
 export class Documents {
@@ -35,7 +45,8 @@ export class Documents {
       languageId,
       text: text.length > MAX_DOCUMENT_LENGTH ? null : TextDocument.create(uri, languageId, version, text),
       version,
-      windowStart: null,
+      window: null,
+      nextWindow: null,
     });
   }
 
@@ -58,16 +69,18 @@ function applyChange(document: OpenDocument, change: TextDocumentContentChangeEv
   if (text === null) return;
   if ("range" in change) {
     const [start, end] = [text.offsetAt(change.range.start), text.offsetAt(change.range.end)].sort((a, b) => a - b);
-    document.windowStart = movedBy(document.windowStart, start, end, change.text.length);
+    document.window = movedBy(document.window, start, end, change.text.length);
+    document.nextWindow = movedBy(document.nextWindow, start, end, change.text.length);
   } else {
-    document.windowStart = null;
+    document.window = null;
+    document.nextWindow = null;
   }
   document.text = TextDocument.update(text, [change], version);
   if (document.text.getText().length > MAX_DOCUMENT_LENGTH) document.text = null;
 }
 
-/** Where `position` is after `start` to `end` was replaced by `length` code units; null when it was inside. */
-function movedBy(position: number | null, start: number, end: number, length: number): number | null {
-  if (position === null || position <= start) return position;
-  return position >= end ? position + length - (end - start) : null;
+/** Where a window is after `start` to `end` was replaced by `length` code units; null when it began inside. */
+function movedBy(window: ContextWindow | null, start: number, end: number, length: number): ContextWindow | null {
+  if (window === null || window.start <= start) return window;
+  return window.start >= end ? { ...window, start: window.start + length - (end - start) } : null;
 }

@@ -21,6 +21,8 @@ import { ThreadMonitor } from "./measurements";
 import { ModelHost } from "./model-host";
 import { resolveModelPath } from "./model-path";
 import {
+  CURSOR_NOTIFICATION,
+  type CursorParams,
   MEASUREMENTS_REQUEST,
   type Measurements,
   type MeasurementsParams,
@@ -29,6 +31,7 @@ import {
   WHY_REQUEST,
   type WhyParams,
 } from "./protocol";
+import { ReadAhead } from "./read-ahead";
 import { StatusReporter, statusOf } from "./status";
 import type { ModelChoice } from "./worker-protocol";
 
@@ -62,6 +65,13 @@ const completer = new Completer({
   },
 });
 
+const readAhead = new ReadAhead({
+  documents,
+  host,
+  settings: () => configuration.settings,
+  isIdle: () => completer.isIdle,
+});
+
 const configuration = new Configuration(connection, () => {
   completer.modelChanged();
   useModel();
@@ -84,12 +94,20 @@ connection.onInitialize((params): InitializeResult => {
 connection.onInitialized(() => configuration.start(client));
 
 connection.onDidOpenTextDocument((params) => documents.didOpen(params));
-connection.onDidChangeTextDocument((params) => completer.documentChanged(documents.didChange(params)));
+connection.onDidChangeTextDocument((params) => {
+  readAhead.interrupt();
+  completer.documentChanged(documents.didChange(params));
+});
 connection.onDidCloseTextDocument(({ textDocument }) => documents.didClose(textDocument.uri));
 
+connection.onNotification(CURSOR_NOTIFICATION, ({ textDocument, position }: CursorParams) =>
+  readAhead.cursorAt(textDocument.uri, position),
+);
 connection.languages.inlineCompletion.on(async (params, token) => {
+  readAhead.interrupt();
   await configuration.whenRead();
   const item = await completer.complete(params, token);
+  readAhead.cursorAt(params.textDocument.uri, params.position);
   return item === null ? [] : [item];
 });
 
@@ -104,7 +122,7 @@ connection.onRequest(MEASUREMENTS_REQUEST, (params: MeasurementsParams | null): 
   const reading = { ...monitor.read(reset), answers: { ...completer.answers }, ...host.counters };
   if (reset) {
     Object.assign(completer.answers, { fromModel: 0, fromRunning: 0, fromCache: 0 });
-    Object.assign(host.counters, { processedBytes: 0, reusedBytes: 0 });
+    Object.assign(host.counters, { processedBytes: 0, reusedBytes: 0, aheadBytes: 0 });
   }
   return reading;
 });

@@ -36,7 +36,8 @@ export interface Written {
 }
 
 export interface JobResult extends Written {
-  end: End | "failed";
+  /** `read` of a context that was only read. */
+  end: End | "read" | "failed";
 }
 
 /** A request that runs or waits for the model. */
@@ -67,8 +68,8 @@ export class ModelHost {
   private idleMs = 0;
   private onEnded: (() => void) | null = null;
   private stateNow: HostState = { kind: "unloaded" };
-  /** Context bytes read and still known, of all requests. */
-  readonly counters = { processedBytes: 0, reusedBytes: 0 };
+  /** Context bytes read and still known, of all requests; and those read ahead. */
+  readonly counters = { processedBytes: 0, reusedBytes: 0, aheadBytes: 0 };
 
   constructor(private readonly options: ModelHostOptions) {}
 
@@ -125,7 +126,7 @@ export class ModelHost {
   /** Begins a request, when the model is loaded; the one before is aborted. */
   complete(request: ModelRequest): Job {
     this.current?.abort();
-    const job = new RunningJob(this.nextId++, request, () => this.abandon(job));
+    const job = new RunningJob({ type: "complete", id: this.nextId++, request }, () => this.abandon(job));
     if (this.stateNow.kind === "problem") {
       job.finish("failed");
       return job;
@@ -142,9 +143,22 @@ export class ModelHost {
     return job;
   }
 
+  /** Reads a context ahead of the request for it; ends at once as `aborted` while there is anything else to do. */
+  read(context: Uint8Array): Job {
+    const job = new RunningJob({ type: "read", id: this.nextId++, context }, () => this.abandon(job));
+    if (this.current !== null || (!this.isLoaded && this.stateNow.kind !== "loading")) {
+      job.finish("aborted");
+      return job;
+    }
+    this.current = job;
+    if (this.isLoaded) this.begin(job);
+    return job;
+  }
+
   private begin(job: RunningJob): void {
-    this.worker!.handle.postMessage({ type: "complete", id: job.id, request: job.request });
-    if (this.stateNow.kind === "ready") this.setState({ ...this.stateNow, kind: "working" });
+    this.worker!.handle.postMessage(job.message);
+    if (job.message.type === "complete" && this.stateNow.kind === "ready")
+      this.setState({ ...this.stateNow, kind: "working" });
   }
 
   private abandon(job: RunningJob): void {
@@ -210,18 +224,23 @@ export class ModelHost {
       case "byte":
         if (this.current?.id === message.id) this.current.write(message.byte, message.logProb);
         break;
-      case "done": {
+      case "read":
+        this.counters.aheadBytes += message.processedBytes;
+        if (this.current?.id === message.id) this.finish(this.current, message.end);
+        break;
+      case "done":
         this.failuresInARow = 0;
         this.counters.processedBytes += message.processedBytes;
         this.counters.reusedBytes += message.reusedBytes;
-        const job = this.current;
-        if (job?.id !== message.id) break;
-        this.current = null;
-        if (this.stateNow.kind === "working") this.setState({ ...this.stateNow, kind: "ready" });
-        job.finish(message.end);
+        if (this.current?.id === message.id) this.finish(this.current, message.end);
         break;
-      }
     }
+  }
+
+  private finish(job: RunningJob, end: JobResult["end"]): void {
+    this.current = null;
+    if (this.stateNow.kind === "working") this.setState({ ...this.stateNow, kind: "ready" });
+    job.finish(end);
   }
 
   /** The worker's thread has ended, by request or not. */
@@ -282,13 +301,16 @@ class RunningJob implements Job {
   private resolve!: (result: JobResult) => void;
 
   constructor(
-    readonly id: number,
-    readonly request: ModelRequest,
+    readonly message: Extract<ToWorker, { type: "complete" | "read" }>,
     private readonly onAbort: () => void,
   ) {
     this.done = new Promise((resolve) => {
       this.resolve = resolve;
     });
+  }
+
+  get id(): number {
+    return this.message.id;
   }
 
   abort(): void {

@@ -32,10 +32,15 @@ port.on("message", (message: ToWorker) => {
     case "load":
       queue = queue.then(() => load(message.choice));
       break;
-    case "complete": {
+    case "complete":
+    case "read": {
       const abort = new AbortController();
       aborts.set(message.id, abort);
-      queue = queue.then(() => complete(message.id, message.request, abort.signal));
+      queue = queue.then(() =>
+        message.type === "read"
+          ? read(message.id, message.context, abort.signal)
+          : complete(message.id, message.request, abort.signal),
+      );
       break;
     }
     case "abort":
@@ -61,6 +66,25 @@ async function load(choice: ModelChoice): Promise<void> {
     if (!(error instanceof UserError)) throw error;
     send({ type: "refused", sentence: error.message });
     await unload();
+  }
+}
+
+async function read(id: number, context: Uint8Array, signal: AbortSignal): Promise<void> {
+  const { sequence, prompt } = model!.sequences.take(encode(context));
+  const isRead = await readsAll(sequence, prompt, signal);
+  aborts.delete(id);
+  send({ type: "read", id, end: isRead ? "read" : "aborted", processedBytes: prompt.length });
+}
+
+/** Whether the text could take in all ids before it was aborted. What it took in stays either way. */
+async function readsAll(text: TextState, ids: Uint16Array, signal: AbortSignal): Promise<boolean> {
+  try {
+    await text.append(ids.subarray(0, -1), { logits: "none", signal });
+    await text.append(ids.subarray(-1), { signal });
+    return true;
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return false;
+    throw error;
   }
 }
 

@@ -13,6 +13,8 @@ export const STATUS_NOTIFICATION = "blt/status";
 export const STATUS_REQUEST = "blt/currentStatus";
 /** Request `WhyParams` -> `Decision[]`, newest first. */
 export const WHY_REQUEST = "blt/why";
+/** Sent by the client when the cursor has moved without an edit: a `CursorParams`; the server reads ahead there. */
+export const CURSOR_NOTIFICATION = "blt/cursor";
 /** Request without parameters -> null: forgets failures and loads the model anew. */
 export const RESTART_MODEL_REQUEST = "blt/restartModel";
 /** Request `MeasurementsParams` -> `Measurements`: figures for the benchmark and the log. */
@@ -52,6 +54,12 @@ export interface LoadedModel {
 export interface WhyParams {
   /** Only decisions about this document; all when absent. */
   uri?: string;
+}
+
+/** Where the cursor stands: of the standard protocol's `TextDocumentPositionParams`. */
+export interface CursorParams {
+  textDocument: { uri: string };
+  position: { line: number; character: number };
 }
 
 /** What came of one request for a suggestion. */
@@ -101,10 +109,12 @@ export interface Measurements {
   residentBytes: number;
   /** Requests since the last reset that were answered with an item, by where it came from. */
   answers: { fromModel: number; fromRunning: number; fromCache: number };
-  /** Bytes that went through the model again or for the first time since the last reset, without those it generated. */
+  /** Bytes of context that requests had to wait for since the last reset, because they were not in the model's caches. */
   processedBytes: number;
   /** Bytes of context that were still in the model's caches since the last reset. */
   reusedBytes: number;
+  /** Bytes read ahead since the last reset, while nobody waited. */
+  aheadBytes: number;
 }
 
 /** When a suggestion may have several lines: never, at an empty block or when asked for, wherever the line is blank. */

@@ -47,9 +47,9 @@ export class Work {
   }
 
   /** Whether a document's text is still the one that it continues, as far as that goes. */
-  isStillIn({ uri, text, windowStart }: OpenDocument): boolean {
+  isStillIn({ uri, text, window }: OpenDocument): boolean {
     return (
-      uri !== this.uri || (text !== null && windowStart !== null && text.getText().startsWith(this.source, windowStart))
+      uri !== this.uri || (text !== null && window !== null && text.getText().startsWith(this.source, window.start))
     );
   }
 

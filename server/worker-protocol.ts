@@ -25,6 +25,8 @@ export interface ModelRequest {
 export type ToWorker =
   | { type: "load"; choice: ModelChoice }
   | { type: "complete"; id: number; request: ModelRequest }
+  /** Takes a context (as in a `ModelRequest`) into the caches and writes nothing. */
+  | { type: "read"; id: number; context: Uint8Array }
   /** Takes effect before the next run of a network; `done` follows. */
   | { type: "abort"; id: number }
   /** Frees the model and ends the thread. */
@@ -47,5 +49,7 @@ export type FromWorker =
     }
   /** The model cannot be loaded; the thread ends. */
   | { type: "refused"; sentence: string }
+  /** The end of a context that was read; `processedBytes` of it were new. */
+  | { type: "read"; id: number; end: "read" | "aborted"; processedBytes: number }
   | { type: "byte"; id: number; byte: number; logProb: number }
   | { type: "done"; id: number; end: End; processedBytes: number; reusedBytes: number };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { byteLength, contextAt, windowStart } from "../../server/context";
+import { byteLength, contextAt, roomierStart, windowStart } from "../../server/context";
 import { Documents } from "../../server/documents";
 
 const uri = "file:///a.ts";
@@ -39,6 +39,18 @@ describe("context", () => {
   it("looks a bounded way behind the cursor", () => {
     assert.equal(contextOf(`a\n${"b\n".repeat(5000)}`, 1).following.length < 2001, true);
   });
+});
+
+describe("roomier window", () => {
+  const text = "0123456789abcde\n".repeat(1000);
+
+  it("is not needed where the text begins in the window and there is room", () =>
+    assert.equal(roomierStart(text, 2000, 4096, 0), null));
+  it("has half of the allowed size, at a line's start", () => assert.equal(roomierStart(text, 8000, 4096, 7040), 5952));
+  it("is the whole text before the cursor when that is not much more", () =>
+    assert.equal(roomierStart(text, 3000, 4096, 2048), 0));
+  it("replaces one that is nearly full", () => assert.equal(roomierStart(text, 8000, 4096, 8000 - 3800), 5952));
+  it("is not needed between", () => assert.equal(roomierStart(text, 8000, 4096, 6000), null));
 });
 
 describe("byte length", () => {

@@ -8,7 +8,7 @@ const uri = "file:///a.ts";
 function opened(text: string, windowStart: number | null = null): Documents {
   const documents = new Documents();
   documents.didOpen({ textDocument: { uri, languageId: "typescript", version: 1, text } });
-  documents.get(uri)!.windowStart = windowStart;
+  documents.get(uri)!.window = windowStart === null ? null : { start: windowStart, front: "" };
   return documents;
 }
 
@@ -87,7 +87,7 @@ describe("the window's start", () => {
   const moved = (from: number, changed: TextDocumentContentChangeEvent) => {
     const documents = opened("0123456789", from);
     change(documents, changed);
-    return documents.get(uri)?.windowStart;
+    return documents.get(uri)?.window?.start ?? null;
   };
   it("stays when the text behind it changes", () => assert.equal(moved(4, edit([0, 4], [0, 9], "x")), 4));
   it("moves with text inserted before it", () => assert.equal(moved(4, edit([0, 1], [0, 1], "xyz")), 7));

@@ -97,7 +97,37 @@ describe("model host", () => {
     worker.ends(1);
     assert.equal(await ended(job), "rule:bc");
     assert.deepEqual(kinds(), ["loading", "ready", "working", "ready"]);
-    assert.deepEqual(host.counters, { processedBytes: 1, reusedBytes: 2 });
+    assert.deepEqual(host.counters, { processedBytes: 1, reusedBytes: 2, aheadBytes: 0 });
+  });
+  it("reads a context ahead, without being at work for anybody", async () => {
+    const { host, worker, kinds } = await loaded();
+    const job = host.read(request.context);
+    assert.deepEqual(worker.received[1], { type: "read", id: 1, context: request.context });
+    worker.says({ type: "read", id: 1, end: "read", processedBytes: 1 });
+    assert.equal(await ended(job), "read:");
+    assert.deepEqual(kinds(), ["loading", "ready"]);
+  });
+  it("reads ahead as soon as the model is loaded, and gives way to a request", async () => {
+    const { host, started } = setup();
+    const start = started();
+    host.use(choice);
+    const job = host.read(request.context);
+    const worker = await start;
+    worker.loads();
+    host.complete(request);
+    assert.equal(await ended(job), "aborted:");
+    assert.deepEqual(
+      worker.received.map(({ type }) => type),
+      ["load", "read", "abort", "complete"],
+    );
+  });
+  it("reads nothing ahead of a request that it works on, nor without a model", async () => {
+    const { host, worker } = await loaded();
+    host.complete(request);
+    assert.equal(await ended(host.read(request.context)), "aborted:");
+    host.unload();
+    assert.equal(await ended(host.read(request.context)), "aborted:");
+    assert.equal(worker.received.filter(({ type }) => type === "read").length, 0);
   });
   it("keeps a request until the model is loaded", async () => {
     const { host, started } = setup();

@@ -93,6 +93,43 @@ describe("model worker", () => {
     assert.ok(bytes < 100, `${bytes} bytes were written`);
     await end(worker);
   });
+  it("reads ahead what the next request then finds read", async () => {
+    const worker = start();
+    const all: FromWorker[] = [];
+    const messages: ToWorker[] = [
+      load,
+      { type: "read", id: 1, context: request.context },
+      { type: "complete", id: 2, request },
+    ];
+    for (const message of messages) worker.postMessage(message);
+    for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
+      all.push(message);
+      if (message.type === "done") break;
+    }
+    await end(worker);
+    assert.deepEqual(
+      all.filter(({ type }) => type === "read" || type === "done"),
+      [
+        { type: "read", id: 1, end: "read", processedBytes: request.context.length + 1 },
+        { type: "done", id: 2, end: "length", processedBytes: 1, reusedBytes: request.context.length },
+      ],
+    );
+  });
+  it("keeps what it has read when reading ahead is interrupted", async () => {
+    const context = Buffer.from("const a = b + c;\n".repeat(20));
+    const worker = start();
+    for (const message of [loadDefault, { type: "read", id: 1, context }] as ToWorker[]) worker.postMessage(message);
+    const done: (FromWorker & { type: "read" })[] = [];
+    for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
+      if (message.type === "loaded") worker.postMessage({ type: "abort", id: 1 } satisfies ToWorker);
+      if (message.type === "read" && done.push(message) === 1)
+        worker.postMessage({ type: "read", id: 2, context } satisfies ToWorker);
+      if (done.length === 2) break;
+    }
+    await end(worker);
+    assert.equal(done[1].end, "read");
+    assert.equal(done[1].processedBytes, 1);
+  });
   it("reads only what is new", async () => {
     const longer = { ...request, context: Buffer.concat([request.context, Buffer.from("a +")]) };
     const all = await answersTo(
