@@ -31,6 +31,7 @@ const results = await Promise.all([
       extension: "client/extension.ts",
       server: "server/main.ts",
       "model-worker": "server/model-worker.ts",
+      "tokenizer-worker": "server/tokenizer-worker.ts",
     },
   }),
 ]);

@@ -48,7 +48,7 @@ function layOut() {
   const library = `bin/napi-v6/${targets[target]}`;
   const paths = [
     ...["README.md", "CHANGELOG.md", "LICENSE", "NOTICE"].filter((file) => existsSync(file)),
-    ...["extension", "server", "model-worker"].map((name) => `dist/${name}.js`),
+    ...["extension", "server", "model-worker", "tokenizer-worker"].map((name) => `dist/${name}.js`),
     ...readdirSync("media").map((name) => `media/${name}`),
     model,
   ];

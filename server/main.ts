@@ -2,9 +2,7 @@
  * The language server: `node dist/server.js --stdio` (or `--node-ipc`). Inline completion (LSP 3.18) by a model that runs
  * in a worker thread; opens no socket by itself and writes no file.
  */
-import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
 import {
   createConnection,
   type InitializeParams,
@@ -20,6 +18,7 @@ import { Documents } from "./documents";
 import { ThreadMonitor } from "./measurements";
 import { ModelHost } from "./model-host";
 import { resolveModelPath } from "./model-path";
+import { createOverlay } from "./overlay-handlers";
 import {
   CURSOR_NOTIFICATION,
   type CursorParams,
@@ -33,6 +32,7 @@ import {
 } from "./protocol";
 import { ReadAhead } from "./read-ahead";
 import { StatusReporter, statusOf } from "./status";
+import { startThread } from "./threads";
 import type { ModelChoice } from "./worker-protocol";
 
 const connection = createConnection();
@@ -45,13 +45,12 @@ let lastMs: number | null = null;
 
 const reporter = new StatusReporter(connection, () => client.capabilities.window?.workDoneProgress === true);
 const host = new ModelHost({
-  startWorker() {
-    // Beside this file, whether it is the bundle or the source. What it prints must not get between the messages.
-    const worker = new Worker(join(__dirname, `model-worker${extname(__filename)}`), { stdout: true });
-    worker.stdout.pipe(process.stderr);
-    return worker;
+  startWorker: () => startThread("model-worker"),
+  onState(state) {
+    report();
+    overlay.modelChanged(state);
   },
-  onState: report,
+  onReading: (message) => overlay.received(message),
   log: (line) => connection.console.error(line),
 });
 const completer = new Completer({
@@ -70,6 +69,15 @@ const readAhead = new ReadAhead({
   host,
   settings: () => configuration.settings,
   isIdle: () => completer.isIdle,
+});
+
+const overlay = createOverlay({
+  connection,
+  documents,
+  host,
+  isEnabled: () => configuration.settings.enable,
+  folder: () => folder,
+  startThread,
 });
 
 const configuration = new Configuration(connection, () => {
@@ -97,8 +105,12 @@ connection.onDidOpenTextDocument((params) => documents.didOpen(params));
 connection.onDidChangeTextDocument((params) => {
   readAhead.interrupt();
   completer.documentChanged(documents.didChange(params));
+  overlay.documentChanged(params);
 });
-connection.onDidCloseTextDocument(({ textDocument }) => documents.didClose(textDocument.uri));
+connection.onDidCloseTextDocument(({ textDocument }) => {
+  documents.didClose(textDocument.uri);
+  overlay.documentClosed(textDocument.uri);
+});
 
 connection.onNotification(CURSOR_NOTIFICATION, ({ textDocument, position }: CursorParams) =>
   readAhead.cursorAt(textDocument.uri, position),

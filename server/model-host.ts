@@ -2,6 +2,7 @@
  * The model as the LSP thread sees it: started, restarted, freed; one request in flight, a newer one makes it stale.
  * It never throws: what goes wrong is a state with a sentence, and the requests it costs end as `failed`.
  */
+import type { FromReadings, ToReadings } from "./readings-protocol";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 
 /** What is needed of a `Worker`. */
@@ -23,6 +24,8 @@ export interface ModelHostOptions {
   startWorker(): WorkerLike;
   /** Told of every change. */
   onState(state: HostState): void;
+  /** Told what the model says about texts that are looked at. */
+  onReading?(message: FromReadings): void;
   log(line: string): void;
   /** Pause before each restart, ms; as many restarts in a row as there are pauses. */
   backOffMs?: readonly number[];
@@ -133,13 +136,8 @@ export class ModelHost {
     }
     this.current = job;
     this.watchIdleness();
-    if (this.stateNow.kind === "unloaded") {
-      this.isWanted = true;
-      this.setState({ kind: "loading", fraction: 0 });
-      this.start();
-    } else if (this.isLoaded) {
-      this.begin(job);
-    }
+    if (this.isLoaded) this.begin(job);
+    else this.wake();
     return job;
   }
 
@@ -153,6 +151,22 @@ export class ModelHost {
     this.current = job;
     if (this.isLoaded) this.begin(job);
     return job;
+  }
+
+  /** Loads the model if it was freed. */
+  wake(): void {
+    if (this.stateNow.kind !== "unloaded") return;
+    this.isWanted = true;
+    this.setState({ kind: "loading", fraction: 0 });
+    this.start();
+  }
+
+  /** Tells the model about a text that is looked at; false when none is loaded, and it must be told again then. */
+  tell(message: ToReadings): boolean {
+    this.watchIdleness();
+    if (!this.isLoaded) return false;
+    this.worker!.handle.postMessage(message);
+    return true;
   }
 
   private begin(job: RunningJob): void {
@@ -221,6 +235,12 @@ export class ModelHost {
         this.setState({ kind: "problem", sentence: message.sentence });
         break;
       }
+      case "lines":
+      case "settled":
+      case "unreadable":
+      case "answer":
+        this.options.onReading?.(message);
+        break;
       case "byte":
         if (this.current?.id === message.id) this.current.write(message.byte, message.logProb);
         break;

@@ -13,18 +13,22 @@ import { resolveDevice } from "../model-runtime/session";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
+import { TextReadings } from "./text-readings";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 
 const port = parentPort!;
 
 interface Model {
   texts: TextModel;
+  readings: TextReadings;
   sequences: KeptSequences<TextState>;
 }
 
 let model: Model | null = null;
 /** Requests in their order, each begun when the one before has ended. */
 let queue: Promise<void> = Promise.resolve();
+/** The end of the last request for a suggestion. */
+let suggested: Promise<void> = queue;
 const aborts = new Map<number, AbortController>();
 
 port.on("message", (message: ToWorker) => {
@@ -41,6 +45,7 @@ port.on("message", (message: ToWorker) => {
           ? read(message.id, message.context, abort.signal)
           : complete(message.id, message.request, abort.signal),
       );
+      if (message.type === "complete") suggested = queue;
       break;
     }
     case "abort":
@@ -48,8 +53,11 @@ port.on("message", (message: ToWorker) => {
       break;
     case "unload":
       for (const abort of aborts.values()) abort.abort();
+      void model?.readings.close();
       queue = queue.then(unload);
       break;
+    default:
+      model?.readings.handle(message);
   }
 });
 
@@ -60,7 +68,11 @@ async function load(choice: ModelChoice): Promise<void> {
     const { device, notice } = await resolveDevice(choice.device);
     send({ type: "loading", fraction: 0.2 });
     const texts = await loadModel(checkpoint, { device, threads: choice.threads });
-    model = { texts, sequences: new KeptSequences(() => texts.createSequence()) };
+    model = {
+      texts,
+      readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle }),
+      sequences: new KeptSequences(() => texts.createSequence()),
+    };
     send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
@@ -115,9 +127,18 @@ async function complete(id: number, request: ModelRequest, signal: AbortSignal):
   send({ type: "done", id, end, processedBytes: prompt.length, reusedBytes: reused });
 }
 
+/** Resolves when no suggestion runs or waits. */
+async function whenIdle(): Promise<void> {
+  for (let seen: Promise<void> | null = null; seen !== suggested; ) {
+    seen = suggested;
+    await seen;
+  }
+}
+
 async function unload(): Promise<void> {
   const loaded = model;
   model = null;
+  await loaded?.readings.close();
   await loaded?.texts.release();
   port.close();
 }

@@ -1,6 +1,7 @@
 /** What the LSP thread and the model's thread say to each other. */
 import type { Device } from "../model-runtime/device";
 import type { Extent } from "./extent";
+import type { FromReadings, ToReadings } from "./readings-protocol";
 
 export interface ModelChoice {
   /** Folder of a checkpoint. */
@@ -29,6 +30,7 @@ export type ToWorker =
   | { type: "read"; id: number; context: Uint8Array }
   /** Takes effect before the next run of a network; `done` follows. */
   | { type: "abort"; id: number }
+  | ToReadings
   /** Frees the model and ends the thread. */
   | { type: "unload" };
 
@@ -39,6 +41,7 @@ export type ToWorker =
 export type End = "rule" | "eos" | "unsure" | "length" | "time" | "aborted";
 
 export type FromWorker =
+  | FromReadings
   | { type: "loading"; fraction: number }
   | {
       type: "loaded";

@@ -4,11 +4,11 @@ import type { PatchingConfig, TransformerConfig } from "../checkpoint/config";
 import { formatConfig } from "../checkpoint/format-config";
 import { UserError } from "../errors";
 import { type Inspection, inspectCheckpoint, type Part } from "../inspect";
+import { describePatching } from "../patching/describe";
 import { number } from "./arguments";
 import type { Command } from "./command";
 import { chooseDevice, modelOptions, openModel } from "./model";
 import { megabytes } from "./output-model";
-import { describePatching } from "./patching";
 
 const options = {
   patchLength: number(

@@ -3,13 +3,14 @@ import { renderPatches, views } from "../display/render-patches";
 import { UserError } from "../errors";
 import { encode } from "../ids";
 import { entropiesOf } from "../model/entropy-model";
+import { describePatching } from "../patching/describe";
 import { patchStarts } from "../patching/patch-lengths";
 import { createPatchRule, usesEntropy } from "../patching/patcher-rule";
 import { choice } from "./arguments";
 import type { Command } from "./command";
 import { readText } from "./input";
 import { loadEntropyModel, modelOptions, openModel } from "./model";
-import { chosenPatching, describePatching, patchingOptions } from "./patching";
+import { chosenPatching, patchingOptions } from "./patching";
 
 const options = {
   view: choice("WHAT", views, "what colours show (default patches)"),

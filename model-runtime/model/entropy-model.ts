@@ -37,6 +37,8 @@ export interface EntropyStream {
    * @throws the signal's reason when it is aborted, before the next run; the stream is then of no more use
    */
   next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+  /** [260] logits of the byte that follows the last id read by `next`; empty before the first. */
+  readonly logits: Float32Array;
   /** Takes the last ids back; false when that is no longer possible, and the stream is then of no more use. */
   takeBack(count: number): boolean;
   /** An independent copy. */
@@ -105,6 +107,7 @@ export async function entropiesOf(
 }
 
 class CachedStream implements EntropyStream {
+  logits = new Float32Array(0);
   /** First position the next id sees. */
   private floor = 0;
 
@@ -144,6 +147,7 @@ class CachedStream implements EntropyStream {
       for (let row = 0; row < count; row++) {
         entropies[from + row] = entropyOfLogits(data.subarray(row * stride, row * stride + VOCABULARY_SIZE));
       }
+      this.logits = data.slice((count - 1) * stride, (count - 1) * stride + VOCABULARY_SIZE);
     }
     return entropies;
   }

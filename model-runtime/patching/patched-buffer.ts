@@ -50,7 +50,7 @@ export class PatchedBuffer {
   constructor(
     bytes: Uint8Array,
     readonly patching: PatchingConfig,
-    private readonly patcher: Patcher | null,
+    private readonly patcher: Omit<Patcher, "release"> | null,
   ) {
     this.rule = createPatchRule(patching);
     if (usesEntropy(patching) && patcher === null)
