@@ -36,7 +36,7 @@ class Blt(nn.Module):
         if starts is None:
             starts = self.patch_starts(ids)
         config, model = self.config, self.model
-        document = _documents(ids) if self.documents else None
+        document = documents_of(ids) if self.documents else None
         patch = starts.long().cumsum(1) - 1  # [B, T + 1]: the patch of each id and of the unseen next one
         own = patch[:, :-1]
         newest = (patch[:, 1:] - 1).clamp(min=0)  # the newest patch that is closed once id i is known
@@ -54,7 +54,7 @@ class Blt(nn.Module):
         """The entropy model's next-id logits, [B, T, V]."""
         patcher = self._patcher()
         x = patcher.embed_tokens(ids)
-        x = patcher.run(x, self._window(patcher.config), _documents(ids) if self.documents else None)
+        x = patcher.run(x, self._window(patcher.config), documents_of(ids) if self.documents else None)
         return patcher.lm_head(patcher.norm(x))
 
     def patch_starts(self, ids: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Blt(nn.Module):
                 entropies(self.patcher_logits(ids)), self.config.threshold, self.config.max_patch_length
             )
 
-    def _patcher(self) -> "_Patcher":
+    def _patcher(self) -> "Patcher":
         if self.model.patcher is None:
             raise ValueError("this checkpoint has no patcher (patch_in_forward is false): give the patch starts")
         return self.model.patcher
@@ -122,13 +122,13 @@ class _Networks(nn.Module):
         super().__init__()
         tables = config.hash_functions * len(config.hash_group_sizes)
         self.encoder_hash_tok_embedding = _embedding(tables * config.hash_vocab, config.encoder.hidden_size)
-        self.patcher = None if config.patcher is None else _Patcher(config.patcher, config.vocab_size)
+        self.patcher = None if config.patcher is None else Patcher(config.patcher, config.vocab_size)
         self.local_encoder = _Encoder(config)
         self.global_transformer = _Latent(config)
         self.local_decoder = _Decoder(config)
 
 
-class _Stack(nn.Module):
+class Stack(nn.Module):
     """Layers and the rotary angles they share."""
 
     def __init__(self, config: StackConfig):
@@ -149,7 +149,7 @@ class _Stack(nn.Module):
         return angle.cos(), angle.sin()
 
 
-class _Patcher(_Stack):
+class Patcher(Stack):
     def __init__(self, config: StackConfig, vocab: int):
         super().__init__(config)
         self.embed_tokens = _embedding(vocab, config.hidden_size)
@@ -157,7 +157,7 @@ class _Patcher(_Stack):
         self.lm_head = _linear(config.hidden_size, vocab)
 
 
-class _Encoder(_Stack):
+class _Encoder(Stack):
     def __init__(self, config: BltConfig):
         super().__init__(config.encoder)
         width = config.encoder.hidden_size
@@ -184,7 +184,7 @@ class _Encoder(_Stack):
         return (2 * query + cross).reshape(rows, patches, self.k * width)
 
 
-class _Latent(_Stack):
+class _Latent(Stack):
     def __init__(self, config: BltConfig):
         super().__init__(config.latent)
         vectors = config.cross_attn_k * config.encoder.hidden_size
@@ -195,7 +195,7 @@ class _Latent(_Stack):
         return self.run(self.token_embedding_projection(vectors), None, document)
 
 
-class _Decoder(_Stack):
+class _Decoder(Stack):
     def __init__(self, config: BltConfig):
         super().__init__(config.decoder)
         width = config.decoder.hidden_size
@@ -344,7 +344,7 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, window: int, doc
     return mixed.view(rows, blocks, heads, window, dim).transpose(1, 2).reshape(rows, heads, -1, dim)[:, :, :length]
 
 
-def _documents(ids: Tensor) -> Tensor:
+def documents_of(ids: Tensor) -> Tensor:
     """Number of the document each id belongs to, [B, T]; an EOS still belongs to the one it ends."""
     ends = (ids == EOS).long()
     return ends.cumsum(1) - ends

@@ -25,13 +25,11 @@ from torch import Tensor
 
 from checkpoint import save_checkpoint
 from config import BltConfig, StackConfig
-from model import BOS, EOS, Blt, entropies
+from model import BOS, Blt, entropies
+from text_stream import read_ids
+from training_run import TrainingStopped
 
 PHASES = ("patcher", "blt")
-
-
-class TrainingStopped(Exception):
-    """Training cannot go on; the last good state is on disk."""
 
 
 @dataclass
@@ -104,17 +102,6 @@ def train(
             run.begin("blt")
     save_checkpoint(model.eval(), out / "checkpoint")
     return model
-
-
-def read_ids(files: list[Path]) -> numpy.ndarray:
-    """Documents of .bin files (see collect_local.py) as one stream of ids: BOS bytes EOS BOS bytes EOS ..."""
-    text = numpy.concatenate([numpy.fromfile(file, dtype=numpy.uint8) for file in files])
-    if not len(text):
-        raise SystemExit(f"error: {', '.join(map(str, files))}: no text to train on; run collect_local.py first")
-    ends = numpy.flatnonzero(text == 0xFF)
-    ids = text.astype(numpy.int16) + 4
-    ids[ends] = EOS
-    return numpy.insert(ids, numpy.concatenate([[0], ends[:-1] + 1]), BOS)
 
 
 def batch(ids: numpy.ndarray, options: TrainOptions, phase: str, step: int) -> Tensor:

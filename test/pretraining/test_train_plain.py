@@ -12,7 +12,8 @@ import train_plain
 from checkpoint import load_checkpoint
 from config import BltConfig, StackConfig
 from model import BOS, EOS, entropies
-from train_plain import TrainingStopped, TrainOptions, batch, learning_rate, read_ids, train
+from train_plain import TrainOptions, batch, learning_rate, train
+from training_run import TrainingStopped
 
 OPTIONS = {"patcher_steps": 4, "steps": 5, "length": 96, "rows": 2, "warmup": 2, "log_every": 1, "save_seconds": 1e9}
 
@@ -104,19 +105,6 @@ def test_learns(tmp_path: Path) -> None:
 )
 def test_learning_rate(step: int, rate: float) -> None:
     assert learning_rate(step, 10, 2, 1.0) == pytest.approx(rate)
-
-
-def test_read_ids(tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_bytes(b"ab\xffc\xff")
-    (tmp_path / "b.bin").write_bytes(b"\xc3\xa9\xff")
-    found = read_ids([tmp_path / "a.bin", tmp_path / "b.bin"]).tolist()
-    assert found == [BOS, 101, 102, EOS, BOS, 103, EOS, BOS, 0xC3 + 4, 0xA9 + 4, EOS]
-
-
-def test_empty_data_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_bytes(b"")
-    with pytest.raises(SystemExit, match=r"a\.bin: no text to train on"):
-        read_ids([tmp_path / "a.bin"])
 
 
 def tiny() -> BltConfig:
