@@ -1,9 +1,11 @@
 /** The commands, one function each. */
 import * as vscode from "vscode";
 import { type MomentLine, mergeMoments, momentLines } from "./decisions";
+import { download, folderOf, isDownloaded } from "./download-command";
 import type { LanguageServer } from "./language-server";
 import { menuEntries } from "./menu";
-import { addFolder, type FolderStore, modelChoices, recentFolders } from "./model-choices";
+import { addFolder, modelChoices, recentFolders } from "./model-choices";
+import { downloadableModels } from "./model-download/catalogue";
 import { activeLanguage, readSettings, writeSetting } from "./settings";
 import type { Skips } from "./skips";
 
@@ -52,15 +54,22 @@ export async function showWhy(server: LanguageServer, skips: Skips): Promise<voi
   });
 }
 
-/** Lets the user choose the model in the package, a folder chosen before, or another folder. */
-export async function selectModel(store: FolderStore): Promise<void> {
+/** Lets the user choose the model in the package, a folder chosen before, another folder, or a model to download. */
+export async function selectModel(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): Promise<void> {
   const current = readSettings().modelPath;
-  const chosen = await vscode.window.showQuickPick(modelChoices(current, recentFolders(store)), {
+  const store = context.globalState;
+  const here = downloadableModels.filter((model) => isDownloaded(model, context));
+  const folders = [...new Set([...recentFolders(store), ...here.map((model) => folderOf(model, context))])];
+  const missing = downloadableModels.filter((model) => !here.includes(model));
+  const chosen = await vscode.window.showQuickPick(modelChoices(current, folders, missing), {
     title: "BLT: Select model",
     placeHolder: "The model that makes the suggestions",
   });
   if (chosen === undefined) return;
-  const folder = chosen.folder ?? (await chooseFolder());
+  const folder =
+    chosen.download === undefined
+      ? (chosen.folder ?? (await chooseFolder()))
+      : await download(chosen.download, context, log);
   if (folder === undefined) return;
   if (folder !== "") await addFolder(store, folder);
   await writeSetting("modelPath", folder === "" ? undefined : folder);

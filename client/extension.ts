@@ -40,7 +40,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command("blt.trigger", triggerCompletion),
     command("blt.showLog", () => showLog(log)),
     command("blt.showWhy", () => showWhy(running, skips)),
-    command("blt.selectModel", () => selectModel(context.globalState)),
+    command("blt.selectModel", () => selectModel(context, log)),
     command("blt.restartServer", () => restartServer(running)),
     command("blt.menu", openMenu),
   );

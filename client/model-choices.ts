@@ -1,5 +1,6 @@
 /** What `BLT: Select model…` offers. */
 import { basename } from "node:path";
+import type { DownloadableModel } from "./model-download/catalogue";
 
 /** Where the folders chosen before are remembered (a `Memento` of the extension). */
 export interface FolderStore {
@@ -17,10 +18,19 @@ export interface ModelChoice {
   detail?: string;
   /** The setting's value: empty for the model in the package; null when a folder is still to be chosen. */
   folder: string | null;
+  /** What has to be downloaded first. */
+  download?: DownloadableModel;
 }
 
-/** `current`: the setting `blt.modelPath`. */
-export function modelChoices(current: string, recent: readonly string[]): ModelChoice[] {
+/**
+ * @param current the setting `blt.modelPath`
+ * @param downloads models that are not on this machine yet
+ */
+export function modelChoices(
+  current: string,
+  recent: readonly string[],
+  downloads: readonly DownloadableModel[],
+): ModelChoice[] {
   const folders = current === "" || recent.includes(current) ? recent : [current, ...recent];
   const mark = (folder: string) => (folder === current ? { description: "in use" } : {});
   return [
@@ -42,6 +52,15 @@ export function modelChoices(current: string, recent: readonly string[]): ModelC
       label: "$(folder-opened) Choose a folder…",
       detail: "A BLT checkpoint: config.json and model.safetensors",
     },
+    ...downloads.map(
+      (download): ModelChoice => ({
+        folder: null,
+        label: `$(cloud-download) Download ${download.label}…`,
+        description: `${download.id} from Hugging Face`,
+        detail: `${download.detail}; ${download.licence.name}`,
+        download,
+      }),
+    ),
   ];
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { addFolder, type FolderStore, modelChoices, recentFolders } from "../../client/model-choices";
+import { downloadableModels } from "../../client/model-download/catalogue";
 
 function memory(): FolderStore {
   const values = new Map<string, unknown>();
@@ -11,7 +12,7 @@ function memory(): FolderStore {
 
 describe("model choices", () => {
   function check(current: string, recent: string[], folders: (string | null)[], inUse: string) {
-    const choices = modelChoices(current, recent);
+    const choices = modelChoices(current, recent, []);
     assert.deepEqual(
       choices.map(({ folder }) => folder),
       folders,
@@ -27,6 +28,18 @@ describe("model choices", () => {
   it("hold the one in use, chosen or not", () => {
     check("/a", ["/b", "/a"], ["", "/b", "/a", null], "/a");
     check("/c", ["/b"], ["", "/c", "/b", null], "/c");
+  });
+
+  it("end with the models that can be downloaded", () => {
+    const choices = modelChoices("", [], downloadableModels);
+    assert.deepEqual(
+      choices.slice(2).map(({ description, folder, download }) => [description, folder, download?.id]),
+      [
+        ["facebook/blt-1b from Hugging Face", null, "facebook/blt-1b"],
+        ["facebook/blt-7b from Hugging Face", null, "facebook/blt-7b"],
+      ],
+    );
+    for (const { detail } of choices.slice(2)) assert.match(detail!, /FAIR Noncommercial Research License$/);
   });
 
   it("remember the last eight folders, each once, the newest first", async () => {
