@@ -6,6 +6,7 @@ import type { TextState } from "../model/text-state";
 import { beamSearch } from "./beam";
 import { createRandom } from "./random";
 import { checkSampling, logSoftmax, type SamplingOptions, sample } from "./sampling";
+import { createSpeculation, DraftedText, type Speculation } from "./speculate";
 import { createStopMatcher } from "./stop-strings";
 
 export interface StopOptions {
@@ -22,6 +23,8 @@ export interface GenerateOptions extends SamplingOptions, StopOptions {
   timeLimitMs?: number;
   /** Same seed, same text; default 0. */
   seed?: number;
+  /** Drafts that are verified together; the bytes are the same as without. */
+  speculation?: Speculation;
 }
 
 /** One byte of a continuation and what the model thought of it, before any option changed its distribution. */
@@ -58,8 +61,10 @@ export async function* generate(
   const held: GeneratedByte[] = [];
   let end: EndReason = "length";
   let yieldedTo = sequence.length + prompt.length;
+  let text: DraftedText | null = null;
   try {
     let logits = await appendPrompt(sequence, prompt, signal);
+    text = new DraftedText(sequence, options.speculation ?? noSpeculation);
     const recent: number[] = Array.prototype.slice.call(prompt, -window);
     for (let count = 0; count < maxBytes; count++) {
       if (performance.now() >= deadline) {
@@ -92,7 +97,7 @@ export async function* generate(
       recent.push(id);
       if (recent.length > window) recent.shift();
       // The last byte goes into the text as well, so that it can be continued later.
-      logits = await sequence.append([id], { logits: count + 1 < maxBytes ? "last" : "none", signal });
+      logits = await text.append(id, maxBytes - count - 1, signal);
     }
     for (const ready of held.splice(0)) {
       yieldedTo++;
@@ -103,9 +108,12 @@ export async function* generate(
     if (signal?.aborted && error === signal.reason) return "aborted";
     throw error;
   } finally {
+    text?.end();
     if (sequence.length > yieldedTo) sequence.truncate(yieldedTo);
   }
 }
+
+const noSpeculation = createSpeculation([]);
 
 export interface BeamGenerateOptions extends StopOptions {
   /** Hypotheses kept at each step. */

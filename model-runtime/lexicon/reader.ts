@@ -12,11 +12,13 @@ import { Words } from "./words";
 
 /** What the reader asks of the latent transformer. */
 export interface PieceLatent {
-  /** Mass of the piece after this path, [S + 1] in sorted order, EOS last; the array is not changed afterwards. */
+  /**
+   * Mass of the piece after this path, [S + 1] in sorted order, EOS last; the array is not changed afterwards. What is
+   * asked before the first answer comes is answered together.
+   */
   ask(path: Int32Array, signal?: AbortSignal): Promise<ArrayLike<number>>;
-  /** Paths that share much with this one are going to be asked after: it is run at once and stays cached until `forget`. */
-  expect(path: Int32Array, signal?: AbortSignal): Promise<void>;
-  forget(): void;
+  /** The next questions, and those that follow them, are likely to be about beginnings of this path. Results do not depend on it. */
+  expect(path: Int32Array | null): void;
 }
 
 /** What all readers of a model share. */
@@ -30,12 +32,17 @@ export interface ReaderParts {
   maxPositions: number;
 }
 
+/** Lengths of the text at which the open word's state is kept, so that going back to them costs nothing. */
+const KEPT_STATES = 64;
+
 export class LexiconReader {
   private words = new Words();
   private settled = new SettledPieces();
   private open: OpenedWord | null = null;
   /** The byte model's distribution after the bytes that have been read. */
   private byteModelNow: Float64Array | null = null;
+  /** States at lengths that were read, in ascending order, the one in use not among them. */
+  private past: PastState[] = [];
 
   constructor(
     private readonly parts: ReaderParts,
@@ -45,6 +52,12 @@ export class LexiconReader {
   /** Number of bytes. */
   get length(): number {
     return this.words.length;
+  }
+
+  /** Bytes of memory held, without what the latent keeps. */
+  get byteLength(): number {
+    // Of a state: two sums and the byte model's distribution.
+    return this.words.byteLength + this.settled.byteLength + this.past.length * 2 * 8 * 257;
   }
 
   /** The text, as a view that holds until the next append. */
@@ -80,7 +93,11 @@ export class LexiconReader {
     this.words.truncate(length);
     this.settled.truncate(this.words.openIndex);
     this.byteModel.truncate(length);
-    if (this.open !== null && this.open.read > length) this.open = null;
+    this.past = this.past.filter(({ open }) => open.read <= length);
+    if (this.open === null || this.open.read <= length) return;
+    const last = this.past[this.past.length - 1];
+    // A state at a shorter length may be of a word that is no longer the open one: `read` sees to that.
+    [this.open, this.byteModelNow] = last === undefined ? [null, null] : [forkOf(last.open), last.byteModelNow];
   }
 
   /**
@@ -98,23 +115,23 @@ export class LexiconReader {
   }
 
   /**
-   * Bytes that are going to be appended and read one by one: the latent runs over their pieces at once. Results do not
-   * depend on it. `expectNothing` ends it.
+   * Appends bytes and reads them as `distribution` would one by one, but all words side by side, so that the latent is
+   * asked for what they need together.
+   * @returns distributions after the text and each of its new bytes, [bytes.length] of [257]
+   * @param signal as in `distribution`; the bytes are then not appended
    */
-  async expect(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<void> {
-    const { lexicon, latent } = this.parts;
-    const words = this.words.fork();
-    for (let i = 0; i < bytes.length; i++) words.append(bytes[i]);
-    this.settled.follow(this.words, lexicon);
-    const settled = this.settled.fork();
-    settled.follow(words, lexicon);
-    const skipped = this.skipped(this.settled.pieces.length);
-    const end = Math.min(settled.pieces.length, this.room + skipped);
-    await latent.expect(pathOf(this.parts.bosPiece, settled.pieces.subarray(skipped, end)), signal);
-  }
-
-  expectNothing(): void {
-    this.parts.latent.forget();
+  async distributions(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
+    const before = this.length;
+    try {
+      return await this.readTogether(bytes, signal);
+    } catch (error) {
+      this.truncate(before);
+      this.open = null;
+      this.past = [];
+      throw error;
+    } finally {
+      this.parts.latent.expect(null);
+    }
   }
 
   /** An independent copy. Readers of one model share its latent, which is asked by whole paths. */
@@ -122,7 +139,7 @@ export class LexiconReader {
     const copy = new LexiconReader(this.parts, this.byteModel.fork());
     copy.words = this.words.fork();
     copy.settled = this.settled.fork();
-    copy.open = this.open === null ? null : { ...this.open, word: this.open.word.fork() };
+    copy.open = this.open === null ? null : forkOf(this.open);
     copy.byteModelNow = this.byteModelNow;
     return copy;
   }
@@ -130,37 +147,105 @@ export class LexiconReader {
   /** Brings the open word's state up to the end of the text. */
   private async read(signal?: AbortSignal): Promise<void> {
     const { words } = this;
-    const { wordLimit } = this.parts.rule;
-    const start = words.open;
-    const opened = start + Math.floor((words.length - start) / wordLimit) * wordLimit;
-    if (this.open === null || this.open.start !== start || this.open.opened !== opened)
-      this.open = await this.openAt(start, opened, signal);
-    else if (this.open.read === words.length && this.byteModelNow !== null) return;
-    const { open } = this;
+    this.settled.follow(words, this.parts.lexicon);
+    const place = this.openPlace();
+    const isOpen = this.open !== null && isAt(this.open, place);
+    if (isOpen && this.open!.read === words.length && this.byteModelNow !== null) return;
+    this.keepState();
+    const open = isOpen ? this.open! : await this.openAt(place, signal);
+    this.open = open;
     const rows = await this.byteModel.after(words.text, open.read, words.length, signal);
-    for (const row of rows.slice(0, -1)) {
-      const byte = words.text[open.read];
-      open.word.write(byte, row[byte]);
-      open.read++;
-      for (let piece = open.word.stale(); piece !== null; piece = open.word.stale())
-        open.word.refresh(piece, await this.ask(open, piece.own, piece.pieces, signal));
-    }
+    for (const row of rows.slice(0, -1)) await this.write(open, row, signal);
     this.byteModelNow = rows[rows.length - 1];
   }
 
+  /** Where the open word of the text is. */
+  private openPlace(): Place {
+    const { words } = this;
+    const { wordLimit } = this.parts.rule;
+    const start = words.open;
+    const opened = start + Math.floor((words.length - start) / wordLimit) * wordLimit;
+    return { start, opened, settledWords: words.openIndex };
+  }
+
+  private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
+    const { words } = this;
+    this.keepState();
+    /** Of each open word: the lengths of the text at which it is the open one. */
+    const spans: { place: Place; from: number; to: number }[] = [];
+    for (let i = 0; i < bytes.length; i++) {
+      words.append(bytes[i]);
+      const place = this.openPlace();
+      const last = spans[spans.length - 1];
+      if (last !== undefined && isAt(last.place, place)) last.to = words.length;
+      else spans.push({ place, from: words.length, to: words.length });
+    }
+    if (spans.length === 0) return [];
+    this.settled.follow(words, this.parts.lexicon);
+    // A state from before the new bytes goes on; all other words are opened anew.
+    const going = this.open !== null && isAt(this.open, spans[0].place) ? forkOf(this.open) : null;
+    const firstRow = going?.read ?? spans[0].place.opened;
+    const rows = await this.byteModel.after(words.text, firstRow, words.length, signal);
+    this.parts.latent.expect(this.expectedPath(spans[spans.length - 1].place));
+    const states = await Promise.all(
+      spans.map(async ({ place, from, to }, i) => {
+        const open = i === 0 && going !== null ? going : await this.openAt(place, signal);
+        const states: PastState[] = [];
+        for (;;) {
+          const row = rows[open.read - firstRow];
+          if (open.read >= from) states.push({ open: open.read < to ? forkOf(open) : open, byteModelNow: row });
+          if (open.read === to) return states;
+          await this.write(open, row, signal);
+        }
+      }),
+    );
+    const all = states.flat();
+    const distributions = all.map(({ open, byteModelNow }) => open.word.distribution(byteModelNow));
+    const now = all.pop()!;
+    [this.open, this.byteModelNow] = [now.open, now.byteModelNow];
+    this.past = [...this.past, ...all].slice(-KEPT_STATES);
+    return distributions;
+  }
+
+  /** The pieces of the whole text, if it ended here. */
+  private expectedPath({ start }: Place): Int32Array {
+    const { lexicon, bosPiece, maxPositions } = this.parts;
+    const settled = this.settled.pieces;
+    const front = settled.subarray(Math.min(settled.length, this.skipped(settled.length)));
+    const open = lexicon.cut(this.words.text.subarray(start)).pieces;
+    return pathOf(bosPiece, front, open).subarray(0, maxPositions);
+  }
+
+  /** Keeps the state in use before it goes on. */
+  private keepState(): void {
+    if (this.open === null || this.byteModelNow === null) return;
+    const last = this.past[this.past.length - 1];
+    if (last !== undefined && last.open.read >= this.open.read) return;
+    this.past.push({ open: forkOf(this.open), byteModelNow: this.byteModelNow });
+    if (this.past.length > KEPT_STATES) this.past.shift();
+  }
+
+  /** Writes the next byte of the text into the word, and asks the latent again where that is needed. */
+  private async write(open: OpenedWord, row: Float64Array, signal?: AbortSignal): Promise<void> {
+    const byte = this.words.text[open.read];
+    open.word.write(byte, row[byte]);
+    open.read++;
+    for (let piece = open.word.stale(); piece !== null; piece = open.word.stale())
+      open.word.refresh(piece, await this.ask(open, piece.own, piece.pieces, signal));
+  }
+
   /** The word with its own cut as readings: before it, and after each piece of it from which a longer piece could go on. */
-  private async openAt(start: number, opened: number, signal?: AbortSignal): Promise<OpenedWord> {
+  private async openAt(at: Place, signal?: AbortSignal): Promise<OpenedWord> {
     const { lexicon, table, rule } = this.parts;
     const { words } = this;
-    this.settled.follow(words, lexicon);
-    const written = words.text.subarray(start, opened);
+    const written = words.text.slice(at.start, at.opened);
     const cut = lexicon.cut(written);
     const count = cut.pieces.length;
     const endOf = (own: number) => (own === 0 ? 0 : own < count ? cut.starts[own] : written.length);
     // Weights count relative to each other only, so the cuts before the first that matters need not be asked after.
     let first = 0;
     while (first < count && !this.goesOn(written, endOf(first))) first++;
-    const place = { start, opened, read: opened, cut: cut.pieces };
+    const place = { ...at, read: at.opened, cut: cut.pieces };
     // The longest path first: the others are then cached.
     const masses: ArrayLike<number>[] = [];
     for (let own = count; own >= first; own--) masses[own] = await this.ask(place, own, [], signal);
@@ -182,13 +267,13 @@ export class LexiconReader {
   }
 
   private ask(
-    { cut }: Pick<OpenedWord, "cut">,
+    { cut, settledWords }: Pick<OpenedWord, "cut" | "settledWords">,
     own: number,
     pieces: readonly number[],
     signal?: AbortSignal,
   ): Promise<ArrayLike<number>> {
     const { bosPiece, latent } = this.parts;
-    const settled = this.settled.pieces;
+    const settled = this.settled.first(settledWords);
     const skipped = this.skipped(settled.length + cut.length);
     const front = settled.subarray(Math.min(skipped, settled.length));
     const back = [...cut.slice(Math.max(0, skipped - settled.length), own), ...pieces];
@@ -215,15 +300,34 @@ function pathOf(bosPiece: number, front: Int32Array, back: readonly number[] = [
   return path;
 }
 
-/** An open word, and how far its state has come. */
-interface OpenedWord {
-  /** Where it starts, where it was opened, and up to where it has been read, in the text. */
+/** An open word in a text: where it starts, where it was opened, and how many words are before it. */
+interface Place {
   start: number;
   opened: number;
+  settledWords: number;
+}
+
+function isAt(one: Place, other: Place): boolean {
+  return one.start === other.start && one.opened === other.opened;
+}
+
+/** An open word, and how far its state has come. */
+interface OpenedWord extends Place {
+  /** Up to where it has been read, in the text. */
   read: number;
   /** Pieces of its bytes up to `opened`. */
   cut: readonly number[];
   word: OpenWord;
+}
+
+function forkOf(open: OpenedWord): OpenedWord {
+  return { ...open, word: open.word.fork() };
+}
+
+/** The open word when the text was as long as it has been read, and the byte model's distribution there. */
+interface PastState {
+  open: OpenedWord;
+  byteModelNow: Float64Array;
 }
 
 /** Pieces of the words that no later byte can change. */
@@ -233,7 +337,16 @@ class SettledPieces {
   private ends: number[] = [];
 
   get pieces(): Int32Array {
-    return this.buffer.subarray(0, this.ends.length === 0 ? 0 : this.ends[this.ends.length - 1]);
+    return this.first(this.ends.length);
+  }
+
+  /** Those of the first `words` words. */
+  first(words: number): Int32Array {
+    return this.buffer.subarray(0, words === 0 ? 0 : this.ends[words - 1]);
+  }
+
+  get byteLength(): number {
+    return this.buffer.byteLength + 8 * this.ends.length;
   }
 
   /** Forgets the words from `count` on. */

@@ -20,6 +20,8 @@ export class SortedPieces {
   /** Bytes of all pieces in sorted order, and where each begins: [S + 1]. */
   private readonly bytes: Uint8Array;
   private readonly offsets: Int32Array;
+  /** [257]: places before those that begin with each byte. */
+  private readonly beginnings = new Int32Array(257);
 
   constructor(pieces: readonly (Uint8Array | null)[]) {
     // Strings of characters below U+0100 compare as their bytes do.
@@ -38,6 +40,8 @@ export class SortedPieces {
     this.order.forEach((piece, place) => {
       this.bytes.set(pieces[piece]!, this.offsets[place]);
     });
+    for (let place = 0; place < this.order.length; place++) this.beginnings[this.bytes[this.offsets[place]] + 1]++;
+    for (let byte = 0; byte < 256; byte++) this.beginnings[byte + 1] += this.beginnings[byte];
     this.longest = this.order.reduce((longest, piece) => Math.max(longest, pieces[piece]!.length), 0);
   }
 
@@ -70,8 +74,17 @@ export class SortedPieces {
    * @param into [256] or more
    */
   addNextBytes(range: PieceRange, mass: ArrayLike<number>, weight: number, into: Float64Array): void {
-    const { bytes, offsets } = this;
-    const { high, depth } = range;
+    const { bytes, offsets, beginnings } = this;
+    const { low, high, depth } = range;
+    if (depth === 0 && high - low === this.order.length) {
+      // A new reading sums over all pieces, so this is worth its own loop.
+      for (let byte = 0; byte < 256; byte++) {
+        let sum = into[byte];
+        for (let place = beginnings[byte]; place < beginnings[byte + 1]; place++) sum += weight * mass[place];
+        into[byte] = sum;
+      }
+      return;
+    }
     for (let place = this.firstLonger(range); place < high; place++)
       into[bytes[offsets[place] + depth]] += weight * mass[place];
   }

@@ -39,6 +39,11 @@ export class Words {
     return this.count;
   }
 
+  /** Bytes of memory held. */
+  get byteLength(): number {
+    return this.buffer.byteLength + 16 * this.starts.length;
+  }
+
   /** The text, as a view that holds until the next append. */
   get text(): Uint8Array {
     return this.buffer.subarray(0, this.count);

@@ -70,6 +70,9 @@ export class Blt {
     return new BltSequence(this, patching);
   }
 
+  /** Each text has caches of its own. */
+  readonly sharedBytes = 0;
+
   get patching(): PatchingConfig {
     return this.config.patching;
   }

@@ -64,14 +64,24 @@ export class CausalNetwork {
   }
 
   /**
-   * Runs rows that follow the first `position` ones of the cache, and keeps nothing of them.
+   * Runs rows that form a tree over the cached positions; the first `kept` of them, which follow the last cached one and
+   * each other, are appended to the cache.
+   * @param parents [N] as in `KvCache.treeFeeds`
    * @param inputs as in `run`
    */
-  async runBeside(cache: KvCache, position: number, count: number, inputs: Feeds, signal?: AbortSignal): Promise<Rows> {
+  async runTree(
+    cache: KvCache,
+    parents: ArrayLike<number>,
+    kept: number,
+    inputs: Feeds,
+    signal?: AbortSignal,
+  ): Promise<Rows> {
+    const count = parents.length;
     const session = count === 1 ? this.stepSession : this.session;
-    const { packed } = await session.run({ ...inputs, ...cache.feedsAt(position, count) }, signal);
+    const { packed } = await session.run({ ...inputs, ...cache.treeFeeds(parents) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
+    if (kept > 0) cache.append(packed.subarray(results), kept, count);
     return { data: packed.subarray(0, results), count, stride: results / count };
   }
 

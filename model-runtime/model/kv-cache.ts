@@ -64,20 +64,37 @@ export class KvCache {
     return feeds;
   }
 
-  /** The inputs of a run over rows that would follow the first `position` ones; not for caches with a window. */
-  feedsAt(position: number, count: number): Feeds {
-    const { length } = this;
-    this.length = position;
-    const feeds = this.feeds(count, null);
-    this.length = length;
-    return feeds;
+  /**
+   * The inputs of a run over rows that form a tree, for caches without a window. A row sees its parent and what that one
+   * sees, and itself.
+   * @param parents [N] of each row: the index of an earlier row, or -1 - P where it follows the first P cached positions
+   */
+  treeFeeds(parents: ArrayLike<number>): Feeds {
+    const count = parents.length;
+    const columns = this.slots + count;
+    const mask = new Float32Array(count * columns).fill(HIDDEN_SCORE);
+    const positions = new Int32Array(count);
+    for (let row = 0; row < count; row++) {
+      const parent = parents[row];
+      const start = row * columns;
+      if (parent < 0) {
+        positions[row] = -1 - parent;
+        mask.fill(0, start, start + positions[row]);
+      } else {
+        positions[row] = positions[parent] + 1;
+        mask.copyWithin(start, parent * columns, (parent + 1) * columns);
+      }
+      mask[start + this.slots + row] = 0;
+    }
+    return { ...this.feeds(count, null), ...this.rotations(positions), mask: { data: mask, shape: [count, columns] } };
   }
 
   /**
    * Takes the new rows' keys and values as a run gives them.
    * @param keysAndValues [L, 2, K, N, D]
+   * @param rows N, of which the first `count` are taken
    */
-  append(keysAndValues: Float32Array, count: number): void {
+  append(keysAndValues: Float32Array, count: number, rows = count): void {
     this.makeRoom(count);
     const { kvHeads, headDim, layers } = this.config;
     const slot = this.length - this.base;
@@ -85,7 +102,7 @@ export class KvCache {
     let from = 0;
     for (let layer = 0; layer < layers; layer++)
       for (const cached of [this.keys[layer], this.values[layer]])
-        for (let head = 0; head < kvHeads; head++, from += size)
+        for (let head = 0; head < kvHeads; head++, from += rows * headDim)
           cached.set(keysAndValues.subarray(from, from + size), (head * this.slots + slot) * headDim);
     this.length += count;
   }
@@ -125,6 +142,14 @@ export class KvCache {
     this.rebuilding = false;
   }
 
+  /** An independent copy of the first `length` positions, for caches without a window; it takes no more room than they need. */
+  forkFirst(length: number): KvCache {
+    const copy = new KvCache(this.config, this.rotary);
+    [copy.slots, copy.keys, copy.values, copy.length] = [this.slots, [...this.keys], [...this.values], length];
+    copy.reallocate(roundUp(length + 64));
+    return copy;
+  }
+
   /** An independent copy. */
   fork(): KvCache {
     const copy = new KvCache(this.config, this.rotary);
@@ -136,6 +161,19 @@ export class KvCache {
     copy.keys = this.keys.map((keys) => keys.slice());
     copy.values = this.values.map((values) => values.slice());
     return copy;
+  }
+
+  /** Rotations of rows at any positions. */
+  private rotations(positions: Int32Array): Feeds {
+    const width = this.config.headDim / 2;
+    const [cos, sin] = [new Float32Array(positions.length * width), new Float32Array(positions.length * width)];
+    positions.forEach((position, row) => {
+      const rotation = this.rotary.slice(position, 1);
+      cos.set(rotation.cos, row * width);
+      sin.set(rotation.sin, row * width);
+    });
+    const shape = [positions.length, width];
+    return { cos: { data: cos, shape }, sin: { data: sin, shape } };
   }
 
   /** [N, C + N]; query i sees key j iff floor(i) <= j <= i and i - j < window. */

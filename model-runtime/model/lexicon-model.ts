@@ -17,7 +17,8 @@ import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
-import { type PieceNetworks, PiecePath, pieceLatentGraph, readoutGraph } from "./piece-latent";
+import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
+import { PiecePaths } from "./piece-paths";
 
 export class LexiconModel {
   private constructor(
@@ -32,8 +33,15 @@ export class LexiconModel {
     readonly int8Kernel: Int8Kernel,
   ) {}
 
+  /** What is cached of all texts: those with the same beginning share it. */
+  private paths: PiecePaths | null = null;
+
   get config(): LexiconConfig {
     return this.checkpoint.config;
+  }
+
+  get sharedBytes(): number {
+    return this.paths?.byteLength ?? 0;
   }
 
   get patching(): PatchingConfig {
@@ -65,17 +73,17 @@ export class LexiconModel {
 
   /** An empty text. */
   createSequence(): LexiconSequence {
-    const { reader, path } = this.createReader();
-    return new LexiconSequence(reader, path);
+    this.paths ??= new PiecePaths(this.networks);
+    return new LexiconSequence(this.createReader(this.byteModel(), this.config.rule, this.paths).reader);
   }
 
-  /** An empty text below ids: its reader, and the path of the latent that it and its copies ask. */
+  /** An empty text below ids: its reader, and what is cached of the latent's paths for it and its copies. */
   createReader(
     byteModel: ByteModel = this.byteModel(),
     rule: LexiconRule = this.config.rule,
-  ): { reader: LexiconReader; path: PiecePath } {
+    path = new PiecePaths(this.networks),
+  ): { reader: LexiconReader; path: PiecePaths } {
     const { lexicon, table, config } = this;
-    const path = new PiecePath(this.networks);
     const { bosPiece, maxPositions } = config;
     return {
       reader: new LexiconReader({ lexicon, table, rule, latent: path, bosPiece, maxPositions }, byteModel),

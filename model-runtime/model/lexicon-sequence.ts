@@ -2,18 +2,16 @@
 import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { EOS_SYMBOL } from "../lexicon/open-word";
 import type { LexiconReader } from "../lexicon/reader";
-import type { PiecePath } from "./piece-latent";
 import type { AppendOptions, TextState } from "./text-state";
+
+/** Bytes that are read together: as many as ask for a few dozen positions. */
+const TOGETHER = 96;
 
 export class LexiconSequence implements TextState {
   private hasBos = false;
 
   /** Use `LexiconModel.createSequence`. */
-  constructor(
-    private readonly reader: LexiconReader,
-    /** What of the text is cached; shared with copies. */
-    private readonly path: PiecePath,
-  ) {}
+  constructor(private readonly reader: LexiconReader) {}
 
   get length(): number {
     return this.reader.length + (this.hasBos ? 1 : 0);
@@ -24,7 +22,7 @@ export class LexiconSequence implements TextState {
   }
 
   get byteLength(): number {
-    return this.path.byteLength;
+    return this.reader.byteLength;
   }
 
   idAt(position: number): number {
@@ -41,23 +39,22 @@ export class LexiconSequence implements TextState {
       return new Float32Array(0);
     }
     try {
+      const hadBos = this.hasBos;
       this.hasBos = true;
       if (logits === "last") {
         this.reader.append(bytes);
         return logitsOf(await this.reader.distribution(signal));
       }
       const rows = new Float32Array(ids.length * VOCABULARY_SIZE);
-      if (bytes.length > 1) await this.reader.expect(bytes, signal);
-      for (let row = 0; row < ids.length; row++) {
-        if (before + row > 0) this.reader.append([ids[row] - BYTE_OFFSET]);
-        rows.set(logitsOf(await this.reader.distribution(signal)), row * VOCABULARY_SIZE);
-      }
+      let row = 0;
+      if (!hadBos) rows.set(logitsOf(await this.reader.distribution(signal)), VOCABULARY_SIZE * row++);
+      for (let from = 0; from < bytes.length; from += TOGETHER)
+        for (const each of await this.reader.distributions(bytes.subarray(from, from + TOGETHER), signal))
+          rows.set(logitsOf(each), VOCABULARY_SIZE * row++);
       return rows;
     } catch (error) {
       this.truncate(before);
       throw error;
-    } finally {
-      this.reader.expectNothing();
     }
   }
 
@@ -68,7 +65,7 @@ export class LexiconSequence implements TextState {
   }
 
   fork(): LexiconSequence {
-    const copy = new LexiconSequence(this.reader.fork(), this.path);
+    const copy = new LexiconSequence(this.reader.fork());
     copy.hasBos = this.hasBos;
     return copy;
   }

@@ -5,8 +5,9 @@
  * Shapes: n ids in the text, N ids of one chunk, M patches that close in it, S state width, k vectors a patch.
  */
 import type { PatchingConfig } from "../checkpoint/config";
-import { EOS, VOCABULARY_SIZE } from "../ids";
-import { createPatchRule, type PatchRule, resetsContext } from "../patching/patcher-rule";
+import { argmax, maskIds, neverGenerated } from "../generation/sampling";
+import { BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
+import { createPatchRule, type PatchRule, resetsContext, ruleStateAfter } from "../patching/patcher-rule";
 import type { Feeds } from "../session";
 import type { Blt } from "./blt";
 import type { CausalNetwork, Rows } from "./causal-network";
@@ -126,9 +127,16 @@ export class BltSequence implements TextState {
     const { patcher, encoder, latent, decoder } = this.caches;
     for (const cache of [patcher, encoder, decoder]) cache?.truncate(Math.min(cache.length, length));
     latent.truncate(Math.min(latent.length, closed));
-    // The rule's state is small but depends on the whole past: it is found again by stepping through it.
+    const read = this.closedAfter.length;
     this.rule = createPatchRule(this.patching);
-    for (let i = 0; i < this.closedAfter.length; i++) this.rule.step(this.ids[i], this.entropyList[i]);
+    if (read > 0)
+      this.rule.restore(
+        ruleStateAfter(this.patching, this.ids[read - 1], {
+          position: read,
+          openLength: read - this.starts[this.starts.length - 1],
+          entropy: this.entropyList[read - 1],
+        }),
+      );
   }
 
   /** An independent copy that may continue differently. */
@@ -155,6 +163,33 @@ export class BltSequence implements TextState {
       decoder: decoder.fork(),
     };
     return copy;
+  }
+
+  /**
+   * The likeliest bytes behind the text and `id`, written by encoder and decoder alone: no patch is closed, so the latent
+   * transformer does not run and each byte sees the patches that are there (BLT-S, blt-spec section 16). The text stays
+   * as it is.
+   */
+  async draftWithStaleLatent(id: number, most: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const before = this.length;
+    const bytes: number[] = [];
+    try {
+      for (let next = id; bytes.length < most; ) {
+        this.pushIds([next]);
+        await this.runEncoder(signal);
+        this.closedAfter.push(this.starts.length - 1);
+        this.caches.decoder.skipTo(this.length - 1);
+        const { data, count, stride } = await this.decode(this.length - 1, signal);
+        next = argmax(
+          maskIds(data.subarray((count - 1) * stride, (count - 1) * stride + VOCABULARY_SIZE), neverGenerated),
+        );
+        if (next === EOS) break;
+        bytes.push(next - BYTE_OFFSET);
+      }
+    } finally {
+      this.truncate(before);
+    }
+    return Uint8Array.from(bytes);
   }
 
   /** Encoder, patcher and latent transformer over new ids; the decoder follows when logits are asked for. */

@@ -11,6 +11,8 @@ export interface TextModel {
   readonly patcher: Omit<Patcher, "release"> | null;
   /** The checkpoint's own patching. */
   readonly patching: PatchingConfig;
+  /** Bytes of caches that all its texts share; bounded by the model. */
+  readonly sharedBytes: number;
   release(): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export interface TextState {
   readonly length: number;
   /** Start positions of the units the latent transformer steps over (patches or pieces). */
   readonly patchStarts: readonly number[];
-  /** Bytes held. */
+  /** Bytes held by this text alone. */
   readonly byteLength: number;
   idAt(position: number): number;
   /**

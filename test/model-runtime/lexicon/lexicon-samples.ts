@@ -101,8 +101,7 @@ export class HashLatent implements PieceLatent {
   asked = 0;
   constructor(private readonly pieces: number) {}
 
-  async expect(): Promise<void> {}
-  forget(): void {}
+  expect(): void {}
 
   async ask(path: Int32Array, signal?: AbortSignal): Promise<Float64Array> {
     signal?.throwIfAborted();

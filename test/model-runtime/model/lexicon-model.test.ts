@@ -155,20 +155,19 @@ describe("texts of a LexiconModel", () => {
       const { reader, path } = model.createReader();
       reader.append(before);
       await reader.distribution();
-      if (atOnce) await reader.expect(added);
+      if (atOnce) return { rows: await reader.distributions(added), steps: path.steps };
       const rows: Float64Array[] = [];
       for (const byte of added) {
         reader.append([byte]);
         rows.push(await reader.distribution());
       }
-      reader.expectNothing();
       return { rows, steps: path.steps };
     };
     const [one, many] = [await read(false), await read(true)];
     for (const [i, row] of many.rows.entries())
       for (let symbol = 0; symbol < 257; symbol++)
         assert.ok(Math.abs(Math.log(row[symbol] / one.rows[i][symbol])) < 1e-4);
-    assert.ok(many.steps < one.steps, `${many.steps} runs, ${one.steps} one by one`);
+    assert.ok(many.steps < one.steps / 4, `${many.steps} runs, ${one.steps} one by one`);
   });
 
   it("begin with BOS and go on with bytes", async () => {

@@ -1,0 +1,158 @@
+/**
+ * Drafts and their verification: the model reads a byte that was chosen together with those that a drafter proposes behind
+ * it, in one run, and what is chosen then is compared with them. Whoever chooses sees the same logits in the same order
+ * as without drafts, so greedy decoding gives the same bytes (Leviathan et al. 2023), and so does sampling with a seed.
+ *
+ * Exactly so in float32. With 8-bit activations a row's results depend a little on how many rows run with it, so that two
+ * bytes of nearly the same probability may change places, as they do when a text is pasted instead of typed.
+ */
+import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
+import type { TextState } from "../model/text-state";
+import { DraftRecord, type DraftRecordOptions } from "./draft-record";
+import type { Draft, Drafter } from "./drafter";
+
+/** What is kept over many texts of a model. */
+export interface Speculation {
+  /** In the order they are asked; the draft from which most bytes are expected to be right is taken. */
+  readonly drafters: readonly Drafter[];
+  readonly record: DraftRecord;
+  readonly counts: SpeculationCounts;
+}
+
+export interface SpeculationCounts {
+  /** Bytes proposed, and those of them that were right. */
+  drafted: number;
+  accepted: number;
+  /** Appends to the text. */
+  runs: number;
+}
+
+export function createSpeculation(
+  drafters: readonly Drafter[],
+  options: DraftRecordOptions = { verifyCost: 0.2, most: 48 },
+): Speculation {
+  return { drafters, record: new DraftRecord(options), counts: { drafted: 0, accepted: 0, runs: 0 } };
+}
+
+/** A text that is continued byte by byte, and has read ahead what its drafters proposed. */
+export class DraftedText {
+  private readonly bytes: ByteText;
+  /** The draft that is being compared: what is left of it, and the logits after each of its bytes. */
+  private pending: { id: number; logits: Float32Array }[] = [];
+  private source: (Draft & { name: string; drafted: number }) | null = null;
+
+  constructor(
+    private readonly sequence: TextState,
+    private readonly speculation: Speculation,
+  ) {
+    this.bytes = ByteText.of(sequence);
+  }
+
+  /**
+   * Appends the id of a byte.
+   * @param most bytes wanted behind it; 0 when the logits are not needed
+   * @returns logits [260] of the next byte, empty for `most` 0
+   */
+  async append(id: number, most: number, signal?: AbortSignal): Promise<Float32Array> {
+    this.bytes.append(id - BYTE_OFFSET);
+    const next = this.pending.shift();
+    if (next?.id === id) {
+      this.speculation.counts.accepted++;
+      if (this.pending.length === 0) this.learn(0, false);
+      return next.logits;
+    }
+    if (next !== undefined) {
+      const wrong = this.pending.length + 1;
+      this.learn(wrong, true);
+      this.pending = [];
+      this.sequence.truncate(this.sequence.length - wrong);
+    }
+    if (most === 0) return this.sequence.append([id], { logits: "none", signal });
+    return this.read(id, most, signal);
+  }
+
+  /** Forgets what was read ahead; the text then ends with the last byte appended. */
+  end(): void {
+    if (this.pending.length === 0) return;
+    this.learn(this.pending.length, false);
+    this.sequence.truncate(this.sequence.length - this.pending.length);
+    this.pending = [];
+  }
+
+  private async read(id: number, most: number, signal?: AbortSignal): Promise<Float32Array> {
+    const { counts } = this.speculation;
+    const draft = most > 1 ? await this.bestDraft(most - 1, signal) : null;
+    counts.runs++;
+    if (draft === null) return this.sequence.append([id], { signal });
+    const ids = [id, ...Array.from(draft.bytes, (byte) => byte + BYTE_OFFSET)];
+    const rows = await this.sequence.append(ids, { logits: "all", signal });
+    const logitsAt = (row: number) => rows.subarray(row * VOCABULARY_SIZE, (row + 1) * VOCABULARY_SIZE);
+    this.pending = ids.slice(1).map((each, i) => ({ id: each, logits: logitsAt(i + 1) }));
+    this.source = { ...draft, drafted: draft.bytes.length };
+    counts.drafted += draft.bytes.length;
+    return logitsAt(0);
+  }
+
+  /** Tells the record how far the draft was right: all but its last `left` bytes. */
+  private learn(left: number, isWrong: boolean): void {
+    if (this.source === null) return;
+    const { name, strength, drafted } = this.source;
+    this.speculation.record.learn(name, strength, { right: drafted - left, wrong: isWrong ? 1 : 0 });
+    this.source = null;
+  }
+
+  private async bestDraft(longest: number, signal?: AbortSignal): Promise<(Draft & { name: string }) | null> {
+    const { drafters, record } = this.speculation;
+    let best: (Draft & { name: string }) | null = null;
+    let bestGain = 0;
+    for (const drafter of drafters) {
+      const { name, cost } = drafter;
+      if (cost !== undefined && best !== null) continue;
+      // How strong a costly draft is must not be asked for nothing.
+      const most = cost === undefined ? longest : Math.min(longest, record.worth(name, 0, cost));
+      if (most === 0) continue;
+      const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
+      if (found === null) continue;
+      const length = Math.min(found.bytes.length, longest, record.worth(name, found.strength, cost));
+      const gain = record.expected(name, found.strength, length);
+      if (gain <= bestGain) continue;
+      bestGain = gain;
+      best = { ...found, bytes: found.bytes.subarray(0, length), name };
+    }
+    return best;
+  }
+}
+
+/** Bytes that grow at their end. */
+class ByteText {
+  private buffer: Uint8Array;
+  private count = 0;
+
+  private constructor(capacity: number) {
+    this.buffer = new Uint8Array(capacity);
+  }
+
+  /** The bytes of a text in a model, special ids left out. */
+  static of(sequence: TextState): ByteText {
+    const text = new ByteText(sequence.length + 256);
+    for (let i = 0; i < sequence.length; i++) {
+      const id = sequence.idAt(i);
+      if (id >= BYTE_OFFSET) text.append(id - BYTE_OFFSET);
+    }
+    return text;
+  }
+
+  /** The bytes, until the next append. */
+  get view(): Uint8Array {
+    return this.buffer.subarray(0, this.count);
+  }
+
+  append(byte: number): void {
+    if (this.count === this.buffer.length) {
+      const grown = new Uint8Array(2 * this.count);
+      grown.set(this.buffer);
+      this.buffer = grown;
+    }
+    this.buffer[this.count++] = byte;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * What drafts bring: bytes a second of the default model with and without them, on files. Real code is written on, byte by
+ * byte: the likeliest is looked for, then the real text goes on, so that all write the same; and greedy continuations, which
+ * must be the same with drafts as without.
+ *
+ *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] FILE...
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import { PromptLookup } from "../../model-runtime/generation/drafter";
+import { generate } from "../../model-runtime/generation/generate";
+import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
+import { StaleLatentDrafter } from "../../model-runtime/generation/stale-latent-drafter";
+import { encode } from "../../model-runtime/ids";
+import { loadModel, openModel } from "../../model-runtime/model/load-model";
+import type { TextModel, TextState } from "../../model-runtime/model/text-state";
+
+const PROMPT_BYTES = 3000;
+const WRITTEN_BYTES = 256;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { model: { type: "string", default: "models/default" }, places: { type: "string", default: "3" } },
+    allowPositionals: true,
+  });
+  const model = await loadModel(openModel(values.model), { device: "cpu" });
+  const drafts = createSpeculation([new PromptLookup(), new StaleLatentDrafter()]);
+  const none = createSpeculation([]);
+  const all: Sample[] = [];
+  for (const file of positionals) {
+    const text = readFileSync(file);
+    for (let place = 0; place < Number(values.places); place++) {
+      const room = text.length - PROMPT_BYTES - WRITTEN_BYTES;
+      const at = Math.floor((room * (place + 1)) / (Number(values.places) + 1));
+      if (room < 0) throw new Error(`${file} is too short`);
+      const sample = await measure(model, text.subarray(at, at + PROMPT_BYTES + WRITTEN_BYTES), { none, drafts });
+      all.push(sample);
+      console.log(`${basename(file)} at ${at}: ${describe([sample])}`);
+    }
+  }
+  console.log(`all: ${describe(all)}`);
+  await model.release();
+}
+
+/** Milliseconds of processor time that this process has taken: what other processes do shows less in it. */
+function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+interface Sample {
+  realPlain: number;
+  realDrafted: number;
+  greedyPlain: number;
+  greedyDrafted: number;
+  drafted: number;
+  accepted: number;
+  same: boolean;
+}
+
+/** Processor time for the same bytes, one way after the other. */
+async function measure(
+  model: TextModel,
+  text: Uint8Array,
+  ways: { none: Speculation; drafts: Speculation },
+): Promise<Sample> {
+  const prompt = encode(text.subarray(0, PROMPT_BYTES));
+  const rest = encode(text.subarray(PROMPT_BYTES)).subarray(1);
+  const sequence = model.createSequence();
+  await sequence.append(prompt);
+  const { counts } = ways.drafts;
+  const before = { ...counts };
+  const real = async (speculation: Speculation) => {
+    sequence.truncate(prompt.length);
+    const start = processorMs();
+    const written = new DraftedText(sequence, speculation);
+    for (let i = 0; i < rest.length; i++) await written.append(rest[i], rest.length - 1 - i);
+    written.end();
+    return processorMs() - start;
+  };
+  const [realPlain, realDrafted] = [await real(ways.none), await real(ways.drafts)];
+  const after = { ...counts };
+  const greedy = async (speculation: Speculation) => {
+    sequence.truncate(prompt.length);
+    return timedGreedy(sequence, speculation);
+  };
+  const [plain, drafted] = [await greedy(ways.none), await greedy(ways.drafts)];
+  return {
+    realPlain,
+    realDrafted,
+    greedyPlain: plain.ms / plain.bytes.length,
+    greedyDrafted: drafted.ms / drafted.bytes.length,
+    drafted: after.drafted - before.drafted,
+    accepted: after.accepted - before.accepted,
+    same: plain.bytes.equals(drafted.bytes),
+  };
+}
+
+async function timedGreedy(sequence: TextState, speculation: Speculation): Promise<{ ms: number; bytes: Buffer }> {
+  const start = processorMs();
+  const bytes: number[] = [];
+  for await (const { byte } of generate(sequence, [], { temperature: 0, maxBytes: WRITTEN_BYTES, speculation }))
+    bytes.push(byte);
+  return { ms: processorMs() - start, bytes: Buffer.from(bytes) };
+}
+
+function describe(samples: Sample[]): string {
+  const sum = (of: (sample: Sample) => number) => samples.reduce((total, sample) => total + of(sample), 0);
+  const bytes = WRITTEN_BYTES * samples.length;
+  const plain = sum((s) => s.realPlain) / bytes;
+  const drafted = sum((s) => s.realDrafted) / bytes;
+  const greedy = [sum((s) => s.greedyPlain) / samples.length, sum((s) => s.greedyDrafted) / samples.length];
+  return [
+    `real code ${plain.toFixed(2)} -> ${drafted.toFixed(2)} ms a byte (${(plain / drafted).toFixed(2)} x)`,
+    `${sum((s) => s.accepted)} of ${sum((s) => s.drafted)} drafted bytes right, ${((100 * sum((s) => s.accepted)) / bytes).toFixed(0)} % of all`,
+    `greedy ${greedy[0].toFixed(2)} -> ${greedy[1].toFixed(2)} (${(greedy[0] / greedy[1]).toFixed(2)} x)`,
+    `${sum((s) => (s.same ? 1 : 0))} of ${samples.length} the same`,
+  ].join("; ");
+}
+
+main();

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
+import { type Drafter, PromptLookup } from "../../../model-runtime/generation/drafter";
+import { type GenerateOptions, generate } from "../../../model-runtime/generation/generate";
+import { createSpeculation, type Speculation } from "../../../model-runtime/generation/speculate";
+import { StaleLatentDrafter } from "../../../model-runtime/generation/stale-latent-drafter";
+import { encode } from "../../../model-runtime/ids";
+import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
+import { loadModel, openModel } from "../../../model-runtime/model/load-model";
+import type { TextModel, TextState } from "../../../model-runtime/model/text-state";
+import { loadGolden } from "../../helpers/golden";
+import { bytesOf, lexiconFolder } from "../lexicon/lexicon-samples";
+
+const options = { device: "cpu", threads: 1, int8Kernel: "float32" } as const;
+
+/** Proposes what is true up to a byte that is wrong, so that every way a draft can end comes up. */
+function oracle(truth: Uint8Array, plan: readonly number[]): Drafter {
+  let draft = 0;
+  return {
+    name: "oracle",
+    draft({ text, most }) {
+      const right = plan[draft++ % plan.length];
+      const from = text.length;
+      const bytes = truth.slice(from, from + Math.min(most, right + 3));
+      if (right < bytes.length) bytes[right] ^= 1;
+      return bytes.length === 0 ? null : { bytes, strength: right % 16 };
+    },
+  };
+}
+
+interface Written {
+  bytes: number[];
+  logProbs: number[];
+  end: string;
+}
+
+async function write(sequence: TextState, prompt: ArrayLike<number>, how: GenerateOptions): Promise<Written> {
+  const bytes: number[] = [];
+  const logProbs: number[] = [];
+  const all = generate(sequence, prompt, how);
+  for (;;) {
+    const step = await all.next();
+    if (step.done) return { bytes, logProbs, end: step.value };
+    bytes.push(step.value.byte);
+    logProbs.push(step.value.logProb);
+  }
+}
+
+/** Everything that can be seen of a continuation is the same with drafts, and so is what the text continues with. */
+async function checkSame(model: TextModel, prompt: Uint8Array, how: GenerateOptions, speculation: Speculation) {
+  const [plain, drafted] = [model.createSequence(), model.createSequence()];
+  const expected = await write(plain, encode(prompt), how);
+  const found = await write(drafted, encode(prompt), { ...how, speculation });
+  assert.deepEqual(found.bytes, expected.bytes);
+  assert.equal(found.end, expected.end);
+  found.logProbs.forEach((logProb, i) => {
+    assert.ok(Math.abs(logProb - expected.logProbs[i]) < 1e-4, `byte ${i}: ${logProb}, ${expected.logProbs[i]}`);
+  });
+  assert.equal(drafted.length, plain.length);
+  const [a, b] = [await plain.append([101]), await drafted.append([101])];
+  a.forEach((logit, i) => {
+    assert.ok(logit === b[i] || Math.abs(logit - b[i]) < 1e-3, `logit ${i} after it: ${b[i]}, ${logit}`);
+  });
+}
+
+const plans = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 6 });
+const texts = ["const value = con", "return value;\n    return ", "", "const const const ", "x = naïve\nx = na"].map(
+  bytesOf,
+);
+const RUNS = Number(process.env.BLT_EDIT_SCRIPTS ?? 12);
+
+async function checkModel(model: TextModel, maxBytes: number) {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...texts),
+      plans,
+      fc.constantFrom(0, 0, 0.8),
+      async (prompt, plan, temperature) => {
+        const how = { temperature, seed: plan[0], maxBytes, stop: [bytesOf("}{")] };
+        const truth = (await write(model.createSequence(), encode(prompt), how)).bytes;
+        const drafters = [oracle(Uint8Array.from([...prompt, ...truth]), plan), new PromptLookup()];
+        await checkSame(model, prompt, how, createSpeculation(drafters, { verifyCost: 0.01, most: 24 }));
+      },
+    ),
+    { numRuns: RUNS },
+  );
+  const longest = createSpeculation([new StaleLatentDrafter()], { verifyCost: 0.01, most: 24 });
+  for (const prompt of texts) await checkSame(model, prompt, { temperature: 0, maxBytes }, longest);
+  return longest.counts;
+}
+
+describe("drafts change nothing but the speed", () => {
+  it("of a random BLT, whose local decoder drafts too", async () => {
+    const model = await loadGolden("k2", { patcher_window: 9, local_window: 12 });
+    const { drafted, accepted } = await checkModel(model, 40);
+    assert.ok(drafted > 0 && accepted > 0 && accepted < drafted);
+    await model.release();
+  }).timeout(600_000);
+
+  it("of a trained BLT", async () => {
+    const model = await loadModel(openModel(join(__dirname, "../../../models/tiny")), options);
+    const { drafted, accepted } = await checkModel(model, 40);
+    assert.ok(accepted > drafted / 4, `${accepted} of ${drafted}`);
+    await model.release();
+  }).timeout(600_000);
+
+  it("of models with a lexicon", async () => {
+    for (const name of ["plain", "blocks"]) {
+      const model = await LexiconModel.load(openLexiconCheckpoint(lexiconFolder(name)), options);
+      assert.equal((await checkModel(model, 40)).drafted, 0);
+      await model.release();
+    }
+  }).timeout(600_000);
+
+  it("of the default model", async () => {
+    const model = await loadModel(openModel(join(__dirname, "../../../models/default")), options);
+    const text = readFileSync(join(__dirname, "../../../model-runtime/model/row-store.ts")).subarray(0, 700);
+    const speculation = createSpeculation([new PromptLookup()]);
+    await checkSame(model, text, { temperature: 0, maxBytes: 60 }, speculation);
+    assert.ok(speculation.counts.accepted > 10, JSON.stringify(speculation.counts));
+    await model.release();
+  }).timeout(600_000);
+});
+
+describe("drafts", () => {
+  it("stop where generation is aborted, and the text holds what was yielded", async () => {
+    const model = await loadGolden("k2");
+    const sequence = model.createSequence();
+    const controller = new AbortController();
+    const speculation = createSpeculation([new PromptLookup()]);
+    const all = generate(sequence, encode(bytesOf("abababababab")), {
+      temperature: 0,
+      maxBytes: 100,
+      signal: controller.signal,
+      speculation,
+    });
+    for (let i = 0; i < 5; i++) assert.equal((await all.next()).done, false);
+    controller.abort();
+    let step = await all.next();
+    while (!step.done) step = await all.next();
+    assert.equal(step.value, "aborted");
+    assert.ok(sequence.length >= 13 + 4 && sequence.length <= 13 + 100);
+    await model.release();
+  });
+
+  it("follow the longest match, and the last of several", () => {
+    const lookup = new PromptLookup();
+    const draft = (text: string) => lookup.draft({ text: bytesOf(text), most: 5, sequence: null! });
+    assert.equal(draft("abc"), null);
+    assert.deepEqual(draft("foo(bar, 1); foo(bar")?.bytes, bytesOf(", 1);"));
+    assert.deepEqual(draft("first = 1\nsecond = 2\nirst = 3\nfirst = ")?.bytes, bytesOf("1\nsec"));
+    assert.deepEqual(draft("x = foo1; x = foo2; x = foo")?.bytes, bytesOf("2; x "));
+    assert.ok(draft("abcdefghijkl abcdefghijkl")!.strength > draft("ijkl ijkl")!.strength);
+  });
+});
