@@ -42,9 +42,9 @@ export function toInsertion(generated: string, context: Context, options: { invo
   };
 }
 
-/** Cuts back a text that ended for want of time or space to its last whole word. */
+/** Cuts back a text that ended for want of time or space to its last whole word, or what closes behind it. */
 export function cutToWord(text: string): string {
-  return text.replace(/[\p{L}\p{N}_]+$/u, "");
+  return text.replace(/[\p{L}\p{N}_]+$/u, "").replace(/[^\p{L}\p{N}_)\]};]+$/u, "");
 }
 
 /** Longest unit that is looked for, code units. */

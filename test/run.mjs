@@ -1,5 +1,6 @@
-// Runs everything a change must pass: lint and types, the build, the TypeScript tests, the Python tests.
-// `npm test -- PATTERN` runs only the TypeScript tests whose file path holds PATTERN. Ends with "N passed, N failed".
+// Runs everything a change must pass: lint and types, the build, the TypeScript tests, the Python tests, and the package
+// in a real VS Code. `npm test -- PATTERN` runs only the TypeScript tests whose file path holds PATTERN. Ends with
+// "N passed, N failed".
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -20,7 +21,10 @@ if (pattern === undefined) {
   step("build", "npm", ["run", "--silent", "build"]);
 }
 await typescriptTests();
-if (pattern === undefined) pythonTests();
+if (pattern === undefined) {
+  pythonTests();
+  endToEndTests();
+}
 
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
 process.exit(total.failed > 0 ? 1 : 0);
@@ -47,6 +51,20 @@ async function typescriptTests() {
   total.passed += stats.passes;
   total.failed += stats.failures;
   total.skipped += stats.pending;
+}
+
+/** The package in a real VS Code. It says itself why it is skipped where it cannot run. */
+function endToEndTests() {
+  const { status, stdout } = spawnSync(process.execPath, ["test/e2e/run.mjs"], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+    maxBuffer: 2 ** 28,
+  });
+  console.log(stdout);
+  const counts = /^(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(stdout.trim().split("\n").at(-1) ?? "");
+  total.passed += Number(counts?.[1] ?? 0);
+  total.skipped += Number(counts?.[3] ?? 0);
+  total.failed += status === 0 ? Number(counts?.[2] ?? 1) : Math.max(1, Number(counts?.[2] ?? 1));
 }
 
 function pythonTests() {

@@ -1,11 +1,18 @@
 /**
  * How long the language server takes while someone types: `npx tsx test/bench/typing.ts [--model DIR] [--places N]`.
- * Starts the real server (`npm run build` first) over stdio, prints Markdown (docs/performance.md explains it).
+ * Starts the real server (`npm run build` first) over stdio, prints Markdown (docs/performance-completion.md explains it).
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { MEASUREMENTS_REQUEST, type Measurements, STATUS_REQUEST, type Status } from "../../server/protocol";
+import {
+  type Decision,
+  MEASUREMENTS_REQUEST,
+  type Measurements,
+  STATUS_REQUEST,
+  type Status,
+  WHY_REQUEST,
+} from "../../server/protocol";
 import { LspClient } from "../server/lsp-client";
 import { describeMachine } from "./lib/machine";
 import { type Answer, actions, Typist } from "./lib/typist";
@@ -24,6 +31,8 @@ interface Session {
   cold: { all: number; sinceOpen: number }[];
   patient: Answer[];
   hurried: Answer[];
+  /** Times of answers from the cache, among the last 50, ms: of both typists. */
+  cached: number[];
   /** Of the patient typist. */
   measured: Measurements;
   /** Of the hurried one. */
@@ -53,6 +62,7 @@ async function main(): Promise<void> {
     await measure(client);
     for (let place = 0; place < places; place++) await patient.retype({ keyMs: null });
     const measured = await measure(client);
+    const cached = await cachedAnswers(client);
     await client.change(uri, [{ text }]);
     const hurried = new Typist(client, uri, text, size + 1);
     for (let place = 0; place < places; place++) await hurried.retype({ keyMs: KEY_MS });
@@ -62,6 +72,7 @@ async function main(): Promise<void> {
       patient: patient.answers.slice(1),
       hurried: hurried.answers,
       measured,
+      cached: [...cached, ...(await cachedAnswers(client))],
       hurriedMeasured: await measure(client),
     });
     await client.stop();
@@ -96,6 +107,11 @@ async function coldStart(configuration: object, text: string): Promise<Session["
 
 function measure(client: LspClient): Promise<Measurements> {
   return client.connection.sendRequest(MEASUREMENTS_REQUEST, { reset: true });
+}
+
+async function cachedAnswers(client: LspClient): Promise<number[]> {
+  const decisions = await client.connection.sendRequest<Decision[]>(WHY_REQUEST, null);
+  return decisions.filter(({ reason }) => reason === "shownFromCache").map((decision) => decision.ms);
 }
 
 /** Real code: mocha's library, as package-lock.json pins it, as often as needed. */
@@ -175,19 +191,21 @@ function report({ state }: Status, sessions: Session[]): string {
       [
         "file",
         "items from the cache",
+        "in ms, p50, p99",
         "from running work",
         "context reused",
         "longest block, ms",
         "LSP thread busy",
         "resident, MB",
       ],
-      sessions.map(({ size, measured, hurriedMeasured }) => {
+      sessions.map(({ size, cached, measured, hurriedMeasured }) => {
         const both = [measured, hurriedMeasured];
         const each = (read: (one: Measurements) => string) => both.map(read).join(" / ");
         const items = ({ answers }: Measurements) => answers.fromCache + answers.fromModel + answers.fromRunning;
         return [
           kilobytes(size),
           each((one) => share(one.answers.fromCache, items(one))),
+          [percentile(cached, 50), percentile(cached, 99)].map((each) => each?.toFixed(1) ?? "-").join(", "),
           each((one) => share(one.answers.fromRunning, items(one))),
           each((one) => share(one.reusedBytes, one.reusedBytes + one.processedBytes)),
           each((one) => one.longestBlockMs.toFixed(1)),

@@ -19,7 +19,7 @@ import {
 const shots = resolve(process.env.SHOTS ?? ".cache/e2e/shots");
 
 describe("a person in a folder that is not trusted", function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
 
   let sandbox: Sandbox;
   let server: CodeServer;
@@ -53,7 +53,7 @@ describe("a person in a folder that is not trusted", function () {
     await cursorToEnd(page, 3, 1);
     await page.keyboard.type("class Square:\n    def __init__(self, si", { delay: 30 });
     await until("ghost text", async () => (await ghostText(page)) !== "" || null);
-    await page.screenshot({ path: join(shots, "16-restricted.png") });
+    await page.screenshot({ path: join(shots, "18-restricted.png") });
     const label = (await statusItem(page).getAttribute("aria-label")) ?? "";
     assert.doesNotMatch(label, /nowhere/);
   });

@@ -86,7 +86,7 @@ export function installVsix(sandbox: Sandbox, vsix: string): void {
   const { status, stdout, stderr } = spawnSync(
     node,
     [entry, ...commonArguments(sandbox), "--install-extension", vsix, "--force"],
-    { env: environment(sandbox), encoding: "utf8", timeout: 120_000 },
+    { env: environment(sandbox), encoding: "utf8", timeout: 300_000 },
   );
   if (status !== 0 || !/successfully installed/.test(stdout))
     throw new Error(`The package was not installed (${status}):\n${stdout}\n${stderr}`);
@@ -156,7 +156,7 @@ export async function startBrowser(): Promise<View> {
   const lines: string[] = [];
   page.on("console", (message) => lines.push(`[${message.type()}] ${message.text()}`));
   page.on("pageerror", (error) => lines.push(`[pageerror] ${error.message}`));
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   return { browser, page, console: lines };
 }
 
@@ -173,7 +173,7 @@ export function sleep(ms: number): Promise<void> {
 export async function until<T>(
   what: string,
   read: () => T | Promise<T>,
-  ms = 30_000,
+  ms = 60_000,
 ): Promise<Exclude<T, false | null | undefined>> {
   for (const end = Date.now() + ms; ; await sleep(50)) {
     const value = await read();

@@ -129,7 +129,10 @@ describe("repetition", () => {
 });
 
 describe("a text cut by a limit", () => {
-  it("loses its last word", () => assert.equal(cutToWord("foo(barBa"), "foo("));
+  it("loses its last word", () => assert.equal(cutToWord("foo(a, barBa"), "foo(a"));
   it("may lose all", () => assert.equal(cutToWord("größ_1"), ""));
+  it("loses what would have led to more", () => {
+    for (const end of ["[", "(", ".", " = ", ", ", ' "', "\n  "]) assert.equal(cutToWord(`foo${end}`), "foo");
+  });
   it("keeps its end where that is no word", () => assert.equal(cutToWord("foo()"), "foo()"));
 });

@@ -1,9 +1,11 @@
 /** Someone who types real code into an editor that is connected to the real server. */
 import { CancellationTokenSource } from "vscode-languageserver/node";
 import { createRandom, type Random } from "../../../model-runtime/generation/random";
+import { CURSOR_NOTIFICATION } from "../../../server/protocol";
 import type { LspClient } from "../../server/lsp-client";
 
-export const actions = ["append", "newline", "jump", "paste", "undo"] as const;
+/** `jump`: the cursor was set somewhere and a suggestion asked for at once; `look`: a second later. */
+export const actions = ["append", "newline", "jump", "look", "paste", "undo"] as const;
 export type Action = (typeof actions)[number];
 
 /** A request after an action, from `didChange` on. */
@@ -14,6 +16,9 @@ export interface Answer {
   hasItem: boolean | null;
 }
 
+/** How long a person looks at a new place before typing there, ms. */
+const LOOK_MS = 1000;
+
 export interface Pace {
   /** Median time between two keys, ms; null waits for each answer. */
   keyMs: number | null;
@@ -22,6 +27,7 @@ export interface Pace {
 export class Typist {
   readonly answers: Answer[] = [];
   private readonly random: Random;
+  private places = 0;
 
   constructor(
     private readonly client: LspClient,
@@ -45,7 +51,14 @@ export class Typist {
     const indents = lines.map((line) => /^\s*/.exec(line)![0]);
     await this.edit(null, start, start + lines.join("\n").length, indents[0], keyMs);
     let cursor = start + indents[0].length;
-    await this.edit("jump", cursor, cursor, "", keyMs);
+    // As our own client does when the cursor moves.
+    await this.client.connection.sendNotification(CURSOR_NOTIFICATION, {
+      textDocument: { uri: this.uri },
+      position: this.positionOf(cursor),
+    });
+    const isLooking = this.places++ % 2 === 1;
+    if (isLooking) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await this.edit(isLooking ? "look" : "jump", cursor, cursor, "", keyMs);
     for (const [index, line] of lines.slice(0, 2).entries()) {
       for (const key of line.slice(indents[index].length)) {
         await this.edit("append", cursor, cursor, key, keyMs);
