@@ -1,0 +1,234 @@
+/**
+ * Bytes, and where each context was seen: every place is linked to the latest earlier one whose last bytes have the same
+ * hash. A hash only proposes a place; the bytes themselves are compared before anything is counted.
+ *
+ * A *place* is an address in the array of bytes: what stands there (a byte, or the end of a text) can be predicted from
+ * the bytes before it. Address 0 is none. Bytes lie in *runs*; no context reaches over the start of its run.
+ */
+
+/** No context is compared further back than this, bytes. Every run begins with so many bytes that predict nothing. */
+export const LONGEST_CONTEXT = 32;
+
+/** The end of a text, where bytes are 0 to 255. */
+export const END_SYMBOL = 256;
+
+/** Symbols: 256 bytes and the end of a text. */
+export const SYMBOLS = 257;
+
+/** Places whose context is that of the byte to be predicted, as parallel lists. */
+export class Candidates {
+  count = 0;
+  readonly addresses: Uint32Array;
+  /** Bytes that the two contexts have in common, at most LONGEST_CONTEXT. */
+  readonly lengths: Uint8Array;
+  /** What stands at the place: a byte or END_SYMBOL. */
+  readonly symbols: Uint16Array;
+
+  constructor(capacity: number) {
+    this.addresses = new Uint32Array(capacity);
+    this.lengths = new Uint8Array(capacity);
+    this.symbols = new Uint16Array(capacity);
+  }
+
+  /** Whether an address is among those from `from` to `to`. */
+  has(address: number, from: number, to = this.count): boolean {
+    for (let i = from; i < to; i++) if (this.addresses[i] === address) return true;
+    return false;
+  }
+}
+
+export interface ChainLimits {
+  /** Bytes of context that a place must share to be found, 4 or 5. */
+  order: 4 | 5;
+  /** Places counted for one context, the latest first. */
+  mostPlaces: number;
+  /** Lengths of context under which the latest place is found directly, however many places share its last bytes. */
+  longContexts: readonly (12 | 20)[];
+}
+
+export class ByteChains {
+  readonly bytes: Uint8Array;
+  /** For each place the latest earlier one in the same chain. */
+  private readonly previous: Uint32Array;
+  /** The latest place of each chain. */
+  private readonly heads: Uint32Array;
+  /** The latest place of each long context, a table a length. */
+  private readonly long: Uint32Array[];
+  /** One bit an address: a run begins there; the place predicts nothing any more; it is the end of a text. */
+  private readonly starts: Uint32Array;
+  private readonly dead: Uint32Array;
+  private readonly ends: Uint32Array;
+  /** First free address. */
+  end = 1;
+
+  /** Room for `capacity` addresses, and slots for chains and for each length of long context. */
+  constructor(
+    readonly capacity: number,
+    slots: { chains: number; long: number },
+    private readonly limits: ChainLimits,
+  ) {
+    this.bytes = new Uint8Array(capacity);
+    this.previous = new Uint32Array(capacity);
+    this.heads = new Uint32Array(Math.max(16, slots.chains));
+    this.long = limits.longContexts.map(() => new Uint32Array(Math.max(16, slots.long)));
+    const words = (capacity >>> 5) + 1;
+    this.starts = new Uint32Array(words);
+    this.dead = new Uint32Array(words);
+    this.ends = new Uint32Array(words);
+  }
+
+  get memoryBytes(): number {
+    const { bytes, previous, heads, long, starts } = this;
+    return [bytes, previous, heads, ...long, starts, starts, starts].reduce(
+      (sum, { byteLength }) => sum + byteLength,
+      0,
+    );
+  }
+
+  /** Begins a run with the last bytes of its context (fewer are filled up with zeros in front, as at a text's beginning). */
+  beginRun(lead: Uint8Array): void {
+    this.starts[this.end >>> 5] |= 1 << (this.end & 31);
+    this.bytes.fill(0, this.end, this.end + LONGEST_CONTEXT - lead.length);
+    this.bytes.set(lead, this.end + LONGEST_CONTEXT - lead.length);
+    this.end += LONGEST_CONTEXT;
+  }
+
+  /** Adds places for bytes and, with `hasEnd`, for the end of a text; returns the address of the first. */
+  push(body: ArrayLike<number>, hasEnd: boolean): number {
+    const { bytes, previous, heads, long, limits } = this;
+    const first = this.end;
+    const count = body.length + (hasEnd ? 1 : 0);
+    const [chainScale, longScale] = [heads.length / 2 ** 32, (long[0]?.length ?? 0) / 2 ** 32];
+    const hasFive = limits.order === 5;
+    // The words before the place, the nearest first: read once, then moved on by a byte at a time.
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map((word) =>
+      first > 4 * word + 4 ? wordBefore(bytes, first - 4 * word) : 0,
+    );
+    for (let i = 0, place = first; i < count; i++, place++) {
+      const chain = (hashOf(a, hasFive ? b & 0xff : 0) * chainScale) | 0;
+      previous[place] = heads[chain];
+      heads[chain] = place;
+      for (let j = 0; j < long.length; j++) {
+        long[j][
+          (longHash(a, b, c, limits.longContexts[j] === 20 ? d : 0, limits.longContexts[j] === 20 ? e : 0) *
+            longScale) |
+            0
+        ] = place;
+      }
+      if (i === body.length) {
+        this.ends[place >>> 5] |= 1 << (place & 31);
+        break;
+      }
+      const byte = body[i];
+      bytes[place] = byte;
+      e = (e << 8) | (d >>> 24);
+      d = (d << 8) | (c >>> 24);
+      c = (c << 8) | (b >>> 24);
+      b = (b << 8) | (a >>> 24);
+      a = (a << 8) | byte;
+    }
+    this.end = first + count;
+    return first;
+  }
+
+  /** Takes back everything from `end` on, the last place first; not for chains with long contexts. */
+  truncate(end: number): void {
+    for (let place = this.end - 1; place >= end; place--) {
+      const chain = this.chainOf(wordBefore(this.bytes, place), wordBefore(this.bytes, place - 4));
+      if (this.heads[chain] === place) this.heads[chain] = this.previous[place];
+      const keep = ~(1 << (place & 31));
+      this.starts[place >>> 5] &= keep;
+      this.dead[place >>> 5] &= keep;
+      this.ends[place >>> 5] &= keep;
+    }
+    this.end = end;
+  }
+
+  /** Places [from, to) predict nothing any more. */
+  kill(from: number, to: number): void {
+    for (let place = from; place < to; place++) this.dead[place >>> 5] |= 1 << (place & 31);
+  }
+
+  /** What stands at a place. */
+  symbolAt(place: number): number {
+    return ((this.ends[place >>> 5] >>> (place & 31)) & 1) === 1 ? END_SYMBOL : this.bytes[place];
+  }
+
+  isDead(place: number): boolean {
+    return ((this.dead[place >>> 5] >>> (place & 31)) & 1) === 1;
+  }
+
+  /** Bytes between the start of a place's run and the place; LONGEST_CONTEXT stands for all larger numbers. */
+  private room(place: number): number {
+    const at = place >>> 5;
+    const bit = place & 31;
+    const here = this.starts[at] & (bit === 31 ? -1 : (2 << bit) - 1);
+    if (here !== 0) return bit - 31 + Math.clz32(here);
+    const before = at > 0 ? this.starts[at - 1] : 0;
+    return before === 0 ? LONGEST_CONTEXT : Math.min(LONGEST_CONTEXT, bit + 1 + Math.clz32(before));
+  }
+
+  /** Bytes that the context of `place` has in common with that of the byte at `end` of `text`; 0 for a dead place. */
+  commonLength(place: number, text: Uint8Array, end: number): number {
+    if (this.isDead(place)) return 0;
+    const { bytes } = this;
+    let length = 0;
+    while (length < LONGEST_CONTEXT && bytes[place - 1 - length] === text[end - 1 - length]) length++;
+    return Math.min(length, this.room(place));
+  }
+
+  /**
+   * Adds the latest place of each long context, the longest first, and then the latest places whose last `order` bytes are
+   * those before `end` of `text`, to `mostPlaces`; twice as many are looked at, since other contexts may share the chain.
+   */
+  collect(text: Uint8Array, end: number, into: Candidates): void {
+    const { order, mostPlaces, longContexts } = this.limits;
+    const from = into.count;
+    const [a, b] = [wordBefore(text, end), wordBefore(text, end - 4)];
+    for (let i = longContexts.length - 1; i >= 0; i--) {
+      const table = this.long[i];
+      const [d, e] = longContexts[i] === 20 ? [wordBefore(text, end - 12), wordBefore(text, end - 16)] : [0, 0];
+      const place = table[(longHash(a, b, wordBefore(text, end - 8), d, e) * (table.length / 2 ** 32)) | 0];
+      if (place === 0 || into.has(place, from)) continue;
+      const length = this.commonLength(place, text, end);
+      if (length >= order) this.add(place, length, into);
+    }
+    const known = into.count;
+    const last = known + mostPlaces;
+    let place = this.heads[this.chainOf(a, b)];
+    for (let visits = 2 * mostPlaces; place !== 0 && visits > 0 && into.count < last; visits--) {
+      const length = this.commonLength(place, text, end);
+      if (length >= order && !into.has(place, from, known)) this.add(place, length, into);
+      place = this.previous[place];
+    }
+  }
+
+  /** Adds one place that is known to share `length` bytes. */
+  add(place: number, length: number, into: Candidates): void {
+    into.addresses[into.count] = place;
+    into.lengths[into.count] = length;
+    into.symbols[into.count++] = this.symbolAt(place);
+  }
+
+  private chainOf(a: number, b: number): number {
+    return (hashOf(a, this.limits.order === 5 ? b & 0xff : 0) * (this.heads.length / 2 ** 32)) | 0;
+  }
+}
+
+/** The four bytes before `end`, the last one lowest. */
+function wordBefore(bytes: Uint8Array, end: number): number {
+  return (bytes[end - 4] << 24) | (bytes[end - 3] << 16) | (bytes[end - 2] << 8) | bytes[end - 1];
+}
+
+/** 32-bit hash of two words. */
+function hashOf(a: number, b: number): number {
+  let hash = (Math.imul(a, 0x9e3779b1) + Math.imul(b, 0x85ebca6b)) | 0;
+  hash ^= hash >>> 15;
+  hash = Math.imul(hash, 0x2c1b3c6d);
+  return (hash ^ (hash >>> 13)) >>> 0;
+}
+
+function longHash(a: number, b: number, c: number, d: number, e: number): number {
+  const low = Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0xc2b2ae35) ^ Math.imul(c, 0x27d4eb2f);
+  return hashOf(low, Math.imul(d, 0x165667b1) ^ Math.imul(e, 0x7feb352d));
+}

@@ -1,0 +1,206 @@
+/**
+ * The network's distribution of the next byte, mixed with what the workspace and the text so far say (docs/ngram.md).
+ *
+ * Three distributions over 256 bytes and the end: the network's N; A, the interpolation that starts from N; B, the one that
+ * starts from the workspace's counts behind the last byte and knows no network. The mixture is the geometric one,
+ * P(s) = N(s)^n A(s)^a B(s)^b / Z, with exponents for each pair of longest contexts. Without a network it is B alone.
+ */
+import { Candidates, SYMBOLS } from "./chains";
+import { HISTORY_PLACES, type History } from "./history";
+import { INTERPOLATION_WEIGHTS, Interpolation, initialWeights, surenessOf } from "./interpolation";
+import { Levels } from "./levels";
+import { WORKSPACE_PLACES, type WorkspaceIndex } from "./workspace-index";
+
+/** Classes of a longest context: none, 4 to 5 bytes, 6 to 8, 9 to 13, 14 to 23, longer. */
+const LENGTH_CLASSES = 6;
+const EXPONENTS = 3;
+const FIRST_EXPONENT = 2 * INTERPOLATION_WEIGHTS;
+/** All that is learned: the weights of A, those of B, the exponents [workspace's class, text's class, N A B]. */
+export const MIXTURE_WEIGHTS = FIRST_EXPONENT + LENGTH_CLASSES * LENGTH_CLASSES * EXPONENTS;
+
+/** What a probability of the network counts as at least, so that counts can always speak against it. */
+const LEAST_PROBABILITY = 1e-6;
+const LEAST_PROBABILITY_LOG = Math.log(LEAST_PROBABILITY);
+/** The logarithm that a probability has at least in the mixture. */
+const LEAST_LOG = Math.log(1e-9);
+const EXPONENT_RANGE = { least: -0.5, most: 2 };
+export interface LearningRates {
+  /** Steps of the gradient for the weights of A and B, and for the exponents. */
+  interpolation: number;
+  exponents: number;
+}
+
+export const learningRates: LearningRates = { interpolation: 0.02, exponents: 0.005 };
+
+export function initialMixtureWeights(): Float32Array {
+  const weights = new Float32Array(MIXTURE_WEIGHTS);
+  weights.set(initialWeights());
+  weights.set(initialWeights(), INTERPOLATION_WEIGHTS);
+  for (let i = FIRST_EXPONENT; i < MIXTURE_WEIGHTS; i += EXPONENTS) weights.set([0.3, 0.5, 0.2], i);
+  return weights;
+}
+
+/** One prediction at a time: `predict`, and then, where weights are learned, `learn` with what came. */
+export class Mixture {
+  /** [SYMBOLS]: logarithms of the last prediction, nats. */
+  readonly logProbs = new Float64Array(SYMBOLS);
+  /** The same as counts alone have it. */
+  readonly counted = new Interpolation(INTERPOLATION_WEIGHTS);
+
+  private readonly found = [new Candidates(WORKSPACE_PLACES), new Candidates(HISTORY_PLACES)];
+  private readonly levels = [new Levels(WORKSPACE_PLACES), new Levels(HISTORY_PLACES)];
+  private readonly adjusted = new Interpolation(0);
+  private readonly network = new Float64Array(SYMBOLS);
+  private pairs: Pairs | null = null;
+  /** By the last byte, as long as the workspace is as it was. */
+  private readonly pairsOf = new Array<Pairs | null>(256).fill(null);
+  private pairsVersion = -1;
+  private readonly logs = [new Float64Array(SYMBOLS), new Float64Array(SYMBOLS), new Float64Array(SYMBOLS)];
+  private readonly mixed = new Float64Array(SYMBOLS);
+  private exponents = FIRST_EXPONENT;
+  private hasNetwork = false;
+
+  constructor(private readonly workspace: WorkspaceIndex | null) {}
+
+  /** Predicts what follows the text. `network`: [SYMBOLS] logits, null to count alone. */
+  predict(history: History, network: ArrayLike<number> | null, weights: Float32Array): Float64Array {
+    const { found, levels } = this;
+    for (const candidates of found) candidates.count = 0;
+    this.workspace?.collect(history.bytes, history.end, found[0]);
+    history.collect(found[1]);
+    for (let i = 0; i < levels.length; i++) levels[i].build(found[i]);
+    this.setPairs(history.bytes[history.end - 1]);
+    const { probabilities, best } = this.pairs!;
+    this.counted.run(probabilities, levels, best, surenessOf(probabilities[best]), weights);
+    this.hasNetwork = network !== null;
+    if (network === null) {
+      const { distribution } = this.counted;
+      for (let symbol = 0; symbol < SYMBOLS; symbol++) this.logProbs[symbol] = Math.log(distribution[symbol]);
+      return this.logProbs;
+    }
+    this.setNetwork(network);
+    const sure = bestOf(this.network);
+    this.adjusted.run(this.network, levels, sure, surenessOf(this.network[sure]), weights);
+    this.mix(weights);
+    return this.logProbs;
+  }
+
+  /** Moves the weights towards what would have made `symbol` more probable; `change` is told index and value of each. */
+  learn(
+    symbol: number,
+    rates: LearningRates,
+    weights: Float32Array,
+    change: (index: number, value: number) => void,
+  ): void {
+    const { levels, mixed, logs, exponents } = this;
+    if (this.hasNetwork) {
+      for (let i = 0; i < EXPONENTS; i++) {
+        let expected = 0;
+        for (let s = 0; s < SYMBOLS; s++) expected += mixed[s] * logs[i][s];
+        const moved = weights[exponents + i] + rates.exponents * (logs[i][symbol] - expected);
+        change(exponents + i, Math.max(EXPONENT_RANGE.least, Math.min(EXPONENT_RANGE.most, moved)));
+      }
+      this.adjusted.learn(symbol, levels, rates.interpolation, weights, change);
+    }
+    this.counted.learn(symbol, levels, rates.interpolation, weights, change);
+  }
+
+  private mix(weights: Float32Array): void {
+    const { logs, mixed, logProbs, levels } = this;
+    const pair = lengthClass(levels[0].longest) * LENGTH_CLASSES + lengthClass(levels[1].longest);
+    this.exponents = FIRST_EXPONENT + pair * EXPONENTS;
+    const [n, a, b] = weights.subarray(this.exponents, this.exponents + EXPONENTS);
+    fillInterpolated(this.adjusted, logs[0], logs[1]);
+    fillInterpolated(this.counted, this.pairs!.logs, logs[2]);
+    let most = Number.NEGATIVE_INFINITY;
+    for (let s = 0; s < SYMBOLS; s++) {
+      const score = n * logs[0][s] + a * logs[1][s] + b * logs[2][s];
+      logProbs[s] = score;
+      if (score > most) most = score;
+    }
+    let total = 0;
+    for (let s = 0; s < SYMBOLS; s++) total += mixed[s] = Math.exp(logProbs[s] - most);
+    const normalizer = most + Math.log(total);
+    for (let s = 0; s < SYMBOLS; s++) {
+      mixed[s] /= total;
+      logProbs[s] -= normalizer;
+    }
+  }
+
+  /** Normalises logits; no probability counts as less than LEAST_PROBABILITY. */
+  private setNetwork(logits: ArrayLike<number>): void {
+    const { network } = this;
+    const into = this.logs[0];
+    let most = Number.NEGATIVE_INFINITY;
+    for (let s = 0; s < SYMBOLS; s++) if (logits[s] > most) most = logits[s];
+    let total = 0;
+    for (let s = 0; s < SYMBOLS; s++) total += network[s] = Math.exp(logits[s] - most);
+    if (!Number.isFinite(total)) throw new Error("the network's logits are no distribution");
+    const normalizer = most + Math.log(total);
+    let raised = 0;
+    for (let s = 0; s < SYMBOLS; s++) raised += network[s] = Math.max(LEAST_PROBABILITY, network[s] / total);
+    const shift = Math.log(raised);
+    for (let s = 0; s < SYMBOLS; s++) {
+      network[s] /= raised;
+      into[s] = Math.max(LEAST_PROBABILITY_LOG, logits[s] - normalizer) - shift;
+    }
+  }
+
+  /** The counts behind the last byte, filled up evenly as if there were one more of each variety seen. */
+  private setPairs(last: number): void {
+    const { workspace } = this;
+    const version = workspace?.version ?? 0;
+    if (version !== this.pairsVersion) {
+      this.pairsOf.fill(null);
+      this.pairsVersion = version;
+    }
+    let known = this.pairsOf[last];
+    if (known === null) {
+      const probabilities = new Float64Array(SYMBOLS).fill(1 / SYMBOLS);
+      if (workspace !== null) fillPairs(workspace.pairCounts(last), probabilities);
+      known = { probabilities, logs: probabilities.map(Math.log), best: bestOf(probabilities) };
+      this.pairsOf[last] = known;
+    }
+    this.pairs = known;
+  }
+}
+
+/** A distribution behind one byte. */
+interface Pairs {
+  probabilities: Float64Array;
+  logs: Float64Array;
+  best: number;
+}
+
+function fillPairs(counts: Uint32Array, into: Float64Array): void {
+  let total = 0;
+  let variety = 0;
+  for (let s = 0; s < SYMBOLS; s++) {
+    total += counts[s];
+    if (counts[s] > 0) variety++;
+  }
+  const even = (variety + 1) / SYMBOLS;
+  for (let s = 0; s < SYMBOLS; s++) into[s] = (counts[s] + even) / (total + variety + 1);
+}
+
+function bestOf(distribution: Float64Array): number {
+  let best = 0;
+  for (let s = 1; s < SYMBOLS; s++) if (distribution[s] > distribution[best]) best = s;
+  return best;
+}
+
+/** Logarithms of an interpolation whose base has `baseLogs`: most symbols only lost a common factor to it. */
+function fillInterpolated(
+  { distribution, kept, touched, touchedCount }: Interpolation,
+  baseLogs: Float64Array,
+  into: Float64Array,
+): void {
+  const shift = Math.log(kept);
+  for (let s = 0; s < SYMBOLS; s++) into[s] = Math.max(LEAST_LOG, baseLogs[s] + shift);
+  for (let i = 0; i < touchedCount; i++) into[touched[i]] = Math.max(LEAST_LOG, Math.log(distribution[touched[i]]));
+}
+
+function lengthClass(length: number): number {
+  if (length < 9) return length < 4 ? 0 : length < 6 ? 1 : 2;
+  return length < 14 ? 3 : length < 24 ? 4 : 5;
+}
