@@ -26,8 +26,28 @@ export interface MixedOptions {
   weights?: Float32Array;
 }
 
+/** Counts have no patches. */
+const EVERY_BYTE: PatchingConfig = {
+  mode: "byte",
+  threshold: 0,
+  thresholdAdd: null,
+  monotonic: false,
+  newlineReset: false,
+  patchSize: 1,
+  maxPatchLength: null,
+  minPatchLength: 1,
+};
+
 export class MixedModel implements TextModel {
   constructor(private readonly options: MixedOptions) {}
+
+  get patcher(): TextModel["patcher"] {
+    return this.options.network?.patcher ?? null;
+  }
+
+  get patching(): PatchingConfig {
+    return this.options.network?.patching ?? EVERY_BYTE;
+  }
 
   createSequence(patching?: PatchingConfig): MixedSequence {
     return new MixedSequence(this.options, this.options.network?.createSequence(patching) ?? null);
@@ -78,7 +98,7 @@ export class MixedSequence implements TextState {
   }
 
   get patchStarts(): readonly number[] {
-    return this.network?.patchStarts ?? [];
+    return this.network?.patchStarts ?? Array.from({ length: this.length + 1 }, (_, position) => position);
   }
 
   get byteLength(): number {

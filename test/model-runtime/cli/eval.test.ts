@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { scoreText } from "../../../model-runtime/evaluate";
 import { goldenDirectory, loadGolden } from "../../helpers/golden";
 import { useTemporaryFolder } from "../checkpoint/fixture";
@@ -75,6 +75,34 @@ describe("blt eval", () => {
     const evaluated = await cli.json(["eval", path("all/a.ts"), ...settings]);
     const patched = await cli.json(["patch", path("all/a.ts"), ...settings]);
     assert.equal(evaluated.meanPatchLength, patched.meanPatchLength);
+  });
+
+  it("scores each file with the rest of a folder as the workspace", async () => {
+    mkdirSync(path("work"));
+    const text = "export function greet(name: string) {\n  return hello(name) + mark;\n}\n";
+    for (const name of ["a.ts", "b.ts", "copy.ts"]) writeFileSync(path("work", name), text.replaceAll("greet", "hail"));
+    writeFileSync(path("work/rest.ts"), text);
+    const evaluate = (file: string, ...more: string[]) =>
+      cli.json(["eval", path("work", file), "--model", model, ...more]);
+    const alone = await evaluate("a.ts");
+    const mixed = await evaluate("a.ts", "--workspace", path("work"));
+    const counted = await evaluate("a.ts", "--workspace", path("work"), "--without-network", "--fixed-weights");
+    assert.ok(mixed.bpb < alone.bpb / 2, `${mixed.bpb} of ${alone.bpb}`);
+    assert.ok(counted.bpb < alone.bpb / 2, `${counted.bpb} of ${alone.bpb}`);
+    // Of three equal files one is counted, and none of them while one of them is scored.
+    assert.deepEqual(mixed.workspace, { path: path("work"), files: 2, bytes: 2 * text.length - 1, leftOut: 0 });
+    rmSync(path("work/b.ts"));
+    rmSync(path("work/copy.ts"));
+    assert.equal((await evaluate("a.ts", "--workspace", path("work"))).bpb, mixed.bpb);
+    const { stdout } = await cli.run(["eval", path("work/a.ts"), "--model", model, "--workspace", path("work")]);
+    assert.match(stdout, /\nWorkspace .*work: 2 files, \d+ bytes\n$/);
+  });
+
+  it("refuses a workspace that is none", async () => {
+    const file = path("all/a.ts");
+    await cli.refused(["eval", file, "--model", model, "--workspace", path("none")], /There is no folder .*none; name/);
+    await cli.refused(["eval", file, "--model", model, "--workspace", file], /There is no folder .*a\.ts; name/);
+    await cli.refused(["eval", file, "--model", model, "--without-network"], /--without-network is about a workspace/);
   });
 
   it("refuses paths without text", async () => {
