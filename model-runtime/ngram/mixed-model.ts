@@ -49,6 +49,10 @@ export class MixedModel implements TextModel {
     return this.options.network?.patching ?? EVERY_BYTE;
   }
 
+  get sharedBytes(): number {
+    return this.options.network?.sharedBytes ?? 0;
+  }
+
   createSequence(patching?: PatchingConfig): MixedSequence {
     return new MixedSequence(this.options, this.options.network?.createSequence(patching) ?? null);
   }
