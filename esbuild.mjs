@@ -33,8 +33,22 @@ const results = await Promise.all([
       "model-worker": "server/model-worker.ts",
       "tokenizer-worker": "server/tokenizer-worker.ts",
     },
+    loader: { ".html": "text" },
   }),
 ]);
+
+// The explorer's page runs in a browser.
+results.push(
+  await build({
+    ...common,
+    entryPoints: { explorer: "media/explorer/main.ts" },
+    platform: "browser",
+    target: "chrome122",
+    format: "iife",
+    external: [],
+    loader: { ".html": "text" },
+  }),
+);
 
 if (production) {
   const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));

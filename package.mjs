@@ -48,8 +48,11 @@ function layOut() {
   const library = `bin/napi-v6/${targets[target]}`;
   const paths = [
     ...["README.md", "CHANGELOG.md", "LICENSE", "NOTICE"].filter((file) => existsSync(file)),
-    ...["extension", "server", "model-worker", "tokenizer-worker"].map((name) => `dist/${name}.js`),
-    ...readdirSync("media").map((name) => `media/${name}`),
+    ...["extension", "server", "model-worker", "tokenizer-worker", "explorer"].map((name) => `dist/${name}.js`),
+    "dist/explorer.css",
+    ...readdirSync("media")
+      .filter((name) => /\.(png|svg|md)$/.test(name))
+      .map((name) => `media/${name}`),
     model,
   ];
   for (const path of paths) cpSync(path, join(stage, path), { recursive: true });

@@ -12,6 +12,7 @@ import {
 } from "./commands";
 import { watchCursor } from "./cursor";
 import { LanguageServer } from "./language-server";
+import { createOverlayCommands } from "./overlay-commands";
 import { createSkips } from "./skips";
 import { StatusItem } from "./status-item";
 import { logLine } from "./status-view";
@@ -29,6 +30,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     if (line !== null && line !== lastLine) log.info((lastLine = line));
   });
   const running = server;
+  const overlay = createOverlayCommands(running, context);
   const command = (name: string, run: () => unknown) => vscode.commands.registerCommand(name, run);
   context.subscriptions.push(
     log,
@@ -43,6 +45,11 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command("blt.selectModel", () => selectModel(context, log)),
     command("blt.restartServer", () => restartServer(running)),
     command("blt.menu", openMenu),
+    overlay,
+    command("blt.toggleOverlay", overlay.toggle),
+    command("blt.chooseOverlay", overlay.choose),
+    command("blt.openExplorer", overlay.explore),
+    command("blt.showStatistics", overlay.statistics),
   );
   await running.start();
 }

@@ -33,6 +33,10 @@ export class LanguageServer {
   private readonly policy = createRestartPolicy();
   /** Of the process that runs or is starting: one client a process, because one that failed to start cannot be reused. */
   private client: QuietClient | null = null;
+  private readonly listeners = new Map<string, (params: never) => void>();
+  private readonly started = new vscode.EventEmitter<void>();
+  /** A server has begun to run, the first one or another: it knows nothing of what was told to those before. */
+  readonly onStarted = this.started.event;
 
   /** `module`: path of the server's bundle. `onState` is told each change. */
   constructor(
@@ -70,6 +74,32 @@ export class LanguageServer {
     return this.client?.isRunning() ? this.client.sendRequest<Decision[]>(WHY_REQUEST, params) : [];
   }
 
+  /** Asks the server; null when it does not run, or ends meanwhile. */
+  async request<R>(method: string, params: object, token?: vscode.CancellationToken): Promise<R | null> {
+    const { client } = this;
+    if (!client?.isRunning()) return null;
+    try {
+      // An undefined token would be sent as a second parameter.
+      return await (token === undefined
+        ? client.sendRequest<R>(method, params)
+        : client.sendRequest<R>(method, params, token));
+    } catch (error) {
+      // The log has what is a defect; a request that was taken back or cut off is none.
+      if (client === this.client && !(error instanceof vscode.CancellationError)) this.log.warn(String(error));
+      return null;
+    }
+  }
+
+  /** Tells the server something, if it runs. */
+  async notify(method: string, params: object): Promise<void> {
+    if (this.client?.isRunning()) await this.client.sendNotification(method, params);
+  }
+
+  /** Calls `listener` with each notification of this name, of whatever server runs. */
+  onNotification<P>(method: string, listener: (params: P) => void): void {
+    this.listeners.set(method, listener);
+  }
+
   /** Tells the server where the cursor stands, so that it reads ahead there. */
   async tellCursor(): Promise<void> {
     const { client } = this;
@@ -86,8 +116,13 @@ export class LanguageServer {
     client.onNotification(STATUS_NOTIFICATION, (status: Status) => {
       if (client === this.client) this.onState({ kind: "running", status });
     });
+    for (const [method, listener] of this.listeners)
+      client.onNotification(method, (params) => {
+        if (client === this.client) listener(params as never);
+      });
     try {
       await client.start();
+      this.started.fire();
       const status = await client.sendRequest<Status>(STATUS_REQUEST);
       if (client === this.client) this.onState({ kind: "running", status });
       await this.tellCursor();

@@ -26,8 +26,14 @@ export function menuEntries({ enabled, language }: MenuState): MenuEntry[] {
         : { label: `$(check) Turn suggestions on for ${language.id}`, command: "blt.toggleLanguage" },
     );
   if (enabled && language?.enabled) entries.push({ label: "$(sparkle) Trigger completion", command: "blt.trigger" });
+  const overlay = [
+    { label: "$(symbol-color) Toggle entropy overlay", command: "blt.toggleOverlay" },
+    { label: "$(graph-line) Open patch explorer", command: "blt.openExplorer" },
+    { label: "$(graph) Show statistics…", command: "blt.showStatistics" },
+  ];
   entries.push(
     { label: "$(question) Show why nothing was suggested", command: "blt.showWhy" },
+    ...(enabled ? overlay : []),
     { label: "$(package) Select model…", command: "blt.selectModel" },
     { label: "$(gear) Settings", command: "workbench.action.openSettings", arguments: ["@ext:blt-code.blt-code"] },
     { label: "$(output) Show log", command: "blt.showLog" },

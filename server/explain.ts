@@ -37,7 +37,7 @@ export async function explain(
     return {
       offset: at + i,
       byte,
-      entropy: before[i + 1],
+      entropy: Number.isNaN(before[i + 1]) ? null : before[i + 1],
       probability: byte === null || probabilities === null ? null : probabilities[byte + BYTE_OFFSET],
       likeliest: probabilities === null ? [] : likeliest(probabilities),
       startsPatch: buffer.startsPatch(at + i),

@@ -94,8 +94,8 @@ export interface ByteExplanation {
   offset: number;
   /** The byte; null at the end of the text. */
   byte: number | null;
-  /** Nats: before this byte. */
-  entropy: number;
+  /** Nats: before this byte; null in modes that use none. */
+  entropy: number | null;
   /** Probability that the entropy model gave this byte; null at the end of the text. */
   probability: number | null;
   /** The five likeliest bytes at this place by the entropy model, `byte` null for the end of the text. */

@@ -39,7 +39,9 @@ function step(title, command, args) {
 async function typescriptTests() {
   console.log("\n# TypeScript tests");
   const mocha = new Mocha({ timeout: 60000, forbidOnly: true });
-  for (const folder of ["client", "server", "model-runtime"].map((name) => join("test", name)).filter(existsSync))
+  for (const folder of ["client", "server", "model-runtime", "media"]
+    .map((name) => join("test", name))
+    .filter(existsSync))
     for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort()) {
       const file = join(folder, name);
       if (file.endsWith(".test.ts") && (pattern === undefined || file.includes(pattern)))

@@ -24,14 +24,14 @@ export interface Scheme {
 export const schemes: Readonly<Record<ThemeKind, Scheme>> = {
   light: {
     patches: ["#2f7fd140", "#f0a01f4d", "#9a5fd63d", "#3fa34d38"],
-    entropy: ["#ffb00024", "#ffa60047", "#ff990070", "#ff8a0094", "#fb7d0aa3", "#f56e0cab", "#ee600eb0"],
+    entropy: ["#ffb4001f", "#ffb00038", "#ffad0050", "#ffa90066", "#ffa5007a", "#ffa50089", "#ffa30096"],
     drawn: ["#ffdf9c", "#ffcb6b", "#ffb541", "#fb9a1f", "#ee7d12", "#d9600f", "#b8440d"],
     boundary: "#0b4f8acc",
     surprise: "#c2410c",
   },
   dark: {
     patches: ["#3794ff42", "#e69f003d", "#b07cff40", "#4fbf5f38"],
-    entropy: ["#ffa51a14", "#ffa01a26", "#ff9b1a38", "#ff961a49", "#ff911a56", "#ff8c1a60", "#ff881a69"],
+    entropy: ["#ffa51a0f", "#ffa01a1c", "#ff9b1a28", "#ff961a33", "#ff931a39", "#ff901a3f", "#ff911a42"],
     drawn: ["#5b4a2c", "#7a5e2b", "#9c7428", "#bf8724", "#dc9526", "#f2a436", "#ffb95c"],
     boundary: "#8cc8ffcc",
     surprise: "#ff8c42",

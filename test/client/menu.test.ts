@@ -3,18 +3,14 @@ import { type MenuState, menuEntries } from "../../client/menu";
 import { contributes, name, publisher } from "../../package.json";
 
 describe("menu", () => {
-  const always = [
-    "blt.showWhy",
-    "blt.selectModel",
-    "workbench.action.openSettings",
-    "blt.showLog",
-    "blt.restartServer",
-  ];
+  const overlay = ["blt.toggleOverlay", "blt.openExplorer", "blt.showStatistics"];
+  const rest = ["blt.selectModel", "workbench.action.openSettings", "blt.showLog", "blt.restartServer"];
 
   function check(state: MenuState, first: string[]) {
     assert.deepEqual(
       menuEntries(state).map(({ command }) => command),
-      [...first, ...always],
+      // Without a model there is nothing to see of it.
+      [...first, "blt.showWhy", ...(state.enabled ? overlay : []), ...rest],
     );
   }
 

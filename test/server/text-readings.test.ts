@@ -155,7 +155,7 @@ describe("TextReadings", () => {
       ],
     );
     for (const { offset, entropy, likeliest, probability, startsPatch, reason } of explanation.bytes) {
-      assert.ok(Math.abs(entropy - entropies[offset]) < 1e-4);
+      assert.ok(Math.abs(entropy! - entropies[offset]) < 1e-4);
       assert.equal(startsPatch, entropies[offset] > blt.patching.threshold);
       assert.match(reason, startsPatch ? /^H = .* is above the threshold 1\.2182\.$/ : /is not above/);
       assert.equal(likeliest.length, 5);

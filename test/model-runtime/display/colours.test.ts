@@ -11,11 +11,22 @@ import {
 import { contributes } from "../../../package.json";
 
 /** Background and text of VS Code's own themes (Light Modern, Dark Modern, High Contrast, High Contrast Light). */
-const themes: Record<ThemeKind, { background: string; text: string; least: number }> = {
-  light: { background: "#ffffff", text: "#3b3b3b", least: 4.5 },
-  dark: { background: "#1f1f1f", text: "#cccccc", least: 4.5 },
-  highContrast: { background: "#000000", text: "#ffffff", least: 7 },
-  highContrastLight: { background: "#ffffff", text: "#292929", least: 7 },
+const themes: Record<ThemeKind, { background: string; text: string; least: number; code: string[] }> = {
+  // `code`: comments, keywords, strings, functions, types; 3 is what WCAG asks of large or incidental text.
+  light: {
+    background: "#ffffff",
+    text: "#3b3b3b",
+    least: 4.5,
+    code: ["#008000", "#0000ff", "#a31515", "#795e26", "#267f99"],
+  },
+  dark: {
+    background: "#1f1f1f",
+    text: "#cccccc",
+    least: 4.5,
+    code: ["#6a9955", "#569cd6", "#ce9178", "#dcdcaa", "#4ec9b0"],
+  },
+  highContrast: { background: "#000000", text: "#ffffff", least: 7, code: [] },
+  highContrastLight: { background: "#ffffff", text: "#292929", least: 7, code: [] },
 };
 
 /** Relative luminance and contrast ratio of WCAG 2.2. */
@@ -73,7 +84,7 @@ function seen(colour: Rgba, sight: number[][]): number[] {
 
 describe("colours of patches and entropies", () => {
   for (const kind of Object.keys(themes) as ThemeKind[]) {
-    const { background, text, least } = themes[kind];
+    const { background, text, least, code } = themes[kind];
     const { patches, entropy, boundary, surprise } = schemes[kind];
     const laid = (colour: string) => over(colour, background);
     const difference = (a: Rgba, b: Rgba, sight: number[][]) => {
@@ -85,6 +96,10 @@ describe("colours of patches and entropies", () => {
       for (const colour of [...patches, ...entropy]) {
         const ratio = contrast(laid(colour), over(text, background));
         assert.ok(ratio >= least, `${colour}: contrast ${ratio.toFixed(2)} is below ${least}`);
+        for (const token of code) {
+          const ofToken = contrast(laid(colour), over(token, background));
+          assert.ok(ofToken >= 3, `${token} on ${colour}: contrast ${ofToken.toFixed(2)} is below 3`);
+        }
       }
     });
 
