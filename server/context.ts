@@ -46,7 +46,7 @@ export interface Cursor {
 export function contextAt(document: OpenDocument, { from, to, selected }: Cursor, maxBytes: number): Context {
   const text = document.text!.getText();
   const start = windowStart(text, from, maxBytes, document.window?.start ?? null);
-  if (start !== document.window?.start) document.window = { start, front: "" };
+  if (start !== document.window?.start) document.window = { start, front: "", openings: 0 };
   const lineEnd = lineEndFrom(text, to);
   const source = text.slice(start, from);
   return {
@@ -69,9 +69,9 @@ export function bytesOf({ front, text }: Pick<Context, "front" | "text">): Uint8
   return new TextEncoder().encode(front + text);
 }
 
-/** The text of a window as the model sees it. */
+/** A stretch of a document as the model sees it; of one that is not kept, none. */
 export function textIn(document: OpenDocument, start: number, offset: number): string {
-  return asModelSees(document.text!.getText().slice(start, offset));
+  return asModelSees(document.text?.getText().slice(start, offset) ?? "");
 }
 
 /**

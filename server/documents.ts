@@ -18,6 +18,8 @@ export interface ContextWindow {
   start: number;
   /** What the model reads before that: parts of other files. */
   front: string;
+  /** How many documents had been opened when `front` was chosen; 0 when it was not chosen yet. */
+  openings: number;
 }
 
 export interface OpenDocument {
@@ -34,12 +36,20 @@ export interface OpenDocument {
 
 export class Documents {
   private readonly open = new Map<string, OpenDocument>();
+  /** How many documents have been opened since the start. */
+  openings = 0;
 
   get(uri: string): OpenDocument | undefined {
     return this.open.get(uri);
   }
 
+  /** The other documents, the one opened last first. */
+  others(uri: string): OpenDocument[] {
+    return [...this.open.values()].reverse().filter((document) => document.uri !== uri);
+  }
+
   didOpen({ textDocument: { uri, languageId, version, text } }: DidOpenTextDocumentParams): void {
+    this.openings++;
     this.open.set(uri, {
       uri,
       languageId,

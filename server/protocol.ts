@@ -129,7 +129,7 @@ export interface Settings {
   device: Device;
   /** Threads of one operator; 0 leaves the choice to onnxruntime. */
   threads: number;
-  /** Bytes of text before the cursor that the model reads, at most. */
+  /** Bytes that the model reads, at most: text before the cursor, up to a quarter of it parts of other open files. */
   contextBytes: number;
   /** Longest suggestion, bytes. */
   maxSuggestionBytes: number;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -297,11 +297,38 @@ describe("language server", () => {
     });
     it("declines a document that is too large, and says so", async () => {
       const client = await ready();
-      await client.open(uri, "x".repeat(MAX_DOCUMENT_LENGTH + 1));
-      assert.deepEqual(await client.complete(uri, 0, 5, { invoked: true }), []);
-      const { reason, sentence } = await why(client);
-      assert.equal(reason, "documentTooLarge");
-      assert.match(sentence, /^a\.ts is too large: .* 1,000,000 characters/);
+      for (const length of [MAX_DOCUMENT_LENGTH + 1, 50_000_000]) {
+        await client.open(uri, "x".repeat(length));
+        await client.insert(uri, 0, 0, "y");
+        assert.deepEqual(await client.complete(uri, 0, 5, { invoked: true }), []);
+        const { reason, sentence } = await why(client);
+        assert.equal(reason, "documentTooLarge");
+        assert.match(sentence, /^a\.ts is too large: .* 1,000,000 characters/);
+      }
+    });
+    it("writes nothing, so that a folder may be read-only", async () => {
+      const workspace = mkdtempSync(join(tmpdir(), "blt-read-only-"));
+      try {
+        cpSync(tiny, join(workspace, "model"), { recursive: true });
+        const files = () =>
+          readdirSync(workspace, { recursive: true, encoding: "utf8" })
+            .sort()
+            .map((name) => [name, statSync(join(workspace, name)).mtimeMs]);
+        for (const name of ["model", "."]) chmodSync(join(workspace, name), 0o555);
+        const before = files();
+        const client = await ready({
+          configuration: { ...usable, modelPath: "model" },
+          workspaceFolder: pathToFileURL(workspace).href,
+        });
+        const own = pathToFileURL(join(workspace, "a.ts")).href;
+        await client.open(own, "const a = ");
+        assert.equal((await client.complete(own, 0, 10, { invoked: true })).length, 1);
+        assert.equal(await client.stop(), 0);
+        assert.deepEqual(files(), before);
+      } finally {
+        for (const name of [".", "model"]) chmodSync(join(workspace, name), 0o755);
+        rmSync(workspace, { recursive: true });
+      }
     });
     it("declines binary documents, and untitled ones are fine", async () => {
       const client = await ready();

@@ -78,7 +78,7 @@ describe("read-ahead", () => {
     const quick = document.window!.start;
     await readings[0].ends();
     assert.equal(document.window!.start, quick);
-    assert.ok(readings[1].text.length <= 2048 && readings[1].text.length > 1900);
+    assert.ok(readings[1].text.length <= 1536 && readings[1].text.length > 1400);
     assert.ok(readings[1].text.endsWith(readings[0].text));
     await readings[1].ends();
     assert.equal(document.window!.start, longText.length - readings[1].text.length);
@@ -99,6 +99,38 @@ describe("read-ahead", () => {
     await at(longText.length + 15);
     await readings[2].ends();
     assert.equal(readings[3].text, `${readings[1].text}const more = 1;`);
+  });
+  it("puts parts of other open files that are about the same before a roomier window", async () => {
+    const { at, readings, documents, document } = open(`${longText}drawCircle(radius, colour`);
+    const other = "export function drawCircle(radius: number, colour: string): void {}\n";
+    documents.didOpen({ textDocument: { uri: "file:///b.ts", languageId: "typescript", version: 1, text: other } });
+    documents.didOpen({ textDocument: { uri: "file:///.env", languageId: "typescript", version: 1, text: other } });
+    await at(document.text!.getText().length);
+    await readings[0].ends();
+    await settled();
+    assert.ok(readings[1].text.startsWith(`${other}\n\nconst value`));
+    assert.equal(readings[1].text.split("drawCircle").length, 3);
+    await readings[1].ends();
+    assert.equal(document.window!.front, `${other}\n\n`);
+  });
+  it("looks at other files again when another one was opened, and only then", async () => {
+    const { at, readings, documents, document } = open("drawCircle(radius, colour");
+    await at(10);
+    await readings[0].ends();
+    await at(11);
+    await readings[1].ends();
+    assert.equal(readings.length, 2);
+    const other = "export function drawCircle(radius: number, colour: string): void {}\n";
+    documents.didOpen({ textDocument: { uri: "file:///b.ts", languageId: "typescript", version: 1, text: other } });
+    await at(25);
+    await readings[2].ends();
+    await settled();
+    assert.equal(readings[3].text, `${other}\n\ndrawCircle(radius, colour`);
+    await readings[3].ends();
+    assert.equal(document.window!.start, 0);
+    await at(25);
+    await readings[4].ends();
+    assert.equal(readings.length, 5);
   });
   it("waits while the model works for a request", async () => {
     const { at, readings, state } = open("const a = 1;\n");
