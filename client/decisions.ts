@@ -27,13 +27,13 @@ export interface MomentLine {
  * @param decisions newest first
  */
 export function mergeMoments(decisions: readonly Decision[], skipped: readonly Moment[]): Moment[] {
-  const decided = withoutRepeats(decisions).map(({ uri, line, character, time, ms, sentence, reason }) => ({
+  const decided = withoutRepeats(decisions).map(({ uri, line, character, time, ms, sentence, reason, quote }) => ({
     uri,
     line,
     character,
     time,
     ms,
-    sentence,
+    sentence: quote === undefined ? sentence : `${sentence} It stands word for word in ${quote.path}:${quote.line}.`,
     shown: reason === "shown" || reason === "shownFromCache",
   }));
   return [...decided, ...skipped].sort((a, b) => b.time - a.time);

@@ -19,6 +19,7 @@ import { type Refusal, refuseDocument, refusePlace } from "./gate";
 import type { ModelHost } from "./model-host";
 import type { Decision, Measurements, Settings } from "./protocol";
 import { cancellationOf, Work } from "./work";
+import type { ModelRequest } from "./worker-protocol";
 
 /** Time for the bytes of a suggestion, ms. */
 const LIMIT_MS = { automatic: 1500, invoked: 4000 };
@@ -29,8 +30,10 @@ export interface CompleterOptions {
   documents: Documents;
   host: Pick<ModelHost, "complete" | "state">;
   settings(): Settings;
-  /** Told of each request when it is answered. */
-  onDecision(decision: Decision): void;
+  /** Told of each request when it is answered, and of the text that is shown; null when nothing is. */
+  onDecision(decision: Decision, shownText: string | null): void;
+  /** What a request says of its document beyond the context; `cursor` in UTF-16 code units. */
+  around?(document: OpenDocument, cursor: number): ModelRequest["around"];
 }
 
 export class Completer {
@@ -47,14 +50,15 @@ export class Completer {
     const outcome = await this.outcome(params, token);
     const isShown = "item" in outcome;
     const { line, character } = params.position;
-    this.options.onDecision({
+    const decision: Decision = {
       uri: params.textDocument.uri,
       line,
       character,
       time: Date.now(),
       ms: performance.now() - started,
       ...(isShown ? shown[outcome.from] : outcome),
-    });
+    };
+    this.options.onDecision(decision, isShown ? (outcome.item.insertText as string) : null);
     if (!isShown) return null;
     this.answers[outcome.from]++;
     return outcome.item;
@@ -112,7 +116,7 @@ export class Completer {
           return this.cancelled();
         }
         if (document.version !== version) return superseded;
-        work = this.begin(document, context, extent, settings, invoked);
+        work = this.begin(document, offset, context, extent, settings, invoked);
       }
       const isEnough = () => !work.agrees(context.text) || (performance.now() >= showAt && this.showsPart(work, place));
       const end = await work.wait(token, isEnough);
@@ -123,11 +127,20 @@ export class Completer {
     }
   }
 
-  private begin({ uri }: OpenDocument, context: Context, extent: Extent, settings: Settings, invoked: boolean): Work {
+  private begin(
+    document: OpenDocument,
+    cursor: number,
+    context: Context,
+    extent: Extent,
+    settings: Settings,
+    invoked: boolean,
+  ): Work {
+    const { uri } = document;
     this.drop();
     const job = this.options.host.complete({
       context: bytesOf(context),
       extent,
+      around: this.options.around?.(document, cursor),
       maxBytes: settings.maxSuggestionBytes,
       timeLimitMs: invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic,
       minConfidence: settings.minConfidence,

@@ -137,7 +137,8 @@ function asModelSees(text: string): string {
   return text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
 }
 
-function lineEndFrom(text: string, offset: number): number {
+/** Where the line ends in which `offset` lies. */
+export function lineEndFrom(text: string, offset: number): number {
   let end = offset;
   while (end < text.length && text[end] !== "\n" && text[end] !== "\r") end++;
   return end;

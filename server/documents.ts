@@ -48,6 +48,10 @@ export class Documents {
     return [...this.open.values()].reverse().filter((document) => document.uri !== uri);
   }
 
+  all(): OpenDocument[] {
+    return [...this.open.values()];
+  }
+
   didOpen({ textDocument: { uri, languageId, version, text } }: DidOpenTextDocumentParams): void {
     this.openings++;
     this.open.set(uri, {

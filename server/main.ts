@@ -34,6 +34,7 @@ import { ReadAhead } from "./read-ahead";
 import { StatusReporter, statusOf } from "./status";
 import { startThread } from "./threads";
 import type { ModelChoice } from "./worker-protocol";
+import { Workspace } from "./workspace";
 
 const connection = createConnection();
 const documents = new Documents();
@@ -42,6 +43,10 @@ const monitor = new ThreadMonitor();
 let client: InitializeParams;
 let folder = "";
 let lastMs: number | null = null;
+/** Whether the loaded model knows of the workspace. */
+let isTold = false;
+/** About the workspace's files. */
+let workspaceNotice: string | null = null;
 
 const reporter = new StatusReporter(connection, () => client.capabilities.window?.workDoneProgress === true);
 const host = new ModelHost({
@@ -49,7 +54,10 @@ const host = new ModelHost({
   onState(state) {
     report();
     overlay.modelChanged(state);
+    if (state.kind === "ready" && !isTold) void workspace.tellAll();
+    isTold = state.kind === "ready" || state.kind === "working";
   },
+  onWorkspace: (message) => workspace.received(message),
   onReading: (message) => overlay.received(message),
   log: (line) => connection.console.error(line),
 });
@@ -57,9 +65,22 @@ const completer = new Completer({
   documents,
   host,
   settings: () => configuration.settings,
-  onDecision(decision) {
+  around: (document, cursor) => workspace.around(document, cursor),
+  onDecision(decision, shownText) {
     decisions.add(decision);
+    if (shownText !== null) workspace.ask(decision, shownText);
     if (decision.reason === "shown") lastMs = decision.ms;
+    report();
+  },
+});
+
+const workspace = new Workspace({
+  connection,
+  documents,
+  host,
+  isOn: () => configuration.settings.workspace,
+  onNotice(notice) {
+    workspaceNotice = notice;
     report();
   },
 });
@@ -83,6 +104,7 @@ const overlay = createOverlay({
 const configuration = new Configuration(connection, () => {
   completer.modelChanged();
   useModel();
+  if (isTold) void workspace.tellAll();
   host.unloadAfter(configuration.settings.unloadAfterMinutes * 60_000);
   report();
 });
@@ -94,14 +116,21 @@ connection.onInitialize((params): InitializeResult => {
       positionEncoding: "utf-16",
       textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Incremental },
       inlineCompletionProvider: true,
+      workspace: { workspaceFolders: { supported: true, changeNotifications: true } },
     },
     serverInfo: { name: "blt", version },
   };
 });
 
-connection.onInitialized(() => configuration.start(client));
+connection.onInitialized(() => {
+  workspace.start(client);
+  configuration.start(client);
+});
 
-connection.onDidOpenTextDocument((params) => documents.didOpen(params));
+connection.onDidOpenTextDocument((params) => {
+  documents.didOpen(params);
+  workspace.documentOpened(params.textDocument.uri);
+});
 connection.onDidChangeTextDocument((params) => {
   readAhead.interrupt();
   completer.documentChanged(documents.didChange(params));
@@ -110,6 +139,7 @@ connection.onDidChangeTextDocument((params) => {
 connection.onDidCloseTextDocument(({ textDocument }) => {
   documents.didClose(textDocument.uri);
   overlay.documentClosed(textDocument.uri);
+  workspace.documentClosed(textDocument.uri);
 });
 
 connection.onNotification(CURSOR_NOTIFICATION, ({ textDocument, position }: CursorParams) =>
@@ -164,7 +194,8 @@ function workspaceFolder(): string | null {
 }
 
 function status() {
-  const { settings, notices } = configuration;
+  const { settings } = configuration;
+  const notices = [...configuration.notices, ...(workspaceNotice === null ? [] : [workspaceNotice])];
   return statusOf({ host: host.state, folder, isPaused: !settings.enable, lastMs, notices });
 }
 

@@ -4,6 +4,7 @@
  */
 import type { FromReadings, ToReadings } from "./readings-protocol";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import type { FromWorkspace, ToWorkspace } from "./workspace-protocol";
 
 /** What is needed of a `Worker`. */
 export interface WorkerLike {
@@ -26,6 +27,8 @@ export interface ModelHostOptions {
   onState(state: HostState): void;
   /** Told what the model says about texts that are looked at. */
   onReading?(message: FromReadings): void;
+  /** Told what is known of the workspace's texts. */
+  onWorkspace?(message: FromWorkspace): void;
   log(line: string): void;
   /** Pause before each restart, ms; as many restarts in a row as there are pauses. */
   backOffMs?: readonly number[];
@@ -169,6 +172,13 @@ export class ModelHost {
     return true;
   }
 
+  /** Tells the model's thread about the workspace; false when none is loaded, and it must be told again then. */
+  tellWorkspace(message: ToWorkspace): boolean {
+    if (!this.isLoaded) return false;
+    this.worker!.handle.postMessage(message);
+    return true;
+  }
+
   private begin(job: RunningJob): void {
     this.worker!.handle.postMessage(job.message);
     if (job.message.type === "complete" && this.stateNow.kind === "ready")
@@ -240,6 +250,10 @@ export class ModelHost {
       case "unreadable":
       case "answer":
         this.options.onReading?.(message);
+        break;
+      case "counted":
+      case "quoted":
+        this.options.onWorkspace?.(message);
         break;
       case "byte":
         if (this.current?.id === message.id) this.current.write(message.byte, message.logProb);

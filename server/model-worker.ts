@@ -9,22 +9,27 @@ import { generate } from "../model-runtime/generation/generate";
 import { encode } from "../model-runtime/ids";
 import { loadModel, openModel } from "../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
+import { MixedModel } from "../model-runtime/ngram/mixed-model";
 import { resolveDevice } from "../model-runtime/session";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
 import { TextReadings } from "./text-readings";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import { WorkspaceTexts } from "./workspace-texts";
 
 const port = parentPort!;
 
 interface Model {
   texts: TextModel;
   readings: TextReadings;
+  /** Texts in the network alone, and mixed with the workspace's counts where that is switched on. */
   sequences: KeptSequences<TextState>;
 }
 
 let model: Model | null = null;
+const workspace = new WorkspaceTexts({ send, whenIdle });
+let isMixed = false;
 /** Requests in their order, each begun when the one before has ended. */
 let queue: Promise<void> = Promise.resolve();
 /** The end of the last request for a suggestion. */
@@ -56,6 +61,18 @@ port.on("message", (message: ToWorker) => {
       void model?.readings.close();
       queue = queue.then(unload);
       break;
+    case "workspace":
+      if (message.isOn !== isMixed) {
+        isMixed = message.isOn;
+        if (model !== null) model.sequences = keptSequences(model.texts);
+      }
+      workspace.handle(message);
+      break;
+    case "workspaceText":
+    case "filesChanged":
+    case "quote":
+      workspace.handle(message);
+      break;
     default:
       model?.readings.handle(message);
   }
@@ -71,7 +88,7 @@ async function load(choice: ModelChoice): Promise<void> {
     model = {
       texts,
       readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle }),
-      sequences: new KeptSequences(() => texts.createSequence()),
+      sequences: keptSequences(texts),
     };
     send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
   } catch (error) {
@@ -79,6 +96,11 @@ async function load(choice: ModelChoice): Promise<void> {
     send({ type: "refused", sentence: error.message });
     await unload();
   }
+}
+
+function keptSequences(texts: TextModel): KeptSequences<TextState> {
+  const source = isMixed ? new MixedModel({ network: texts, workspace: workspace.index }) : texts;
+  return new KeptSequences<TextState>(() => source.createSequence());
 }
 
 async function read(id: number, context: Uint8Array, signal: AbortSignal): Promise<void> {
@@ -102,6 +124,7 @@ async function readsAll(text: TextState, ids: Uint16Array, signal: AbortSignal):
 
 async function complete(id: number, request: ModelRequest, signal: AbortSignal): Promise<void> {
   const { sequence, prompt, reused } = model!.sequences.take(encode(request.context));
+  if (isMixed && request.around !== undefined) workspace.cut(request.around);
   const isEnough = createStopRule(request.extent);
   const isUnsure = createConfidenceRule(request.minConfidence);
   const bytes = generate(sequence, prompt, { temperature: 0, maxBytes: request.maxBytes, signal });
@@ -138,6 +161,7 @@ async function whenIdle(): Promise<void> {
 async function unload(): Promise<void> {
   const loaded = model;
   model = null;
+  await workspace.close();
   await loaded?.readings.close();
   await loaded?.texts.release();
   port.close();

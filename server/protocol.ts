@@ -3,6 +3,7 @@
  * their defaults and ranges. Both sides import this file; no other message is custom.
  */
 import type { Device } from "../model-runtime/device";
+import type { Quote } from "./workspace-protocol";
 
 /** Section of the settings in `workspace/configuration`: `blt.enable`, `blt.modelPath`, ... */
 export const SETTINGS_SECTION = "blt";
@@ -75,6 +76,8 @@ export interface Decision {
   reason: Reason;
   /** The reason in one sentence for the user. */
   sentence: string;
+  /** Where the text that was shown stands word for word in the workspace; absent when it does not, or is not known yet. */
+  quote?: Quote;
 }
 
 /** `shown` and `shownFromCache`: an item was sent. All others: an empty list was sent. */
@@ -140,6 +143,8 @@ export interface Settings {
   minConfidence: number;
   /** Minutes without a request after which the model's memory is freed; 0 keeps it. */
   unloadAfterMinutes: number;
+  /** Whether suggestions are mixed with exact counts over the workspace's files. */
+  workspace: boolean;
 }
 
 export const defaultSettings: Readonly<Settings> = {
@@ -154,6 +159,7 @@ export const defaultSettings: Readonly<Settings> = {
   delay: 30,
   minConfidence: 0.6,
   unloadAfterMinutes: 30,
+  workspace: true,
 };
 
 /** Smallest and largest value of the numbers; `whole` ones have no fraction. */

@@ -51,6 +51,7 @@ function problemOf(name: keyof Settings, value: unknown): string | null {
   }
   switch (name) {
     case "enable":
+    case "workspace":
       return typeof value === "boolean" ? null : "true or false";
     case "modelPath":
       return typeof value === "string" ? null : "the path of a folder";

@@ -2,6 +2,7 @@
 import type { Device } from "../model-runtime/device";
 import type { Extent } from "./extent";
 import type { FromReadings, ToReadings } from "./readings-protocol";
+import type { DocumentAround, FromWorkspace, ToWorkspace } from "./workspace-protocol";
 
 export interface ModelChoice {
   /** Folder of a checkpoint. */
@@ -15,6 +16,8 @@ export interface ModelRequest {
   /** UTF-8 text before the cursor, without BOS. */
   context: Uint8Array;
   extent: Extent;
+  /** What the document has around the context, for the workspace's counts; left out when they are switched off. */
+  around?: DocumentAround;
   /** Longest suggestion, bytes. */
   maxBytes: number;
   /** Time for the bytes of the suggestion, ms; reading the context is not counted. */
@@ -31,6 +34,7 @@ export type ToWorker =
   /** Takes effect before the next run of a network; `done` follows. */
   | { type: "abort"; id: number }
   | ToReadings
+  | ToWorkspace
   /** Frees the model and ends the thread. */
   | { type: "unload" };
 
@@ -42,6 +46,7 @@ export type End = "rule" | "eos" | "unsure" | "length" | "time" | "aborted";
 
 export type FromWorker =
   | FromReadings
+  | FromWorkspace
   | { type: "loading"; fraction: number }
   | {
       type: "loaded";

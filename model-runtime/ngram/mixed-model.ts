@@ -27,7 +27,7 @@ export interface MixedOptions {
 }
 
 /** Counts have no patches. */
-const EVERY_BYTE: PatchingConfig = {
+export const EVERY_BYTE: PatchingConfig = {
   mode: "byte",
   threshold: 0,
   thresholdAdd: null,
@@ -124,7 +124,9 @@ export class MixedSequence implements TextState {
         ? await this.extend(ids, logits, signal)
         : await this.learnFrom(ids, this.rates, logits, signal);
     } catch (error) {
-      this.truncate(before);
+      // What the network has read before it was stopped stays read.
+      if (this.rates === null) this.follow(ids, before);
+      else this.truncate(before);
       throw error;
     }
   }
@@ -146,6 +148,14 @@ export class MixedSequence implements TextState {
     const { history, weights, changes } = this;
     const from = { history: history.fork(), weights: this.rates === null ? weights : weights.slice(), changes };
     return new MixedSequence(this.options, this.network?.fork() ?? null, from);
+  }
+
+  /** Brings the counted text to where the network's ends, among `ids` behind `before`. */
+  private follow(ids: ArrayLike<number>, before: number): void {
+    const length = Math.max(before, Math.min(before + ids.length, this.network?.length ?? before));
+    if (length <= this.length) this.truncate(length);
+    while (this.length < length) this.history.push(ids[this.length - before]);
+    this.isPredicted = false;
   }
 
   private async extend(ids: ArrayLike<number>, logits: AppendOptions["logits"], signal?: AbortSignal) {

@@ -208,6 +208,11 @@ export class WorkspaceIndex {
     this.deadCount += length;
   }
 
+  /** Makes room for so many more bytes of text, and 33 for each text, at once. */
+  reserve(bytes: number): void {
+    this.makeRoom(bytes);
+  }
+
   /** Makes the index anew when much of it is dead, so that no edit has to: for idle moments. */
   packWhenWorthwhile(): void {
     const isNearlyFull = this.chains.capacity - this.chains.end < (SLACK - 1) * 0.5 * this.chains.capacity;

@@ -38,6 +38,11 @@ describe("decisions", () => {
     assert.equal(mergeMoments([decision(1, "shownFromCache")], [])[0].shown, true);
   });
 
+  it("name the place where a suggestion stands word for word", () => {
+    const quoted = { ...decision(1, "shown"), quote: { path: "src/b.ts", line: 12 } };
+    assert.equal(mergeMoments([quoted], [])[0].sentence, "sentence 1 It stands word for word in src/b.ts:12.");
+  });
+
   it("name requests taken back in a row once", () => {
     const reasons: Decision["reason"][] = ["cancelled", "cancelled", "cancelled", "shown", "cancelled"];
     const moments = mergeMoments(

@@ -99,6 +99,7 @@ describe("language server", () => {
       positionEncoding: "utf-16",
       textDocumentSync: { openClose: true, change: 2 },
       inlineCompletionProvider: true,
+      workspace: { workspaceFolders: { supported: true, changeNotifications: true } },
     });
     assert.equal(serverInfo.name, "blt");
     await client.status(isReady);

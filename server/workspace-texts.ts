@@ -1,0 +1,283 @@
+/**
+ * The workspace in the model's thread: its texts counted (docs/ngram.md), kept in step with the disk and with what stands
+ * in the editor. Files are read between requests, never during one; nothing is written.
+ */
+import { stat } from "node:fs/promises";
+import { basename, isAbsolute, join, relative, sep } from "node:path";
+import { quotedFrom } from "../model-runtime/ngram/quotes";
+import { DEFAULT_MEMORY_BYTES, MEMORY_PER_BYTE, WorkspaceIndex } from "../model-runtime/ngram/workspace-index";
+import { type FilesExclude, ignoreFiles } from "../model-runtime/workspace/ignore-rules";
+import { errorReason, passReasonOf, readWorkspaceFile } from "../model-runtime/workspace/list-files";
+import { readWorkspace, summarySentence } from "../model-runtime/workspace/read-workspace";
+import { passContent, passName } from "../model-runtime/workspace/text-rules";
+import type { DocumentAround, FromWorkspace, Quote, ToWorkspace } from "./workspace-protocol";
+
+const MOST_BYTES = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
+/** Bytes counted at a time, so that a request waits some milliseconds at most. */
+const SLICE_BYTES = 64_000;
+/** How long after the last change of a rules file or a folder everything is read again, ms. */
+const SETTLE_MS = 500;
+/** Ends of the names under which the parts of the document at hand are counted. */
+const PARTS = { before: "\0before", after: "\0after" };
+
+export interface WorkspaceTextsOptions {
+  send(message: FromWorkspace): void;
+  /** Resolves when no request runs or waits. */
+  whenIdle(): Promise<void>;
+}
+
+export class WorkspaceTexts {
+  readonly index = new WorkspaceIndex();
+  private folders: string[] = [];
+  private filesExclude: FilesExclude = {};
+  private near: string[] = [];
+  /** Documents whose text is the editor's, not the disk's. */
+  private readonly open = new Set<string>();
+  /** Open documents that the rules for names and folders let through. */
+  private readonly accepted = new Set<string>();
+  /** The document at hand, and the line where its part behind the cursor begins. */
+  private current: { path: string; afterLine: number } | null = null;
+  /** Changes one after the other. */
+  private work: Promise<void> = Promise.resolve();
+  private reading = new AbortController();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: WorkspaceTextsOptions) {}
+
+  handle(message: ToWorkspace): void {
+    switch (message.type) {
+      case "workspace":
+        this.folders = message.isOn ? message.folders : [];
+        this.filesExclude = message.filesExclude;
+        this.near = message.near;
+        this.readAll();
+        break;
+      case "workspaceText":
+        // A document that was found to be counted is so at once: a request may be next.
+        if (message.text !== null && this.accepted.has(message.path)) this.countOpen(message.path, message.text);
+        else this.afterOthers(() => this.setOpen(message.path, message.text));
+        break;
+      case "filesChanged":
+        this.afterOthers(() => this.refresh(message.paths));
+        break;
+      case "quote":
+        this.options.send({ type: "quoted", id: message.id, quote: this.quote(message.text) });
+        break;
+    }
+  }
+
+  /** Takes the document at hand out of the workspace, but for what lies around the context. */
+  cut({ path, before, after, afterLine }: DocumentAround): void {
+    const { index } = this;
+    if (this.current !== null && this.current.path !== path) {
+      for (const part of Object.values(PARTS)) index.remove(this.current.path + part);
+    }
+    this.current = { path, afterLine };
+    this.open.add(path);
+    index.remove(path);
+    for (const [part, text] of Object.entries({ before, after })) {
+      const name = path + PARTS[part as keyof typeof PARTS];
+      if (text.trim() === "") index.remove(name);
+      else index.set(name, asCounted(text));
+    }
+  }
+
+  /** Resolves when every change so far has been counted. */
+  async settled(): Promise<void> {
+    for (let seen: Promise<void> | null = null; seen !== this.work; ) {
+      seen = this.work;
+      await seen;
+    }
+  }
+
+  /** Stops reading. */
+  async close(): Promise<void> {
+    clearTimeout(this.timer);
+    this.reading.abort();
+    await this.settled();
+  }
+
+  private afterOthers(change: () => Promise<void>): void {
+    const { signal } = this.reading;
+    this.work = this.work.then(async () => {
+      if (!signal.aborted) await change();
+    });
+  }
+
+  /** Reads all folders; what is read already is given up. */
+  private readAll(): void {
+    clearTimeout(this.timer);
+    this.reading.abort();
+    this.reading = new AbortController();
+    this.accepted.clear();
+    const { signal } = this.reading;
+    this.afterOthers(async () => {
+      try {
+        await this.countFolders(signal);
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    });
+  }
+
+  private async countFolders(signal: AbortSignal): Promise<void> {
+    const { index, folders } = this;
+    const isKept = (path: string) => this.open.has(path) || path.includes("\0");
+    for (const path of index.paths) if (!isKept(path)) index.remove(path);
+    const found = { files: 0, bytes: 0, sentences: [] as string[], notices: [] as string[] };
+    for (const folder of folders) {
+      const texts: { path: string; bytes: Uint8Array }[] = [];
+      const near = this.near.map((path) => relativeTo(folder, path)).filter((path) => path !== null);
+      const maxBytes = MOST_BYTES - found.bytes;
+      const reading = readWorkspace(folder, { maxBytes, near, filesExclude: this.filesExclude, signal });
+      let step = await reading.next();
+      for (; !step.done; step = await reading.next()) texts.push(step.value);
+      await this.add(folder, texts.reverse(), signal);
+      const summary = step.value;
+      found.files += summary.files;
+      found.bytes += summary.bytes;
+      const sentence = `${basename(folder)}: ${summarySentence(summary)}`;
+      found.sentences.push(sentence);
+      if (summary.leftOut > 0 || summary.isCut) found.notices.push(sentence);
+    }
+    const { files, bytes, sentences, notices } = found;
+    const sentence = `Counted ${sentences.join(" ")}`;
+    const notice = notices.length === 0 ? null : `Not all of the workspace is counted: ${notices.join(" ")}`;
+    if (folders.length === 0) return;
+    this.options.send({ type: "counted", files, bytes, sentence, notice });
+  }
+
+  /** Counts texts in slices, the least relevant first, so that the others are the latest. */
+  private async add(folder: string, texts: { path: string; bytes: Uint8Array }[], signal: AbortSignal): Promise<void> {
+    this.index.reserve(texts.reduce((sum, { bytes }) => sum + bytes.length + 64, 0));
+    let slice = 0;
+    for (const { path, bytes } of texts) {
+      const name = join(folder, path);
+      if (!this.open.has(name)) this.index.set(name, withoutCarriageReturns(bytes));
+      slice += bytes.length;
+      if (slice < SLICE_BYTES) continue;
+      slice = 0;
+      await this.pause();
+      signal.throwIfAborted();
+    }
+  }
+
+  private async setOpen(path: string, text: string | null): Promise<void> {
+    if (text === null) {
+      this.open.delete(path);
+      this.accepted.delete(path);
+      if (this.current?.path === path) {
+        for (const part of Object.values(PARTS)) this.index.remove(path + part);
+        this.current = null;
+      }
+      await this.refresh([path]);
+      return;
+    }
+    this.open.add(path);
+    const folder = this.folderOf(path);
+    const rule = folder === null ? passName(basename(path)) : await this.reasonOf(folder, path);
+    const reason = rule === "vanished" ? passName(basename(path)) : rule;
+    await this.pause();
+    if (reason === null) {
+      this.accepted.add(path);
+      this.countOpen(path, text);
+    } else if (this.current?.path !== path) {
+      this.index.remove(path);
+    }
+    this.index.packWhenWorthwhile();
+  }
+
+  private countOpen(path: string, text: string): void {
+    if (this.current?.path === path) return;
+    const bytes = asCounted(text);
+    if (passContent(basename(path), bytes) === null) this.index.set(path, bytes);
+    else this.index.remove(path);
+  }
+
+  /** Brings files up to what is on the disk now. */
+  private async refresh(paths: readonly string[]): Promise<void> {
+    for (const path of paths) {
+      const folder = this.folderOf(path);
+      if (folder === null) this.removeUnder(path);
+      else if ((ignoreFiles as readonly string[]).includes(basename(path)) || (await isFolder(path)))
+        this.readAllSoon();
+      else if (!this.open.has(path)) await this.refreshFile(folder, path);
+    }
+    await this.pause();
+    this.index.packWhenWorthwhile();
+  }
+
+  private async refreshFile(folder: string, path: string): Promise<void> {
+    const reason = await this.reasonOf(folder, path);
+    const read = reason === null ? await readWorkspaceFile(folder, relativeTo(folder, path)!) : { reason };
+    await this.pause();
+    if (this.open.has(path)) return;
+    const fits = "bytes" in read && this.index.length + read.bytes.length <= MOST_BYTES;
+    if (fits) this.index.set(path, withoutCarriageReturns(read.bytes));
+    else this.removeUnder(path);
+  }
+
+  /** Forgets a file, or all files of a folder, unless they are open. */
+  private removeUnder(path: string): void {
+    for (const other of this.index.paths) {
+      const isUnder = other === path || other.startsWith(path + sep);
+      if (isUnder && !this.open.has(other) && !other.includes("\0")) this.index.remove(other);
+    }
+  }
+
+  private readAllSoon(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.readAll(), SETTLE_MS).unref();
+  }
+
+  private reasonOf(folder: string, path: string) {
+    return passReasonOf(folder, relativeTo(folder, path)!, { filesExclude: this.filesExclude });
+  }
+
+  private folderOf(path: string): string | null {
+    return this.folders.find((folder) => relativeTo(folder, path) !== null) ?? null;
+  }
+
+  /** Lets requests go first. */
+  private async pause(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.options.whenIdle();
+  }
+
+  private quote(text: string): Quote | null {
+    const place = quotedFrom(this.index, asCounted(text));
+    if (place === null) return null;
+    const [path] = place.path.split("\0");
+    const lines = this.index
+      .readRange(place.path, 0, place.offset)!
+      .reduce((sum, byte) => sum + (byte === 10 ? 1 : 0), 0);
+    const first = place.path.endsWith(PARTS.after) ? (this.current?.afterLine ?? 0) : 0;
+    const folder = this.folderOf(path);
+    return { path: (folder === null ? null : relativeTo(folder, path)) ?? path, line: first + lines + 1 };
+  }
+}
+
+/** A path inside a folder, with "/" between names; null when it is outside. */
+function relativeTo(folder: string, path: string): string | null {
+  const inside = relative(folder, path);
+  return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? null : inside.split(sep).join("/");
+}
+
+/** Text as models see it. */
+function asCounted(text: string): Uint8Array {
+  return new TextEncoder().encode(text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n"));
+}
+
+function withoutCarriageReturns(bytes: Uint8Array): Uint8Array {
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  return bytes.includes(13) || hasMark ? asCounted(new TextDecoder().decode(bytes)) : bytes;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    errorReason(error);
+    return false;
+  }
+}

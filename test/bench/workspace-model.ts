@@ -1,0 +1,206 @@
+/**
+ * The workspace model on held-out files of projects: bits per byte of the network, of counts alone and of the mixture; speed and
+ * memory; whole lines completed right. `workspace_references.py` gives PPMd's and xz's numbers for the same split.
+ *
+ *     npx esbuild test/bench/workspace-model.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/workspace-model.js
+ *     node .cache/workspace-model.js split SPLIT.json NAME=FOLDER...       # which files are held out
+ *     node .cache/workspace-model.js record SPLIT.json CACHE [MODEL]      # the network's distributions, kept in a folder
+ *     node .cache/workspace-model.js train SPLIT.json CACHE               # writes the weights that the mixture begins with
+ *     node .cache/workspace-model.js report SPLIT.json CACHE              # bits per byte
+ *     node .cache/workspace-model.js speed SPLIT.json                     # index, prediction, edit
+ *     node .cache/workspace-model.js lines SPLIT.json CASES [MODEL]       # whole lines, with and without
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { scoreText } from "../../model-runtime/evaluate";
+import { generate } from "../../model-runtime/generation/generate";
+import { createRandom } from "../../model-runtime/generation/random";
+import { BYTE_OFFSET, encode } from "../../model-runtime/ids";
+import { loadModel, openModel } from "../../model-runtime/model/load-model";
+import type { TextModel } from "../../model-runtime/model/text-state";
+import { History } from "../../model-runtime/ngram/history";
+import { MixedModel } from "../../model-runtime/ngram/mixed-model";
+import { initialMixtureWeights, learningRates, Mixture } from "../../model-runtime/ngram/mixture";
+import { defaultMixtureWeights, WEIGHT_UNIT } from "../../model-runtime/ngram/mixture-weights";
+import type { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { indexOf, type Project, RecordedModel, record, recordingOf, splitProject } from "./lib/workspace-projects";
+
+const WEIGHTS = "model-runtime/ngram/mixture-weights.json";
+const TRAINING_PASSES = 4;
+
+async function main([command, split, ...rest]: string[]): Promise<void> {
+  if (command === "split") {
+    const projects = rest.map((each) => {
+      const [name, folder] = each.split("=");
+      return splitProject(name, folder, { mostBytes: 14_000, largestFile: 7000 });
+    });
+    writeFileSync(split, JSON.stringify(projects, null, 1));
+    return;
+  }
+  const projects: Project[] = JSON.parse(readFileSync(split, "utf8"));
+  if (command === "record") await recordAll(projects, rest[0], rest[1]);
+  else if (command === "train") await train(projects, rest[0]);
+  else if (command === "report") await report(projects, rest[0]);
+  else if (command === "speed") speed(projects);
+  else if (command === "lines") await lines(projects, Number(rest[0]), rest[1]);
+  else throw new Error(`there is no command ${command}`);
+}
+
+async function recordAll(projects: Project[], cache: string, folder = "models/default"): Promise<void> {
+  const files = projects.flatMap(({ scored }) => scored).filter((file) => recordingOf(file, cache) === null);
+  const model = await loadModel(openModel(folder), { device: "cpu" });
+  for (const file of files) {
+    await record(model, file, cache);
+    console.log(basename(file));
+  }
+  await model.release();
+}
+
+async function train(projects: Project[], cache: string): Promise<void> {
+  let weights = initialMixtureWeights();
+  const initial = weights;
+  const indices = projects.map(indexOf);
+  for (let pass = 1; pass <= TRAINING_PASSES; pass++) {
+    for (const [i, { scored }] of projects.entries()) {
+      for (const file of scored) {
+        const recording = recordingOf(file, cache)!;
+        const learning = { interpolation: 0.15 / pass, exponents: learningRates.exponents };
+        const options = { network: new RecordedModel(recording), workspace: indices[i], learning, weights };
+        const sequence = new MixedModel(options).createSequence();
+        await sequence.append(encode(recording.bytes), { logits: "none" });
+        weights = sequence.mixtureWeights;
+      }
+    }
+  }
+  const pairs: number[] = [];
+  for (let i = 0; i < weights.length; i++) {
+    if (Math.abs(weights[i] - initial[i]) > 2 * WEIGHT_UNIT) pairs.push(i, Math.round(weights[i] / WEIGHT_UNIT));
+  }
+  writeFileSync(WEIGHTS, `${JSON.stringify(pairs)}\n`);
+  console.log(`${pairs.length / 2} of ${weights.length} weights written`);
+}
+
+async function report(projects: Project[], cache: string): Promise<void> {
+  const columns = ["bytes", "workspace kB", "network", "counts", "mixture, fixed", "mixture, learning", "saved %"];
+  console.log(`| project | ${columns.join(" | ")} |`);
+  for (const project of projects) {
+    const index = indexOf(project);
+    const recordings = project.scored.map((file) => recordingOf(file, cache)).filter((found) => found !== null);
+    const bytes = recordings.reduce((sum, each) => sum + each.bytes.length, 0);
+    const bitsOf = async (model: (network: TextModel) => TextModel) => {
+      let bits = 0;
+      for (const each of recordings) bits += (await scoreText(model(new RecordedModel(each)), each.bytes)).bits;
+      return bits / bytes;
+    };
+    const network = await bitsOf((model) => model);
+    const counts = await bitsOf(() => new MixedModel({ network: null, workspace: index, learning: learningRates }));
+    const fixed = await bitsOf((model) => new MixedModel({ network: model, workspace: index }));
+    const learning = { workspace: index, learning: learningRates };
+    const learned = await bitsOf((model) => new MixedModel({ network: model, ...learning }));
+    const numbers = [network, counts, fixed, learned].map((bpb) => bpb.toFixed(3));
+    const saved = (100 * (1 - learned / network)).toFixed(1);
+    console.log(
+      `| ${project.name} | ${bytes} | ${Math.round(index.length / 1e3)} | ${numbers.join(" | ")} | ${saved} |`,
+    );
+  }
+}
+
+function speed(projects: Project[]): void {
+  for (const project of projects) {
+    const texts = project.workspace.map((file) => new Uint8Array(readFileSync(file)));
+    const size = texts.reduce((sum, { length }) => sum + length, 0);
+    // The reference: the same bytes copied one by one.
+    const copy = new Uint8Array(size);
+    const copied = fastest(5, () => {
+      let at = 0;
+      for (const text of texts) for (let i = 0; i < text.length; i++) copy[at++] = text[i] ^ 1;
+    });
+    let index: WorkspaceIndex | null = null;
+    const built = fastest(3, () => {
+      index = indexOf(project);
+    });
+    const mixture = new Mixture(index!);
+    const weights = defaultMixtureWeights().slice();
+    const flat = new Float64Array(257);
+    const text = new Uint8Array(readFileSync(project.scored[0])).subarray(0, 4000);
+    const predicted = (learns: boolean, network: Float64Array | null) =>
+      (1000 / text.length) *
+      fastest(5, () => {
+        const history = new History();
+        for (const byte of text) {
+          mixture.predict(history, network, weights);
+          if (learns) mixture.learn(byte, learningRates, weights, () => undefined);
+          history.push(byte + BYTE_OFFSET);
+        }
+      });
+    index!.set("edited", text);
+    let at = 0;
+    const edited = fastest(200, () => index!.edit("edited", { start: at++, deleted: 0, inserted: Uint8Array.of(97) }));
+    console.log(
+      [
+        `${project.name}: ${(size / 1e6).toFixed(2)} MB`,
+        `copied at ${(size / 1e3 / copied).toFixed(0)} MB/s, indexed at ${(size / 1e3 / built).toFixed(1)} MB/s`,
+        `${((index!.memoryBytes - 263_168) / size).toFixed(2)} bytes of memory a byte`,
+        `counts ${predicted(false, null).toFixed(1)} us a byte, mixture ${predicted(false, flat).toFixed(1)}, learning ${predicted(true, flat).toFixed(1)}`,
+        `edit ${edited.toFixed(3)} ms`,
+      ].join("; "),
+    );
+  }
+}
+
+async function lines(projects: Project[], cases: number, folder = "models/default"): Promise<void> {
+  const network = await loadModel(openModel(folder), { device: "cpu" });
+  const random = createRandom(1);
+  const total = { cases: 0, alone: 0, mixed: 0 };
+  for (const project of projects) {
+    const mixed = new MixedModel({ network, workspace: indexOf(project) });
+    const right = { alone: 0, mixed: 0 };
+    for (let i = 0; i < cases; i++) {
+      const file = readFileSync(project.scored[Math.floor(random() * project.scored.length)], "utf8");
+      const { before, rest } = cut(file, random);
+      const context = encode(new TextEncoder().encode(before.slice(-1500)));
+      if ((await lineAfter(network, context)) === rest) right.alone++;
+      if ((await lineAfter(mixed, context)) === rest) right.mixed++;
+    }
+    total.cases += cases;
+    total.alone += right.alone;
+    total.mixed += right.mixed;
+    console.log(`${project.name}: of ${cases} lines the network ${right.alone} right, the mixture ${right.mixed}`);
+  }
+  console.log(`all: of ${total.cases} lines the network ${total.alone} right, the mixture ${total.mixed}`);
+  await network.release();
+}
+
+/** A cut behind the first word or so of a random line that has more, and at least 300 bytes before it. */
+function cut(file: string, random: () => number): { before: string; rest: string } {
+  for (;;) {
+    const start = file.indexOf("\n", Math.floor(random() * file.length)) + 1;
+    const end = file.indexOf("\n", start);
+    const line = end < 0 ? "" : file.slice(start, end);
+    const lead = /^\s*[\w@#/*]+\W?/.exec(line)?.[0] ?? "";
+    const rest = line.slice(lead.length);
+    if (start > 300 && lead !== "" && rest.trim().length >= 4) return { before: file.slice(0, start) + lead, rest };
+  }
+}
+
+async function lineAfter(model: TextModel, context: Uint16Array): Promise<string> {
+  const bytes: number[] = [];
+  const stop = [Uint8Array.of(10)];
+  for await (const { byte } of generate(model.createSequence(), context, { temperature: 0, maxBytes: 100, stop })) {
+    bytes.push(byte);
+  }
+  return Buffer.from(bytes).toString();
+}
+
+/** Shortest time of several runs, ms: what the machine does when nobody disturbs it. */
+function fastest(runs: number, run: () => void): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    run();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+main(process.argv.slice(2));
