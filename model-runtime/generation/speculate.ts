@@ -10,6 +10,7 @@ import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
 import { DraftRecord, type DraftRecordOptions } from "./draft-record";
 import type { Draft, Drafter } from "./drafter";
+import { argmax } from "./sampling";
 
 /** What is kept over many texts of a model. */
 export interface Speculation {
@@ -29,7 +30,7 @@ export interface SpeculationCounts {
 
 export function createSpeculation(
   drafters: readonly Drafter[],
-  options: DraftRecordOptions = { verifyCost: 0.2, most: 48 },
+  options: DraftRecordOptions = { verifyCost: 0.12, most: 48 },
 ): Speculation {
   return { drafters, record: new DraftRecord(options), counts: { drafted: 0, accepted: 0, runs: 0 } };
 }
@@ -39,7 +40,7 @@ export class DraftedText {
   private readonly bytes: ByteText;
   /** The draft that is being compared: what is left of it, and the logits after each of its bytes. */
   private pending: { id: number; logits: Float32Array }[] = [];
-  private source: (Draft & { name: string; drafted: number }) | null = null;
+  private source: { name: string; strength: number; taken: number; isCut: boolean } | null = null;
 
   constructor(
     private readonly sequence: TextState,
@@ -85,19 +86,29 @@ export class DraftedText {
     counts.runs++;
     if (draft === null) return this.sequence.append([id], { signal });
     const ids = [id, ...Array.from(draft.bytes, (byte) => byte + BYTE_OFFSET)];
-    const rows = await this.sequence.append(ids, { logits: "all", signal });
+    const { sequence } = this;
+    const rows = await (sequence.appendDraft?.(ids, signal) ?? sequence.append(ids, { logits: "all", signal }));
     const logitsAt = (row: number) => rows.subarray(row * VOCABULARY_SIZE, (row + 1) * VOCABULARY_SIZE);
-    this.pending = ids.slice(1).map((each, i) => ({ id: each, logits: logitsAt(i + 1) }));
-    this.source = { ...draft, drafted: draft.bytes.length };
-    counts.drafted += draft.bytes.length;
+    const taken = rows.length / VOCABULARY_SIZE - 1;
+    this.pending = ids.slice(1, 1 + taken).map((each, i) => ({ id: each, logits: logitsAt(i + 1) }));
+    const { name, strength, bytes } = draft;
+    if (taken > 0) {
+      this.source = { name, strength, taken, isCut: taken < bytes.length };
+      counts.drafted += bytes.length;
+    } else {
+      // Nothing was read ahead, but whether it would have begun well is known.
+      const right = argmax(logitsAt(0)) === ids[1];
+      this.speculation.record.learn(name, strength, right ? { right: 1, wrong: 0 } : { right: 0, wrong: 1 });
+    }
     return logitsAt(0);
   }
 
-  /** Tells the record how far the draft was right: all but its last `left` bytes. */
+  /** Tells the record how far the draft was right: all that was read ahead but the last `left` bytes. */
   private learn(left: number, isWrong: boolean): void {
     if (this.source === null) return;
-    const { name, strength, drafted } = this.source;
-    this.speculation.record.learn(name, strength, { right: drafted - left, wrong: isWrong ? 1 : 0 });
+    const { name, strength, taken, isCut } = this.source;
+    const wrong = isWrong || (isCut && left === 0) ? 1 : 0;
+    this.speculation.record.learn(name, strength, { right: taken - left, wrong });
     this.source = null;
   }
 

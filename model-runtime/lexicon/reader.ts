@@ -121,17 +121,19 @@ export class LexiconReader {
    * @param signal as in `distribution`; the bytes are then not appended
    */
   async distributions(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
-    const before = this.length;
-    try {
-      return await this.readTogether(bytes, signal);
-    } catch (error) {
-      this.truncate(before);
-      this.open = null;
-      this.past = [];
-      throw error;
-    } finally {
-      this.parts.latent.expect(null);
-    }
+    return this.undoneOnError(() => this.readTogether(bytes, signal));
+  }
+
+  /**
+   * As `distributions`, of a byte and a draft behind it: the draft is left out where the byte alone needs no run of the
+   * latent, and from its first byte on that is not the likeliest.
+   * @returns distributions after the byte and after each byte of the draft that was taken
+   */
+  async distributionsOfDraft(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
+    return this.undoneOnError(async () => {
+      const alone = await this.readWithoutLatent(bytes[0], signal);
+      return alone === null ? this.readTogether(bytes, signal, true) : [alone];
+    });
   }
 
   /** An independent copy. Readers of one model share its latent, which is asked by whole paths. */
@@ -168,8 +170,44 @@ export class LexiconReader {
     return { start, opened, settledWords: words.openIndex };
   }
 
-  private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
+  /** Appends a byte if its distribution can be had without asking the latent; else null, and nothing has changed. */
+  private async readWithoutLatent(byte: number, signal?: AbortSignal): Promise<Float64Array | null> {
+    const { words, open } = this;
+    const before = words.length;
+    if (open === null || open.read !== before) return null;
+    words.append(byte);
+    if (isAt(open, this.openPlace())) {
+      const rows = await this.byteModel.after(words.text, before, before + 1, signal);
+      const next = forkOf(open);
+      next.word.write(byte, rows[0][byte]);
+      next.read++;
+      if (next.word.stale() === null) {
+        this.keepState();
+        [this.open, this.byteModelNow] = [next, rows[1]];
+        return next.word.distribution(rows[1]);
+      }
+    }
+    words.truncate(before);
+    return null;
+  }
+
+  private async undoneOnError<Result>(act: () => Promise<Result>): Promise<Result> {
+    const before = this.length;
+    try {
+      return await act();
+    } catch (error) {
+      this.truncate(before);
+      this.open = null;
+      this.past = [];
+      throw error;
+    } finally {
+      this.parts.latent.expect(null);
+    }
+  }
+
+  private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal, isDraft = false): Promise<Float64Array[]> {
     const { words } = this;
+    const before = words.length;
     this.keepState();
     /** Of each open word: the lengths of the text at which it is the open one. */
     const spans: { place: Place; from: number; to: number }[] = [];
@@ -187,20 +225,32 @@ export class LexiconReader {
     const firstRow = going?.read ?? spans[0].place.opened;
     const rows = await this.byteModel.after(words.text, firstRow, words.length, signal);
     this.parts.latent.expect(this.expectedPath(spans[spans.length - 1].place));
+    /** Length of the text behind which nothing is wanted, as far as is known. */
+    let end = words.length;
     const states = await Promise.all(
       spans.map(async ({ place, from, to }, i) => {
         const open = i === 0 && going !== null ? going : await this.openAt(place, signal);
-        const states: PastState[] = [];
+        const read: ReadState[] = [];
         for (;;) {
           const row = rows[open.read - firstRow];
-          if (open.read >= from) states.push({ open: open.read < to ? forkOf(open) : open, byteModelNow: row });
-          if (open.read === to) return states;
+          if (open.read >= from) {
+            const distribution = open.word.distribution(row);
+            read.push({ open: open.read < to ? forkOf(open) : open, byteModelNow: row, distribution });
+            const isWrong = isDraft && open.read < words.length && likeliest(distribution) !== words.text[open.read];
+            if (isWrong) end = Math.min(end, open.read);
+          }
+          if (open.read === to || open.read >= end) return read;
           await this.write(open, row, signal);
         }
       }),
     );
-    const all = states.flat();
-    const distributions = all.map(({ open, byteModelNow }) => open.word.distribution(byteModelNow));
+    const all = states.flat().slice(0, end - before);
+    if (end < words.length) {
+      words.truncate(end);
+      this.settled.truncate(words.openIndex);
+      this.byteModel.truncate(end);
+    }
+    const distributions = all.map(({ distribution }) => distribution);
     const now = all.pop()!;
     [this.open, this.byteModelNow] = [now.open, now.byteModelNow];
     this.past = [...this.past, ...all].slice(-KEPT_STATES);
@@ -328,6 +378,17 @@ function forkOf(open: OpenedWord): OpenedWord {
 interface PastState {
   open: OpenedWord;
   byteModelNow: Float64Array;
+}
+
+interface ReadState extends PastState {
+  distribution: Float64Array;
+}
+
+function likeliest(distribution: Float64Array): number {
+  let best = 0;
+  for (let symbol = 1; symbol < distribution.length; symbol++)
+    if (distribution[symbol] > distribution[best]) best = symbol;
+  return best;
 }
 
 /** Pieces of the words that no later byte can change. */

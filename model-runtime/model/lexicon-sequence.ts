@@ -58,6 +58,16 @@ export class LexiconSequence implements TextState {
     }
   }
 
+  async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+    if (!this.hasBos) return this.append(Array.prototype.slice.call(ids, 0, 1), { logits: "all", signal });
+    const distributions = await this.reader.distributionsOfDraft(this.bytesOf(ids), signal);
+    const rows = new Float32Array(distributions.length * VOCABULARY_SIZE);
+    distributions.forEach((distribution, row) => {
+      rows.set(logitsOf(distribution), row * VOCABULARY_SIZE);
+    });
+    return rows;
+  }
+
   truncate(length: number): void {
     if (!(length >= 0 && length <= this.length)) throw new RangeError(`text has ${this.length} ids, not ${length}`);
     this.hasBos = length > 0;

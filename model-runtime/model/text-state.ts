@@ -40,6 +40,12 @@ export interface TextState {
    * @returns logits of the next byte, [number of new ids, 260] for `all`, [1, 260] for `last`, empty for `none`
    */
   append(ids: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array>;
+  /**
+   * Appends an id and as much of a draft behind it as is worth it: none where the id alone is had for little, and none
+   * from the first byte on that is not the likeliest. `append` with all logits where the text knows nothing better.
+   * @returns logits after the id and after each id of the draft that was taken, [1 + taken, 260]
+   */
+  appendDraft?(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
   /** Forgets all ids from `length` on. */
   truncate(length: number): void;
   /** An independent copy that may continue differently. */

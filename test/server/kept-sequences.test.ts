@@ -15,9 +15,17 @@ class PlainText implements KeptSequence {
   idAt(position: number): number {
     return this.ids[position];
   }
+  get byteLength(): number {
+    return 1000 + this.ids.length;
+  }
   truncate(length: number): void {
     assert.ok(length <= this.ids.length);
     this.ids.length = length;
+  }
+  fork(): PlainText {
+    const copy = new PlainText();
+    copy.ids = this.ids.slice();
+    return copy;
   }
 }
 
@@ -44,7 +52,30 @@ describe("kept sequences", () => {
   it("read the last id again when nothing is new", () => check(["abc", "abc"], 3));
   it("are cut back when the text became shorter", () => check(["abcdef", "abc"], 3));
   it("keep two texts apart", () => check(["abcdef", "uvwxyz", "abcdef!", "uvwxyz!"], 7));
-  it("give up the one not used for longest", () => check(["aaaaaa", "bbbbbb", "aaaaaa", "cccccc", "bbbbbb"], 1));
+  it("give up the one not used for longest when there are too many", () => {
+    const many = Array.from({ length: 12 }, (_, i) => String.fromCharCode(97 + i).repeat(6));
+    check([...many, many[0]], 6);
+    check([...many, "zzzzzz", many[0]], 0);
+    check([...many, many[0], "zzzzzz", many[0]], 6);
+  });
+  it("take no more bytes than they may, but for the one in use", () => {
+    const kept = new KeptSequences(() => new PlainText(), 2500);
+    for (const text of ["aaaa", "bbbb", "cccc", "dddd"]) {
+      take(kept, text);
+      assert.ok(kept.byteLength <= 2500 && kept.count <= 2);
+    }
+    assert.equal(take(kept, "dddd!").reused, 5);
+    take(kept, "e".repeat(5000));
+    assert.equal(take(kept, "e".repeat(5001)).reused, 5001);
+    assert.equal(kept.count, 1);
+  });
+  it("keep what lies behind an edit far up, for when it is undone", () => {
+    const [front, back] = ["f".repeat(100), "b".repeat(300)];
+    check([front + back, `${front}x${back}`, front + back], 400);
+    // Moving the cursor up and back, and undoing and doing again.
+    check([front + back, front, front + back], 400);
+    check([front + back, `${front}x`, `${front}xy`, front + back, `${front}xyz`], 103);
+  });
   it("hold exactly the text asked for", () => {
     const letters = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 12 });
     fc.assert(
