@@ -34,13 +34,20 @@ export interface CompleterOptions {
   onDecision(decision: Decision, shownText: string | null): void;
   /** What a request says of its document beyond the context; `cursor` in UTF-16 code units. */
   around?(document: OpenDocument, cursor: number): ModelRequest["around"];
+  /** Whether what follows a suggestion is worked out while it is shown, for when it is accepted; false when undefined. */
+  mayWorkAhead?(): boolean;
 }
+
+/** Other suggestions at a place where one was asked for by hand. */
+const ALTERNATIVES = 2;
 
 export class Completer {
   private readonly cache = new SuggestionCache();
   /** What the model does now; one at a time. */
   private work: Work | null = null;
   readonly answers: Measurements["answers"] = { fromModel: 0, fromRunning: 0, fromCache: 0 };
+  /** The last request that was shown. */
+  private last: { document: OpenDocument; version: number; place: Place; extent: Extent } | null = null;
 
   constructor(private readonly options: CompleterOptions) {}
 
@@ -61,7 +68,44 @@ export class Completer {
     this.options.onDecision(decision, isShown ? (outcome.item.insertText as string) : null);
     if (!isShown) return null;
     this.answers[outcome.from]++;
+    if (!this.last?.place.invoked) this.workAhead(outcome.item);
     return outcome.item;
+  }
+
+  /**
+   * Other items than `item` where it was asked for by hand, from the same reading of the text; none after an edit, or when
+   * the request is cancelled.
+   */
+  async alternatives(item: InlineCompletionItem, token: CancellationToken): Promise<InlineCompletionItem[]> {
+    const { last } = this;
+    if (last === null || !last.place.invoked) return [];
+    const items = [item];
+    for (let alternative = 1; alternative <= ALTERNATIVES; alternative++) {
+      if (last.document.version !== last.version || this.work !== null || token.isCancellationRequested) break;
+      const { document, place, extent } = last;
+      const cursor = document.text!.offsetAt(place.end);
+      const work = this.begin(document, cursor, place.context, extent, this.options.settings(), false, alternative);
+      const end = await work.wait(token, () => false);
+      if (end === "cancelled" || end === "aborted" || end === "failed") break;
+      const outcome = toOutcome(work.soFar(), "fromModel", place);
+      if ("item" in outcome && items.every(({ insertText }) => insertText !== outcome.item.insertText))
+        items.push(outcome.item);
+    }
+    if (last.document.version === last.version && this.work === null) this.workAhead(item);
+    return items.slice(1);
+  }
+
+  /** Begins what follows when the item is accepted: an edit that does anything else makes it stale, any request too. */
+  private workAhead(item: InlineCompletionItem): void {
+    const { last } = this;
+    if (last === null || last.place.selected !== "" || this.work !== null) return;
+    if (!(this.options.mayWorkAhead?.() ?? false)) return;
+    const settings = this.options.settings();
+    const context = contextAfter(item, last.place);
+    if (refusePlace(context, false) !== null) return;
+    const extent = extentAt(context, { multiline: settings.multiline, invoked: false });
+    if (this.cache.get(last.document.uri, context.text, extent.kind) === null)
+      this.begin(last.document, last.document.text!.offsetAt(last.place.end), context, extent, settings, false);
   }
 
   /** Whether the model has nothing to do for a request. */
@@ -102,6 +146,7 @@ export class Completer {
     if (refusal !== null) return refusal;
     const extent = extentAt(context, { multiline: settings.multiline, invoked });
 
+    this.last = { document, version, place, extent };
     const showAt = invoked ? Number.POSITIVE_INFINITY : performance.now() + PATIENCE_MS[extent.kind];
     let source: keyof Measurements["answers"] = "fromCache";
     for (;;) {
@@ -134,6 +179,7 @@ export class Completer {
     extent: Extent,
     settings: Settings,
     invoked: boolean,
+    alternative = 0,
   ): Work {
     const { uri } = document;
     this.drop();
@@ -144,12 +190,14 @@ export class Completer {
       maxBytes: settings.maxSuggestionBytes,
       timeLimitMs: invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic,
       minConfidence: settings.minConfidence,
+      alternative,
     });
     const work = new Work(job, { uri, context, extent: extent.kind, minConfidence: settings.minConfidence });
     this.work = work;
     void job.done.then((result) => {
       if (this.work === work) this.work = null;
-      if (result.end !== "aborted" && result.end !== "failed") this.remember(work, work.presentable(result));
+      const isDone = result.end !== "aborted" && result.end !== "failed";
+      if (isDone && alternative === 0) this.remember(work, work.presentable(result));
     });
     return work;
   }
@@ -228,6 +276,21 @@ function toOutcome(known: CachedText, from: keyof Measurements["answers"], place
     end: { line: end.line, character: end.character + fitted.replacesAfter },
   };
   return { item: { insertText: place.selected + fitted.text, range }, from };
+}
+
+/** The context when the item has been accepted, the cursor behind it. */
+function contextAfter({ insertText, range }: InlineCompletionItem, { context, start, end }: Place): Context {
+  const replacedBefore = start.character - range!.start.character;
+  const replacedAfter = range!.end.character - end.character;
+  const inserted = insertText as string;
+  const seen = inserted.replaceAll("\r\n", "\n");
+  const before = (text: string) => text.slice(0, text.length - replacedBefore);
+  return {
+    ...context,
+    text: before(context.text) + seen,
+    source: before(context.source) + inserted,
+    lineRest: context.lineRest.slice(replacedAfter),
+  };
 }
 
 /** No pause where a new thought begins: after a line end, a dot, an opening bracket. */

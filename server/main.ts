@@ -19,6 +19,7 @@ import { ThreadMonitor } from "./measurements";
 import { ModelHost } from "./model-host";
 import { resolveModelPath } from "./model-path";
 import { createOverlay } from "./overlay-handlers";
+import { Power } from "./power";
 import {
   CURSOR_NOTIFICATION,
   type CursorParams,
@@ -61,6 +62,7 @@ const host = new ModelHost({
   onReading: (message) => overlay.received(message),
   log: (line) => connection.console.error(line),
 });
+const power = new Power();
 const completer = new Completer({
   documents,
   host,
@@ -72,6 +74,7 @@ const completer = new Completer({
     if (decision.reason === "shown") lastMs = decision.ms;
     report();
   },
+  mayWorkAhead: () => !power.isOnBattery,
 });
 
 const workspace = new Workspace({
@@ -90,6 +93,7 @@ const readAhead = new ReadAhead({
   host,
   settings: () => configuration.settings,
   isIdle: () => completer.isIdle,
+  mayWorkAhead: () => !power.isOnBattery,
 });
 
 const overlay = createOverlay({
@@ -149,8 +153,9 @@ connection.languages.inlineCompletion.on(async (params, token) => {
   readAhead.interrupt();
   await configuration.whenRead();
   const item = await completer.complete(params, token);
+  const others = item === null ? [] : await completer.alternatives(item, token);
   readAhead.cursorAt(params.textDocument.uri, params.position);
-  return item === null ? [] : [item];
+  return item === null ? [] : [item, ...others];
 });
 
 connection.onRequest(STATUS_REQUEST, status);

@@ -5,7 +5,10 @@
  */
 import { parentPort } from "node:worker_threads";
 import { UserError } from "../model-runtime/errors";
+import { PromptLookup } from "../model-runtime/generation/drafter";
 import { generate } from "../model-runtime/generation/generate";
+import { createSpeculation, type Speculation } from "../model-runtime/generation/speculate";
+import { StaleLatentDrafter } from "../model-runtime/generation/stale-latent-drafter";
 import { encode } from "../model-runtime/ids";
 import { loadModel, openModel } from "../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
@@ -25,6 +28,7 @@ interface Model {
   readings: TextReadings;
   /** Texts in the network alone, and mixed with the workspace's counts where that is switched on. */
   sequences: KeptSequences<TextState>;
+  speculation: Speculation;
 }
 
 let model: Model | null = null;
@@ -89,6 +93,7 @@ async function load(choice: ModelChoice): Promise<void> {
       texts,
       readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle }),
       sequences: keptSequences(texts),
+      speculation: createSpeculation([new PromptLookup(), new StaleLatentDrafter()]),
     };
     send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
   } catch (error) {
@@ -122,12 +127,22 @@ async function readsAll(text: TextState, ids: Uint16Array, signal: AbortSignal):
   }
 }
 
+/** High enough for other thoughts, low enough for sense. */
+const ALTERNATIVE_TEMPERATURE = 0.7;
+
 async function complete(id: number, request: ModelRequest, signal: AbortSignal): Promise<void> {
   const { sequence, prompt, reused } = model!.sequences.take(encode(request.context));
   if (isMixed && request.around !== undefined) workspace.cut(request.around);
   const isEnough = createStopRule(request.extent);
   const isUnsure = createConfidenceRule(request.minConfidence);
-  const bytes = generate(sequence, prompt, { temperature: 0, maxBytes: request.maxBytes, signal });
+  const { maxBytes, alternative } = request;
+  const bytes = generate(sequence, prompt, {
+    temperature: alternative === 0 ? 0 : ALTERNATIVE_TEMPERATURE,
+    seed: alternative,
+    maxBytes,
+    signal,
+    speculation: model!.speculation,
+  });
   let deadline = Number.POSITIVE_INFINITY;
   let end: End | null = null;
   while (end === null) {

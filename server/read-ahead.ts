@@ -27,6 +27,8 @@ export interface ReadAheadOptions {
   settings(): Settings;
   /** Whether the model has nothing to do for a request. */
   isIdle(): boolean;
+  /** Whether more than what the next request needs is read; true when undefined. */
+  mayWorkAhead?(): boolean;
   pauseMs?: number;
 }
 
@@ -65,6 +67,7 @@ export class ReadAhead {
     const offset = text.offsetAt(position);
     const context = contextAt(document, { from: offset, to: offset, selected: "" }, settings.contextBytes);
     if (refusePlace(context, true) !== null || !(await this.isRead(bytesOf(context)))) return;
+    if (!(this.options.mayWorkAhead?.() ?? true)) return;
     const next = await this.nextWindow(document, context, offset, settings);
     if (next === null) return;
     const read = await this.isRead(bytesOf({ front: next.front, text: textIn(document, next.start, offset) }));

@@ -24,6 +24,8 @@ export interface ModelRequest {
   timeLimitMs: number;
   /** Geometric mean probability far below which the model gives up. */
   minConfidence: number;
+  /** 0: the likeliest bytes; else another continuation, the same for the same number. */
+  alternative: number;
 }
 
 export type ToWorker =

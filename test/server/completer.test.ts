@@ -54,7 +54,7 @@ class Editor {
   private cursor: number;
   readonly completer: Completer;
 
-  constructor(marked: string, settings: Partial<Settings> = {}) {
+  constructor(marked: string, settings: Partial<Settings> = {}, mayWorkAhead = false) {
     this.cursor = marked.indexOf("|");
     const text = marked.replace("|", "");
     this.documents.didOpen({ textDocument: { uri, languageId: "typescript", version: 1, text } });
@@ -72,6 +72,7 @@ class Editor {
       },
       settings: () => ({ ...defaultSettings, delay: 0, ...settings }),
       onDecision: (decision) => this.decisions.push(decision),
+      mayWorkAhead: () => mayWorkAhead,
     });
   }
 
@@ -385,5 +386,92 @@ describe("completer", () => {
     void editor.ask();
     await settled();
     assert.equal(editor.jobs.length, 2);
+  });
+});
+
+describe("other suggestions where one was asked for by hand", () => {
+  async function invoke(editor: Editor, text: string) {
+    const asked = editor.ask({ invoked: true });
+    await settled();
+    editor.job.write(text).end();
+    return (await asked)!;
+  }
+
+  it("are continuations of the same text, each once", async () => {
+    const editor = new Editor("const total = |");
+    const item = await invoke(editor, "sum(list);");
+    const others = editor.completer.alternatives(item, new CancellationTokenSource().token);
+    await settled();
+    editor.job.write("count(list);").end();
+    await settled();
+    await settled();
+    editor.job.write("sum(list);").end();
+    assert.deepEqual(
+      (await others).map(({ insertText }) => insertText),
+      ["count(list);"],
+    );
+    assert.deepEqual(
+      editor.jobs.map(({ request }) => request.alternative),
+      [0, 1, 2],
+    );
+    assert.equal(new Set(editor.jobs.map(({ request }) => Buffer.from(request.context).toString())).size, 1);
+  });
+
+  it("are not made when the editor asked by itself, after an edit, or when the request is cancelled", async () => {
+    const editor = new Editor("const total = |");
+    const asked = editor.ask();
+    await settled();
+    editor.job.write("sum(list);").end();
+    const { token } = new CancellationTokenSource();
+    assert.deepEqual(await editor.completer.alternatives((await asked)!, token), []);
+    const other = new Editor("const total = |");
+    const item = await invoke(other, "sum(list);");
+    const cancelled = new CancellationTokenSource();
+    cancelled.cancel();
+    assert.deepEqual(await other.completer.alternatives(item, cancelled.token), []);
+    other.type("x");
+    assert.deepEqual(await other.completer.alternatives(item, token), []);
+    assert.equal(other.jobs.length, 1);
+  });
+});
+
+describe("work ahead of an acceptance", () => {
+  it("is done while a suggestion is shown, and answers the next request", async () => {
+    const editor = new Editor("const total = |\n", {}, true);
+    const asked = editor.ask();
+    await settled();
+    editor.job.write("sum(list);").end();
+    const item = (await asked)!;
+    await settled();
+    assert.equal(editor.jobs.length, 2);
+    assert.equal(Buffer.from(editor.job.request.context).toString(), "const total = sum(list);");
+    editor.job.write(" // of all").end();
+    editor.type("sum(list);");
+    const next = await editor.ask();
+    assert.equal(next?.insertText, " // of all");
+    assert.equal(item.insertText, "sum(list);");
+    assert.equal(editor.jobs.length, 2);
+  });
+
+  it("is ended by any other key", async () => {
+    const editor = new Editor("const total = |\n", {}, true);
+    const asked = editor.ask();
+    await settled();
+    editor.job.write("sum(list);").end();
+    await asked;
+    await settled();
+    const ahead = editor.job;
+    editor.type("q");
+    assert.equal(ahead.aborted, true);
+  });
+
+  it("is not done where it may not be, as on battery", async () => {
+    const editor = new Editor("const total = |\n");
+    const asked = editor.ask();
+    await settled();
+    editor.job.write("sum(list);").end();
+    await asked;
+    await settled();
+    assert.equal(editor.jobs.length, 1);
   });
 });

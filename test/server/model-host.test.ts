@@ -10,6 +10,7 @@ const request: ModelRequest = {
   maxBytes: 10,
   timeLimitMs: 100,
   minConfidence: 0,
+  alternative: 0,
 };
 
 /** A worker whose answers the test writes. */

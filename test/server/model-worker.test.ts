@@ -12,6 +12,7 @@ const request: ModelRequest = {
   maxBytes: 8,
   timeLimitMs: 60_000,
   minConfidence: 0,
+  alternative: 0,
 };
 
 /** What a worker of its own answers to requests that are sent at once, up to the last one's end. */
@@ -61,7 +62,13 @@ describe("model worker", () => {
     });
   });
   it("writes with the embedded model, whose pieces are read in bytes", async () => {
-    const line: ModelRequest = { ...request, extent: { kind: "line" }, maxBytes: 64, minConfidence: 0.5 };
+    const line: ModelRequest = {
+      ...request,
+      extent: { kind: "line" },
+      maxBytes: 64,
+      minConfidence: 0.5,
+      alternative: 0,
+    };
     const all = await answersOf(loadDefault, [{ type: "complete", id: 1, request: line }]);
     const bytes = all.flatMap((message) => (message.type === "byte" ? [message.byte] : []));
     assert.equal(Buffer.from(bytes).toString(), "a + b");
