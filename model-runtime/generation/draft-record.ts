@@ -1,59 +1,65 @@
 /**
- * How often drafts were right, by source and strength, and how long they are worth being: a byte is drafted as long as
- * the chance that it is needed, times what it would cost by itself, exceeds what verifying it costs.
+ * How often drafts were right, by source and strength, and how long they are worth being: so long that the bytes which are
+ * likely to be right save more than reading the draft costs.
  */
-export interface DraftRecordOptions {
-  /** Cost of a verified byte as a share of that of a byte written by itself. */
-  verifyCost: number;
-  /** Longest draft, bytes. */
-  most: number;
+
+/** What reading a draft costs, in bytes written one by one. */
+export interface DraftCosts {
+  /** Of each byte of the draft. */
+  byte: number;
+  /** Of the draft as such: what it makes the model do that a byte alone does not. */
+  run: number;
 }
 
 /** How much a draft of the past counts against the newest one. */
 const MEMORY = 0.97;
-/** What is believed of a source that has not been tried: as good as so many bytes of which this share was right. */
-const PRIOR = { bytes: 8, right: 0.85 };
+/** What is believed of a strength before it has been tried counts as much as so many bytes. */
+const BELIEF_BYTES = 24;
 
-interface Record {
-  /** Bytes that were compared with what the model wrote, and those of them that were the same. */
+interface Counts {
+  /** Bytes that were compared with what came, and those of them that were the same. */
   compared: number;
   right: number;
 }
 
 export class DraftRecord {
-  private readonly records = new Map<string, Record>();
+  private readonly counts = new Map<string, Counts>();
 
-  constructor(private readonly options: DraftRecordOptions) {}
+  /** @param most longest draft, bytes */
+  constructor(private readonly most = 48) {}
 
   /** Chance that a byte of such a draft is right, if those before it are. */
   rate(source: string, strength: number): number {
-    const { compared, right } = this.records.get(keyOf(source, strength)) ?? { compared: 0, right: 0 };
-    return (right + PRIOR.bytes * PRIOR.right) / (compared + PRIOR.bytes);
+    const { compared, right } = this.counts.get(keyOf(source, strength)) ?? { compared: 0, right: 0 };
+    return (right + BELIEF_BYTES * believedRate(strength)) / (compared + BELIEF_BYTES);
   }
 
   /**
-   * How many bytes of such a draft are worth being proposed and verified.
-   * @param cost of proposing a byte, as in `Drafter`
+   * The best length of a draft of `available` bytes, and the bytes that it saves; 0 when it is not worth reading.
+   * @param costs of reading and of proposing it
    */
-  worth(source: string, strength: number, cost = 0): number {
-    const { verifyCost, most } = this.options;
+  worth(source: string, strength: number, available: number, costs: DraftCosts): { length: number; gain: number } {
     const rate = this.rate(source, strength);
-    if (rate >= 1) return most;
-    return Math.max(0, Math.min(most, Math.floor(Math.log(verifyCost + cost) / Math.log(rate))));
-  }
-
-  /** Bytes of such a draft that are expected to be right. */
-  expected(source: string, strength: number, length: number): number {
-    const rate = this.rate(source, strength);
-    return rate >= 1 ? length : (rate * (1 - rate ** length)) / (1 - rate);
+    const longest = Math.min(available, this.most);
+    let [length, gain] = [0, -costs.run];
+    for (let chance = rate; length < longest && chance > costs.byte; chance *= rate) {
+      gain += chance - costs.byte;
+      length++;
+    }
+    return gain > 0 ? { length, gain } : { length: 0, gain: 0 };
   }
 
   /** Of a draft `right` bytes were right and then `wrong` ones were wrong: 1, or 0 when no more were compared. */
   learn(source: string, strength: number, { right, wrong }: { right: number; wrong: 0 | 1 }): void {
     const key = keyOf(source, strength);
-    const old = this.records.get(key) ?? { compared: 0, right: 0 };
-    this.records.set(key, { compared: MEMORY * old.compared + right + wrong, right: MEMORY * old.right + right });
+    const old = this.counts.get(key) ?? { compared: 0, right: 0 };
+    this.counts.set(key, { compared: MEMORY * old.compared + right + wrong, right: MEMORY * old.right + right });
   }
+}
+
+/** As measured of matches in TypeScript (docs/performance-incremental.md): a match of 4 bytes has strength 1, of 18 has 6. */
+function believedRate(strength: number): number {
+  return Math.min(0.95, 0.74 + 0.026 * strength);
 }
 
 function keyOf(source: string, strength: number): string {

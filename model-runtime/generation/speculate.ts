@@ -8,7 +8,7 @@
  */
 import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
-import { DraftRecord, type DraftRecordOptions } from "./draft-record";
+import { DraftRecord } from "./draft-record";
 import type { Draft, Drafter } from "./drafter";
 import { argmax } from "./sampling";
 
@@ -28,11 +28,8 @@ export interface SpeculationCounts {
   runs: number;
 }
 
-export function createSpeculation(
-  drafters: readonly Drafter[],
-  options: DraftRecordOptions = { verifyCost: 0.12, most: 48 },
-): Speculation {
-  return { drafters, record: new DraftRecord(options), counts: { drafted: 0, accepted: 0, runs: 0 } };
+export function createSpeculation(drafters: readonly Drafter[], record = new DraftRecord()): Speculation {
+  return { drafters, record, counts: { drafted: 0, accepted: 0, runs: 0 } };
 }
 
 /** A text that is continued byte by byte, and has read ahead what its drafters proposed. */
@@ -114,18 +111,19 @@ export class DraftedText {
 
   private async bestDraft(longest: number, signal?: AbortSignal): Promise<(Draft & { name: string }) | null> {
     const { drafters, record } = this.speculation;
+    const { byte, run } = this.sequence.draftCosts ?? USUAL_COSTS;
     let best: (Draft & { name: string }) | null = null;
     let bestGain = 0;
     for (const drafter of drafters) {
       const { name, cost } = drafter;
       if (cost !== undefined && best !== null) continue;
-      // How strong a costly draft is must not be asked for nothing.
-      const most = cost === undefined ? longest : Math.min(longest, record.worth(name, 0, cost));
+      const costs = { byte: byte + (cost ?? 0), run };
+      // A costly draft is not made longer than it is worth.
+      const most = cost === undefined ? longest : record.worth(name, 0, longest, costs).length;
       if (most === 0) continue;
       const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
       if (found === null) continue;
-      const length = Math.min(found.bytes.length, longest, record.worth(name, found.strength, cost));
-      const gain = record.expected(name, found.strength, length);
+      const { length, gain } = record.worth(name, found.strength, found.bytes.length, costs);
       if (gain <= bestGain) continue;
       bestGain = gain;
       best = { ...found, bytes: found.bytes.subarray(0, length), name };
@@ -133,6 +131,9 @@ export class DraftedText {
     return best;
   }
 }
+
+/** Of a text that says nothing else. */
+const USUAL_COSTS = { byte: 0.2, run: 0.3 };
 
 /** Bytes that grow at their end. */
 class ByteText {

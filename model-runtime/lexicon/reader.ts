@@ -4,6 +4,7 @@
  *
  * Shapes: S sorted pieces.
  */
+import type { DraftCosts } from "../generation/draft-record";
 import type { ByteModel } from "./byte-model";
 import { type FirstReading, type LexiconRule, OpenWord } from "./open-word";
 import type { Lexicon } from "./pieces";
@@ -19,6 +20,8 @@ export interface PieceLatent {
   ask(path: Int32Array, signal?: AbortSignal): Promise<ArrayLike<number>>;
   /** The next questions, and those that follow them, are likely to be about beginnings of this path. Results do not depend on it. */
   expect(path: Int32Array | null): void;
+  /** What one more position in a run costs, as a share of a run of one; null where nothing is known. */
+  readonly positionCost?: number | null;
 }
 
 /** What all readers of a model share. */
@@ -81,6 +84,11 @@ export class LexiconReader {
       for (const offset of cut.starts) starts.push(start + offset);
     }
     return starts;
+  }
+
+  /** What a draft costs: a byte of it takes its share of a position, and some words need a second run. */
+  get draftCosts(): DraftCosts {
+    return { byte: this.parts.latent.positionCost ?? 0.2, run: 1.2 };
   }
 
   append(bytes: ArrayLike<number>): void {

@@ -1,4 +1,5 @@
 /** A text read by a latent transformer over pieces, as ids: BOS and bytes. Shapes: N ids of one append. */
+import type { DraftCosts } from "../generation/draft-record";
 import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { EOS_SYMBOL } from "../lexicon/open-word";
 import type { LexiconReader } from "../lexicon/reader";
@@ -56,6 +57,10 @@ export class LexiconSequence implements TextState {
       this.truncate(before);
       throw error;
     }
+  }
+
+  get draftCosts(): DraftCosts {
+    return this.reader.draftCosts;
   }
 
   async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {

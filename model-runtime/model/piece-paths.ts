@@ -35,6 +35,7 @@ export class PiecePaths implements PieceLatent {
   private questions: Question[] = [];
   private expected: Int32Array | null = null;
   private isAnswering = false;
+  private readonly costs = new RunCosts();
 
   constructor(
     private readonly networks: PieceNetworks,
@@ -51,6 +52,10 @@ export class PiecePaths implements PieceLatent {
   /** Number of paths of which something is cached. */
   get count(): number {
     return this.paths.length;
+  }
+
+  get positionCost(): number | null {
+    return this.costs.positionCost;
   }
 
   ask(path: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
@@ -107,6 +112,8 @@ export class PiecePaths implements PieceLatent {
       Math.max(current.length, main.length - Math.max(1, CHUNK - tree.count)),
       signal,
     );
+    const before = this.positions;
+    const start = performance.now();
     const states = await this.run(current, main, tree, signal);
 
     // What follows the expected path is likely to be asked next.
@@ -126,6 +133,7 @@ export class PiecePaths implements PieceLatent {
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
+    this.costs.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
     return tree.places.map((place) => found.get(place)!);
   }
@@ -267,4 +275,22 @@ function isSame(a: Int32Array, b: Int32Array, length: number): boolean {
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
+}
+
+/** Times of short runs, layers and readout together: what drafts cost differs between machines and kernels. */
+class RunCosts {
+  /** Milliseconds of a run of one position, and of each further one. */
+  private one: number | null = null;
+  private further: number | null = null;
+
+  get positionCost(): number | null {
+    return this.one === null || this.further === null ? null : Math.max(0.02, this.further / this.one);
+  }
+
+  learn(positions: number, ms: number): void {
+    const recent = (old: number | null, found: number) => (old === null ? found : old + 0.1 * (found - old));
+    if (positions === 1) this.one = recent(this.one, ms);
+    else if (positions > 1 && positions <= READOUT_ROWS && this.one !== null)
+      this.further = recent(this.further, (ms - this.one) / (positions - 1));
+  }
 }

@@ -1,6 +1,7 @@
 /** What generation and evaluation need of a text inside a model, whatever the model. */
 
 import type { PatchingConfig } from "../checkpoint/config";
+import type { DraftCosts } from "../generation/draft-record";
 import type { Patcher } from "./entropy-model";
 
 /** A loaded model. */
@@ -46,6 +47,8 @@ export interface TextState {
    * @returns logits after the id and after each id of the draft that was taken, [1 + taken, 260]
    */
   appendDraft?(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+  /** What `appendDraft` costs on this machine; undefined where nothing is known. */
+  readonly draftCosts?: DraftCosts;
   /** Forgets all ids from `length` on. */
   truncate(length: number): void;
   /** An independent copy that may continue differently. */

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
+import { DraftRecord } from "../../../model-runtime/generation/draft-record";
 import { type Drafter, PromptLookup } from "../../../model-runtime/generation/drafter";
 import { type GenerateOptions, generate } from "../../../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../../../model-runtime/generation/speculate";
@@ -29,6 +30,13 @@ function oracle(truth: Uint8Array, plan: readonly number[]): Drafter {
       return bytes.length === 0 ? null : { bytes, strength: right % 16 };
     },
   };
+}
+
+/** A record that takes every draft to be worth reading. */
+function bold(): DraftRecord {
+  const record = new DraftRecord(24);
+  record.worth = (_source, _strength, available) => ({ length: Math.min(24, available), gain: 1 });
+  return record;
 }
 
 interface Written {
@@ -82,12 +90,12 @@ async function checkModel(model: TextModel, maxBytes: number) {
         const how = { temperature, seed: plan[0], maxBytes, stop: [bytesOf("}{")] };
         const truth = (await write(model.createSequence(), encode(prompt), how)).bytes;
         const drafters = [oracle(Uint8Array.from([...prompt, ...truth]), plan), new PromptLookup()];
-        await checkSame(model, prompt, how, createSpeculation(drafters, { verifyCost: 0.01, most: 24 }));
+        await checkSame(model, prompt, how, createSpeculation(drafters, bold()));
       },
     ),
     { numRuns: RUNS },
   );
-  const longest = createSpeculation([new StaleLatentDrafter()], { verifyCost: 0.01, most: 24 });
+  const longest = createSpeculation([new StaleLatentDrafter()], bold());
   for (const prompt of texts) await checkSame(model, prompt, { temperature: 0, maxBytes }, longest);
   return longest.counts;
 }
@@ -118,7 +126,7 @@ describe("drafts change nothing but the speed", () => {
   it("of the default model", async () => {
     const model = await loadModel(openModel(join(__dirname, "../../../models/default")), options);
     const text = readFileSync(join(__dirname, "../../../model-runtime/model/row-store.ts")).subarray(0, 700);
-    const speculation = createSpeculation([new PromptLookup()]);
+    const speculation = createSpeculation([new PromptLookup()], bold());
     await checkSame(model, text, { temperature: 0, maxBytes: 60 }, speculation);
     assert.ok(speculation.counts.accepted > 10, JSON.stringify(speculation.counts));
     await model.release();
