@@ -13,6 +13,7 @@ import { encode } from "../model-runtime/ids";
 import { loadModel, openModel } from "../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { MixedModel } from "../model-runtime/ngram/mixed-model";
+import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
 import { resolveDevice } from "../model-runtime/session";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
@@ -93,7 +94,11 @@ async function load(choice: ModelChoice): Promise<void> {
       texts,
       readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle }),
       sequences: keptSequences(texts),
-      speculation: createSpeculation([new PromptLookup(), new StaleLatentDrafter()]),
+      speculation: createSpeculation([
+        new PromptLookup(),
+        new WorkspaceDrafter(workspace.index),
+        new StaleLatentDrafter(),
+      ]),
     };
     send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
   } catch (error) {

@@ -131,6 +131,24 @@ export class MixedSequence implements TextState {
     }
   }
 
+  get draftCosts(): TextState["draftCosts"] {
+    return this.rates === null ? this.network?.draftCosts : undefined;
+  }
+
+  /** The network's judgement ends the draft: what only the counts would go on with is written byte by byte. */
+  async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+    const { network } = this;
+    if (this.rates !== null || !network?.appendDraft) return this.append(ids, { logits: "all", signal });
+    const rows = await network.appendDraft(ids, signal);
+    const out = new Float32Array(rows.length);
+    for (let row = 0; row < rows.length / VOCABULARY_SIZE; row++) {
+      this.history.push(ids[row]);
+      this.predict(rows, row);
+      this.write(out, row);
+    }
+    return out;
+  }
+
   truncate(length: number): void {
     if (!(length >= 0 && length <= this.length)) throw new RangeError(`text has ${this.length} ids, not ${length}`);
     // The network may have read further than the text that is counted, when a run was ended early.

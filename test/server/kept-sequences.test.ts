@@ -2,9 +2,15 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
 import { openCheckpoint } from "../../model-runtime/checkpoint/open-checkpoint";
+import { openLexiconCheckpoint } from "../../model-runtime/checkpoint/open-lexicon";
 import { encode } from "../../model-runtime/ids";
 import { Blt } from "../../model-runtime/model/blt";
+import { LexiconModel } from "../../model-runtime/model/lexicon-model";
+import { loadModel, openModel } from "../../model-runtime/model/load-model";
+import type { TextModel } from "../../model-runtime/model/text-state";
 import { type KeptSequence, KeptSequences } from "../../server/kept-sequences";
+import { EditedText, operation } from "../helpers/edit-scripts";
+import { loadGolden } from "../helpers/golden";
 
 /** A text without a model. */
 class PlainText implements KeptSequence {
@@ -108,4 +114,56 @@ describe("kept sequences", () => {
       await blt.release();
     }
   });
+});
+
+describe("kept texts under edit scripts predict what fresh ones predict, and read no more than what is new", () => {
+  const runs = Number(process.env.BLT_EDIT_SCRIPTS ?? 6);
+  const sources = ["const value = con(x);\nreturn value;\n", "let naïve = [1, 2];\r\nfor (const x of naïve) f(x)\n"];
+
+  /** Scripts over two documents, with a cursor anywhere in them, as a request sees them. */
+  async function checkScripts(model: TextModel, repeats: number) {
+    const cursor = fc.oneof(fc.constantFrom(0.5, 1), fc.double({ min: 0, max: 1, noNaN: true }));
+    const script = fc.array(fc.tuple(fc.nat({ max: 1 }), operation, cursor), { minLength: 1, maxLength: 10 });
+    await fc.assert(
+      fc.asyncProperty(script, async (steps) => {
+        const documents = sources.map((source) => new EditedText(new TextEncoder().encode(source.repeat(repeats))));
+        const kept = new KeptSequences(() => model.createSequence(), 4 * 2 ** 20);
+        let last: Uint16Array = new Uint16Array(0);
+        for (const [index, operation, share] of steps) {
+          const document = documents[index];
+          document.apply(operation);
+          const ids = encode(document.bytes.subarray(0, Math.round(share * document.bytes.length)));
+          const { sequence, prompt, reused } = kept.take(ids);
+          const logits = await sequence.append(prompt);
+          let common = 0;
+          while (common < Math.min(last.length, ids.length) && last[common] === ids[common]) common++;
+          if (common >= ids.length / 2) assert.ok(reused >= Math.min(common, ids.length - 1));
+          last = ids;
+          const fresh = await model.createSequence().append(ids);
+          for (const [id, logit] of logits.entries())
+            assert.ok(logit === fresh[id] || Math.abs(logit - fresh[id]) < 1e-4, `id ${id}: ${logit}, ${fresh[id]}`);
+        }
+      }),
+      { numRuns: runs },
+    );
+    await model.release();
+  }
+
+  it("of a random BLT with short windows", async () => {
+    await checkScripts(await loadGolden("k2", { patcher_window: 6, local_window: 9 }), 3);
+  }).timeout(600_000);
+
+  it("of a random BLT without windows", async () => {
+    await checkScripts(await loadGolden("k4", { semantics: "hf" }), 3);
+  }).timeout(600_000);
+
+  it("of a trained BLT", async () => {
+    const folder = join(__dirname, "../../models/tiny");
+    await checkScripts(await loadModel(openModel(folder), { device: "cpu", threads: 1, int8Kernel: "float32" }), 8);
+  }).timeout(600_000);
+
+  it("of a model with a lexicon, whose paths are few", async () => {
+    const checkpoint = openLexiconCheckpoint(join(__dirname, "../golden/lexicon/plain"));
+    await checkScripts(await LexiconModel.load(checkpoint, { device: "cpu", threads: 1, int8Kernel: "float32" }), 6);
+  }).timeout(600_000);
 });

@@ -12,6 +12,8 @@ import { encode } from "../../../model-runtime/ids";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../../model-runtime/model/text-state";
+import { MixedModel } from "../../../model-runtime/ngram/mixed-model";
+import { learningRates } from "../../../model-runtime/ngram/mixture";
 import { loadGolden } from "../../helpers/golden";
 import { bytesOf, lexiconFolder } from "../lexicon/lexicon-samples";
 
@@ -121,6 +123,13 @@ describe("drafts change nothing but the speed", () => {
       assert.equal((await checkModel(model, 40)).drafted, 0);
       await model.release();
     }
+  }).timeout(600_000);
+
+  it("of a model mixed with counts, fixed or learning", async () => {
+    const network = await LexiconModel.load(openLexiconCheckpoint(lexiconFolder("plain")), options);
+    await checkModel(new MixedModel({ network, workspace: null }), 30);
+    await checkModel(new MixedModel({ network, workspace: null, learning: learningRates }), 30);
+    await network.release();
   }).timeout(600_000);
 
   it("of the default model", async () => {
