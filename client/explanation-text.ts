@@ -15,7 +15,7 @@ export function continuationMarkdown({ text, model }: Continuation): string {
 }
 
 function byteMarkdown(
-  { byte, entropy, probability, likeliest, startsPatch, reason }: ByteExplanation,
+  { byte, entropy, probability, likeliest, mixed, startsPatch, reason }: ByteExplanation,
   ofMany: boolean,
 ): string {
   const name = byte === null ? "End of the text" : ofMany ? `Byte ${hexadecimal(byte)}` : `Byte ${nameOf(byte)}`;
@@ -27,6 +27,12 @@ function byteMarkdown(
       }`,
     );
   else lines.push(name);
+  if (mixed !== null)
+    lines.push(
+      `With the workspace's counts: entropy **${mixed.entropy.toFixed(2)} nats**${
+        mixed.probability === null ? "" : `, probability ${percent(mixed.probability)}`
+      }`,
+    );
   lines.push(`${startsPatch ? "│ **A patch starts here.**" : "No boundary here."} ${reason}`);
   if (likeliest.length > 0)
     lines.push(

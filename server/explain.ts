@@ -10,6 +10,12 @@ import { resetsContext, usesEntropy } from "../model-runtime/patching/patcher-ru
 import type { ByteExplanation, Explanation } from "./overlay-protocol";
 import type { ReadText } from "./read-text";
 
+/**
+ * What is expected after `before` when the workspace's counts are mixed with a model of bytes that gives `logits` [260]:
+ * log-probabilities of 256 bytes and the end, nats; null when nothing is counted.
+ */
+export type Mix = (before: Uint8Array, logits: Float32Array) => ArrayLike<number> | null;
+
 /** Likeliest bytes that are named. */
 const NAMED = 5;
 /** Longest text of a patch that is shown, bytes. */
@@ -21,6 +27,7 @@ export async function explain(
   at: number,
   patcher: Omit<Patcher, "release"> | null,
   signal?: AbortSignal,
+  mix: Mix = () => null,
 ): Promise<Explanation> {
   const { buffer } = text;
   const end = Math.min(buffer.length, at + 4);
@@ -40,6 +47,7 @@ export async function explain(
       entropy: Number.isNaN(before[i + 1]) ? null : before[i + 1],
       probability: byte === null || probabilities === null ? null : probabilities[byte + BYTE_OFFSET],
       likeliest: probabilities === null ? [] : likeliest(probabilities),
+      mixed: logits === null ? null : mixedOf(mix(buffer.bytes(0, at + i), logits[i]), byte),
       startsPatch: buffer.startsPatch(at + i),
       reason: reasonAt(buffer, at + i, before[i + 1], before[i]),
     };
@@ -59,6 +67,12 @@ export async function explain(
     },
     rule: describePatching(buffer.patching),
   };
+}
+
+function mixedOf(logProbs: ArrayLike<number> | null, byte: number | null): ByteExplanation["mixed"] {
+  if (logProbs === null) return null;
+  const entropy = Array.from(logProbs).reduce((sum, log) => sum - Math.exp(log) * log, 0);
+  return { entropy, probability: byte === null ? null : Math.exp(logProbs[byte]) };
 }
 
 /** Bytes as text, with marks for what is no character or not seen. */

@@ -15,11 +15,13 @@ import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { MixedModel } from "../model-runtime/ngram/mixed-model";
 import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
 import { resolveDevice } from "../model-runtime/session";
+import type { Mix } from "./explain";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
 import { TextReadings } from "./text-readings";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import { documentName } from "./workspace-protocol";
 import { WorkspaceTexts } from "./workspace-texts";
 
 const port = parentPort!;
@@ -92,7 +94,7 @@ async function load(choice: ModelChoice): Promise<void> {
     const texts = await loadModel(checkpoint, { device, threads: choice.threads });
     model = {
       texts,
-      readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle }),
+      readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle, mixFor }),
       sequences: keptSequences(texts),
       speculation: createSpeculation([
         new PromptLookup(),
@@ -106,6 +108,10 @@ async function load(choice: ModelChoice): Promise<void> {
     send({ type: "refused", sentence: error.message });
     await unload();
   }
+}
+
+function mixFor(uri: string): Mix {
+  return (before, logits) => (isMixed ? workspace.expected(documentName(uri), before, logits) : null);
 }
 
 function keptSequences(texts: TextModel): KeptSequences<TextState> {

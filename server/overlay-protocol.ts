@@ -100,6 +100,8 @@ export interface ByteExplanation {
   probability: number | null;
   /** The five likeliest bytes at this place by the entropy model, `byte` null for the end of the text. */
   likeliest: { byte: number | null; probability: number }[];
+  /** The entropy model mixed with the workspace's counts: entropy before this byte, nats, and its probability; null without counts. */
+  mixed: { entropy: number; probability: number | null } | null;
   startsPatch: boolean;
   /** Why a boundary stands before this byte, or why none does. */
   reason: string;

@@ -11,7 +11,7 @@ import { LexiconModel } from "../model-runtime/model/lexicon-model";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { measureText } from "../model-runtime/statistics/measure";
 import { base64 } from "./base64";
-import { explain } from "./explain";
+import { explain, type Mix } from "./explain";
 import { KeptSequences } from "./kept-sequences";
 import { type Continuation, EXPLORER_LIMIT, type LineRange, type Reading } from "./overlay-protocol";
 import { ReadText } from "./read-text";
@@ -24,6 +24,8 @@ export interface ReadingsOptions {
   send(message: FromReadings): void;
   /** Resolves when no suggestion is being computed. */
   whenIdle(): Promise<void>;
+  /** The workspace's counts for a place in a document, without those of the document itself. */
+  mixFor?(uri: string): Mix;
 }
 
 /** Lines that are sent while there is more to read, so that the first ones are seen soon. */
@@ -238,7 +240,8 @@ export class TextReadings {
     switch (question.kind) {
       case "explain": {
         const text = this.textOf(question.uri);
-        return explain(text, text.byteAt(question.position), this.options.model.patcher, signal);
+        const { model, mixFor } = this.options;
+        return explain(text, text.byteAt(question.position), model.patcher, signal, mixFor?.(question.uri));
       }
       case "continue": {
         const text = this.textOf(question.uri);

@@ -1,4 +1,5 @@
 /** What the LSP thread and the model's thread say to each other about the texts of the workspace. Paths are absolute. */
+import { fileURLToPath } from "node:url";
 import type { FilesExclude } from "../model-runtime/workspace/ignore-rules";
 
 /** The document at hand, without the part that the model reads as context; it is no part of the workspace meanwhile. */
@@ -33,3 +34,19 @@ export type FromWorkspace =
   /** `notice`: what the user should know, such as that not everything fits; else null. */
   | { type: "counted"; files: number; bytes: number; sentence: string; notice: string | null }
   | { type: "quoted"; id: number; quote: Quote | null };
+
+/** The path of a file's address; null for what is no file. */
+export function pathOf(uri: string): string | null {
+  try {
+    return uri.startsWith("file:") ? fileURLToPath(uri) : null;
+  } catch (error) {
+    // An address that is none on this system.
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
+/** What a document is called in the counts: its path, or its address when it is no file. */
+export function documentName(uri: string): string {
+  return pathOf(uri) ?? uri;
+}

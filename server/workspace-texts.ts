@@ -4,6 +4,11 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, sep } from "node:path";
+import { encode } from "../model-runtime/ids";
+import { History } from "../model-runtime/ngram/history";
+import { symbolLogits } from "../model-runtime/ngram/mixed-model";
+import { Mixture } from "../model-runtime/ngram/mixture";
+import { defaultMixtureWeights } from "../model-runtime/ngram/mixture-weights";
 import { quotedFrom } from "../model-runtime/ngram/quotes";
 import { DEFAULT_MEMORY_BYTES, MEMORY_PER_BYTE, WorkspaceIndex } from "../model-runtime/ngram/workspace-index";
 import { type FilesExclude, ignoreFiles } from "../model-runtime/workspace/ignore-rules";
@@ -12,6 +17,8 @@ import { readWorkspace, summarySentence } from "../model-runtime/workspace/read-
 import { passContent, passName } from "../model-runtime/workspace/text-rules";
 import type { DocumentAround, FromWorkspace, Quote, ToWorkspace } from "./workspace-protocol";
 
+/** Bytes of a document before a place that count for what is expected there. */
+const SEEN_BYTES = 4096;
 const MOST_BYTES = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
 /** Bytes counted at a time, so that a request waits some milliseconds at most. */
 const SLICE_BYTES = 64_000;
@@ -80,6 +87,24 @@ export class WorkspaceTexts {
       if (text.trim() === "") index.remove(name);
       else index.set(name, asCounted(text));
     }
+  }
+
+  /**
+   * What is expected after `before` in a document by the counts of all others, mixed with a model of bytes.
+   *
+   * @param logits of that model, [260]
+   * @returns log-probabilities of 256 bytes and the end, nats
+   */
+  expected(path: string, before: Uint8Array, logits: Float32Array): Float64Array {
+    const { index } = this;
+    const own = [path, path + PARTS.before, path + PARTS.after].filter((name) => index.has(name));
+    const texts = own.map((name) => ({ name, text: index.read(name)! }));
+    for (const { name } of texts) index.remove(name);
+    const history = new History();
+    for (const id of encode(before.subarray(-SEEN_BYTES))) history.push(id);
+    const expected = new Mixture(index).predict(history, symbolLogits(logits, 0), defaultMixtureWeights());
+    for (const { name, text } of texts) index.set(name, text);
+    return expected;
   }
 
   /** Resolves when every change so far has been counted. */

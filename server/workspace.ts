@@ -2,7 +2,6 @@
  * The workspace as the LSP thread sees it: which folders and open documents there are and what changes in them, told to
  * the model's thread, which counts their texts (`workspace-texts.ts`). Told anew whenever a model was loaded.
  */
-import { fileURLToPath } from "node:url";
 import {
   type Connection,
   DidChangeWatchedFilesNotification,
@@ -14,7 +13,7 @@ import { lineEndFrom } from "./context";
 import type { Documents, OpenDocument } from "./documents";
 import type { ModelHost } from "./model-host";
 import type { Decision } from "./protocol";
-import type { DocumentAround, FromWorkspace } from "./workspace-protocol";
+import { type DocumentAround, documentName, type FromWorkspace, pathOf } from "./workspace-protocol";
 
 /** How much of the document at hand is counted on each side of the context, UTF-16 code units. */
 const AROUND_LENGTH = 100_000;
@@ -97,7 +96,7 @@ export class Workspace {
     const lineEnd = lineEndFrom(all, cursor);
     const start = document.window?.start ?? 0;
     return {
-      path: nameOf(document.uri),
+      path: documentName(document.uri),
       before: all.slice(Math.max(0, start - AROUND_LENGTH), start),
       after: all.slice(lineEnd, lineEnd + AROUND_LENGTH),
       afterLine: text.positionAt(lineEnd).line,
@@ -112,7 +111,7 @@ export class Workspace {
   documentClosed(uri: string): void {
     this.told.delete(uri);
     if (this.current === uri) this.current = null;
-    this.options.host.tellWorkspace({ type: "workspaceText", path: nameOf(uri), text: null });
+    this.options.host.tellWorkspace({ type: "workspaceText", path: documentName(uri), text: null });
   }
 
   /** Finds out whether a text that was shown stands in the workspace, and adds it to the decision. */
@@ -137,14 +136,14 @@ export class Workspace {
   private tellFolders(folders = this.folders): boolean {
     const isOn = this.options.isOn();
     if (!isOn) this.options.onNotice(null);
-    const near = this.options.documents.all().map(({ uri }) => nameOf(uri));
+    const near = this.options.documents.all().map(({ uri }) => documentName(uri));
     const { filesExclude } = this;
     return this.options.host.tellWorkspace({ type: "workspace", isOn, folders, filesExclude, near }) && isOn;
   }
 
   private tellDocument({ uri, text, version }: OpenDocument): void {
     if (text === null || uri === this.current) return;
-    if (this.options.host.tellWorkspace({ type: "workspaceText", path: nameOf(uri), text: text.getText() })) {
+    if (this.options.host.tellWorkspace({ type: "workspaceText", path: documentName(uri), text: text.getText() })) {
       this.told.set(uri, version);
     }
   }
@@ -184,20 +183,4 @@ function isExclude(given: unknown): given is FilesExclude {
       (value) => typeof value === "boolean" || (typeof value === "object" && typeof value?.when === "string"),
     )
   );
-}
-
-/** The path of a file's address; null for what is no file. */
-function pathOf(uri: string): string | null {
-  try {
-    return uri.startsWith("file:") ? fileURLToPath(uri) : null;
-  } catch (error) {
-    // An address that is none on this system.
-    if (error instanceof TypeError) return null;
-    throw error;
-  }
-}
-
-/** What a document is called in the counts: its path, or its address when it is no file. */
-function nameOf(uri: string): string {
-  return pathOf(uri) ?? uri;
 }

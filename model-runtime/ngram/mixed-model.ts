@@ -248,7 +248,7 @@ function symbolOf(id: number): number | null {
 }
 
 /** A row of a network's logits, [VOCABULARY_SIZE], as those of bytes and the end, [SYMBOLS]. */
-function symbolLogits(rows: Float32Array, at: number): Float64Array {
+export function symbolLogits(rows: Float32Array, at: number): Float64Array {
   const logits = new Float64Array(SYMBOLS);
   for (let byte = 0; byte < END_SYMBOL; byte++) logits[byte] = rows[at + byte + BYTE_OFFSET];
   logits[END_SYMBOL] = rows[at + EOS];

@@ -18,6 +18,7 @@ const explanation: Explanation = {
         { byte: null, probability: 0.0004 },
         { byte: 0xe2, probability: 0.0001 },
       ],
+      mixed: null,
       startsPatch: true,
       reason: "H = 2.500 nats is above the threshold 1.335.",
     },
@@ -38,6 +39,12 @@ describe("explanationMarkdown", () => {
         "Rule: entropy above 1.335 nats.",
       ].join("\n\n"),
     );
+  });
+
+  it("tells what the workspace's counts make of it", () => {
+    const bytes = [{ ...explanation.bytes[0], mixed: { entropy: 0.25, probability: 0.9 } }];
+    const counted = "With the workspace's counts: entropy **0.25 nats**, probability 90 %  \n";
+    assert.ok(explanationMarkdown({ ...explanation, bytes }).includes(counted));
   });
 
   it("names each byte of a character, and the end of the text", () => {

@@ -138,6 +138,20 @@ describe("WorkspaceTexts", () => {
     assert.deepEqual(quoteOf("function behindTheCursor()"), { path: "b.ts", line: 13 });
   });
 
+  it("says what the other documents make of a place in one", async () => {
+    const text = "export const speedOfLight = metresPerSecond(299792458);\n";
+    await count({ "a.ts": text.repeat(3), "b.ts": text.repeat(4) });
+    const logits = new Float32Array(260);
+    const next = (path: string) =>
+      texts.expected(at(path), Buffer.from("export const speedOf"), logits)["L".charCodeAt(0)];
+    assert.ok(next("c.ts") > Math.log(0.5));
+    rmSync(at("b.ts"));
+    await change("b.ts");
+    // Its own text is no evidence, and is still there afterwards.
+    assert.ok(next("a.ts") < Math.log(0.1));
+    assert.equal(textOf("a.ts"), text.repeat(3));
+  });
+
   it("counts nothing when it is switched off, and what is open is still known", async () => {
     await count({ "a.ts": "one", "b.ts": "two" });
     await open("b.ts", "edited");
