@@ -10,6 +10,15 @@ import {
   type ValueRecord,
 } from "./onnx-format";
 
+interface Shared {
+  constants: Map<string, Value>;
+  initializers: GraphRecord["initializers"];
+  /** Constants that are handed over beside the graph's file. */
+  held: { path: string; data: Uint8Array }[];
+  folder: string | null;
+  count: number;
+}
+
 /** The result of a node, an input or a constant. */
 export interface Value {
   name: string;
@@ -30,16 +39,28 @@ export interface NodeOptions {
  */
 export class Graph {
   private readonly record: GraphRecord;
-  private readonly constants = new Map<string, Value>();
-  private folder: string | null = null;
-  private count = 0;
+  /** What a graph shares with the bodies of its loops and branches, which see its values. */
+  private shared: Shared = { constants: new Map(), initializers: [], held: [], folder: null, count: 0 };
 
   /** @param dims sizes of named dimensions of inputs, where the graph is for these alone */
   constructor(
     name: string,
     private readonly dims: Readonly<Record<string, number>> = {},
   ) {
-    this.record = { name, nodes: [], initializers: [], inputs: [], outputs: [] };
+    this.record = { name, nodes: [], initializers: this.shared.initializers, inputs: [], outputs: [] };
+  }
+
+  /** A body for a loop or a branch of this graph: it sees the graph's values, and its constants lie with the graph's own. */
+  body(name: string): Graph {
+    const body = new Graph(name, this.dims);
+    body.shared = this.shared;
+    body.record.initializers = [];
+    return body;
+  }
+
+  /** This body as the attribute of the node that runs it. */
+  asAttribute(): Attribute {
+    return { graph: this.record };
   }
 
   get name(): string {
@@ -53,17 +74,22 @@ export class Graph {
 
   /** Inputs and constants, with their shapes. */
   get sources(): readonly ValueRecord[] {
-    return [...this.record.inputs, ...this.record.initializers];
+    return [...this.record.inputs, ...this.shared.initializers];
   }
 
   /** Folder of the weight files; null while no weight has been used. */
   get weightFolder(): string | null {
-    return this.folder;
+    return this.shared.folder;
+  }
+
+  /** Constants that are handed over beside the graph's file, under the names by which it refers to them. */
+  get memory(): readonly { path: string; data: Uint8Array }[] {
+    return this.shared.held;
   }
 
   /** Bytes of the weights the graph points to. */
   get weightBytes(): number {
-    return this.record.initializers.reduce(
+    return this.shared.initializers.reduce(
       (sum, { data }) => (data instanceof Uint8Array ? sum : sum + data.length),
       0,
     );
@@ -77,7 +103,7 @@ export class Graph {
 
   /** The numbers of a constant made by `int64`; null for any other value. */
   wholeNumbers(name: string): number[] | null {
-    const found = this.record.initializers.find((tensor) => tensor.name === name);
+    const found = this.shared.initializers.find((tensor) => tensor.name === name);
     if (found === undefined || found.type !== "int64" || !(found.data instanceof Uint8Array)) return null;
     return Array.from(new BigInt64Array(found.data.slice().buffer), Number);
   }
@@ -89,8 +115,8 @@ export class Graph {
   }
 
   /** A constant of whole numbers (shapes, axes); equal ones are stored once. */
-  int64(values: number[], shape: number[] = [values.length]): Value {
-    return this.inline("int64", shape, new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
+  int64(values: (number | bigint)[], shape: number[] = [values.length]): Value {
+    return this.inline("int64", shape, new Uint8Array(BigInt64Array.from(values, (value) => BigInt(value)).buffer));
   }
 
   float32(values: ArrayLike<number>, shape: number[] = [values.length]): Value {
@@ -107,18 +133,27 @@ export class Graph {
 
   /** A tensor of a checkpoint, in its own dtype, mapped from its file. */
   weight(location: TensorLocation): Value {
-    const known = this.constants.get(location.name);
+    const known = this.shared.constants.get(location.name);
     if (known) return known;
-    if (this.folder !== null && this.folder !== location.directory)
-      throw new Error(`graph ${this.record.name}: weights in ${this.folder} and in ${location.directory}`);
-    this.folder = location.directory;
+    if (this.shared.folder !== null && this.shared.folder !== location.directory)
+      throw new Error(`graph ${this.record.name}: weights in ${this.shared.folder} and in ${location.directory}`);
+    this.shared.folder = location.directory;
     const type = ({ F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8", U8: "uint8" } as const)[
       location.dtype
     ];
     const value: Value = { name: location.name, type, shape: location.shape };
     const { file, offset, length } = location;
-    this.record.initializers.push({ name: location.name, type, shape: location.shape, data: { file, offset, length } });
-    this.constants.set(location.name, value);
+    this.shared.initializers.push({ name: location.name, type, shape: location.shape, data: { file, offset, length } });
+    this.shared.constants.set(location.name, value);
+    return value;
+  }
+
+  /** A large constant that lies in memory; it is not copied into the graph's file. */
+  inMemory(type: ElementType, shape: number[], data: Uint8Array): Value {
+    const value: Value = { name: `memory_${this.shared.held.length}`, type, shape };
+    const place = { file: value.name, offset: 0, length: data.length };
+    this.shared.held.push({ path: value.name, data });
+    this.shared.initializers.push({ ...value, shape, data: place });
     return value;
   }
 
@@ -130,7 +165,7 @@ export class Graph {
   /** Adds a node with several results. The result's type is that of the first input unless said otherwise. */
   nodes(opType: string, inputs: Value[], shapes: Dim[][], options: NodeOptions = {}): Value[] {
     const results = shapes.map((shape) => ({
-      name: `${opType}_${this.count++}`,
+      name: `${opType}_${this.shared.count++}`,
       type: options.type ?? inputs[0].type,
       shape,
     }));
@@ -150,12 +185,12 @@ export class Graph {
   }
 
   private inline(type: ElementType, shape: number[], data: Uint8Array): Value {
-    const key = `${type}[${shape}]${data.length <= 64 ? data.join() : this.count++}`;
-    const known = this.constants.get(key);
+    const key = `${type}[${shape}]${data.length <= 64 ? data.join() : this.shared.count++}`;
+    const known = this.shared.constants.get(key);
     if (known) return known;
-    const value: Value = { name: `constant_${this.count++}`, type, shape };
-    this.record.initializers.push({ name: value.name, type, shape, data });
-    this.constants.set(key, value);
+    const value: Value = { name: `constant_${this.shared.count++}`, type, shape };
+    this.shared.initializers.push({ name: value.name, type, shape, data });
+    this.shared.constants.set(key, value);
     return value;
   }
 }

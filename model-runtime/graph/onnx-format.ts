@@ -8,7 +8,7 @@ export type ElementType = "float32" | "uint8" | "int8" | "int32" | "int64" | "bo
 /** A dimension: a number, or the name of one that is known at run time. */
 export type Dim = number | string;
 /** Whole numbers are written as INT, other numbers as FLOAT (give `{ float }` for a float that happens to be whole). */
-export type Attribute = number | string | number[] | { float: number };
+export type Attribute = number | string | number[] | { float: number } | { graph: GraphRecord };
 
 export interface NodeRecord {
   opType: string;
@@ -100,7 +100,7 @@ function encodeNode(w: Writer, node: NodeRecord): void {
 }
 
 function encodeAttribute(w: Writer, name: string, value: Attribute): void {
-  const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
+  const [FLOAT, INT, STRING, GRAPH, INTS] = [1, 2, 3, 5, 7];
   w.uint32(field(1, BYTES)).string(name);
   let type: number;
   if (typeof value === "string") {
@@ -109,6 +109,9 @@ function encodeAttribute(w: Writer, name: string, value: Attribute): void {
   } else if (Array.isArray(value)) {
     for (const item of value) w.uint32(field(8, VARINT)).int64(item);
     type = INTS;
+  } else if (typeof value === "object" && "graph" in value) {
+    message(w, 6, (g) => encodeGraph(g, value.graph));
+    type = GRAPH;
   } else if (typeof value === "number" && Number.isInteger(value)) {
     w.uint32(field(3, VARINT)).int64(value);
     type = INT;

@@ -7,16 +7,20 @@ import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
 import type { SessionOptions } from "../session";
 import { CausalNetwork } from "./causal-network";
+import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
 import type { Int8Kernel } from "./linear";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import { BltSequence } from "./sequence";
+import type { TextState } from "./text-state";
 
 export interface LoadOptions extends SessionOptions {
   /** How int8 weights are multiplied; found by a short timing when undefined. */
   int8Kernel?: Int8Kernel;
+  /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
+  deviceLoop?: boolean;
 }
 
 export interface Networks {
@@ -36,6 +40,7 @@ export class Blt {
     private readonly tables: RowReader[],
     /** The kernel in use; null when the checkpoint has no int8 weights. */
     readonly int8Kernel: Int8Kernel | null,
+    private readonly deviceLoop: DeviceLoop | null,
   ) {}
 
   get config(): BltConfig {
@@ -58,7 +63,18 @@ export class Blt {
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
     const patcherBytes = patcher ? readWeight(checkpoint, "model.patcher.embed_tokens.weight") : null;
     const embedding = new HashEmbedding(bytes, tables, config.hash);
-    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel);
+    const inLoop = options.deviceLoop ?? options.device !== "cpu";
+    const deviceLoop = inLoop ? new DeviceLoop(checkpoint, source.int8Kernel, options) : null;
+    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel, deviceLoop);
+  }
+
+  /**
+   * An empty text to generate in: where networks do not run on the CPU, its greedy bytes come from the loop on the device
+   * (`device-loop.ts`). Otherwise as `createSequence`.
+   */
+  createText(patching?: PatchingConfig): TextState {
+    const sequence = this.createSequence(patching);
+    return this.deviceLoop === null ? sequence : this.deviceLoop.textOf(sequence);
   }
 
   /** An empty text; give other patching settings than the checkpoint's to try them. */
@@ -95,6 +111,7 @@ export class Blt {
   async release(): Promise<void> {
     const { patcher, encoder, latent, decoder } = this.networks;
     for (const network of [patcher, encoder, latent, decoder]) await network?.release();
+    await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
 }

@@ -95,6 +95,11 @@ export class RollingHash {
   }
 }
 
+/** The factors p^t modulo 2^64 of a hash's ids, oldest first, as signed int64: [g]. */
+export function hashMultipliers(fn: number, size: number): bigint[] {
+  return Array.from({ length: size }, (_, t) => BigInt.asIntN(64, BigInt(primes[fn]) ** BigInt(t)));
+}
+
 const primes = [
   1000000007, 5915587277, 1500450271, 3267000013, 5754853343, 4093082899, 9576890767, 3628273133, 2860486313,
   5463458053, 3367900313,

@@ -89,6 +89,19 @@ export class KvCache {
     return { ...this.feeds(count, null), ...this.rotations(positions), mask: { data: mask, shape: [count, columns] } };
   }
 
+  /** What is held, as the inputs of a loop on the device whose names begin with `name`, for up to `count` rows to come. */
+  loopFeeds(name: string, count: number): Feeds {
+    const { cos, sin, mask: _, pastAndNew: __, ...past } = this.feeds(count, null);
+    const feeds: Feeds = { [`${name}.cos`]: cos, [`${name}.sin`]: sin };
+    for (const [kind, feed] of Object.entries(past)) feeds[`${name}.${kind}`] = feed;
+    const positions = Float32Array.from({ length: this.slots }, (_, slot) => {
+      const position = this.base + slot;
+      return position >= this.first && position < this.length ? position : HIDDEN_SCORE;
+    });
+    feeds[`${name}.positions`] = { data: positions, shape: [1, this.slots] };
+    return feeds;
+  }
+
   /**
    * Takes the new rows' keys and values as a run gives them.
    * @param keysAndValues [L, 2, K, N, D]

@@ -20,6 +20,29 @@ import type { AppendOptions, TextState } from "./text-state";
 /** Bytes that go through the networks in one run: large enough for full speed, small enough to stop soon. */
 const CHUNK = 256;
 
+/** What a run of the device loop starts from (`device-loop-graph.ts`). */
+export interface LoopStart {
+  lastIds: number[];
+  feeds: Feeds;
+  /** Values in the decoder's view of patches that are handed over. */
+  crossLength: number;
+}
+
+/** What a run of the device loop made of T ids. */
+export interface LoopRows {
+  ids: number[];
+  /** [T, 260] */
+  logits: Float32Array;
+  /** [T] */
+  entropies: Float32Array;
+  /** [T, S] */
+  states: Float32Array;
+  /** A row for each patch that closed. */
+  cross: Float32Array;
+  /** By network: [2 * layers, K, rows, D]. */
+  keysAndValues: Record<string, Float32Array>;
+}
+
 export class BltSequence implements TextState {
   private ids: number[] = [];
   private entropyList: number[] = [];
@@ -190,6 +213,57 @@ export class BltSequence implements TextState {
       this.truncate(before);
     }
     return Uint8Array.from(bytes);
+  }
+
+  /**
+   * Where the next ids would go on in a loop on the device; null when a network lags behind the text, when the text is
+   * too short for the rule's general case, or when a position may not see all before it.
+   * @param past how many of the last ids are wanted, 0 before the beginning
+   * @param turns ids to come
+   */
+  loopStart(past: number, turns: number): LoopStart | null {
+    const { ids, length, starts } = this;
+    const caches = Object.entries(this.caches).filter(([, cache]) => cache !== null) as [string, KvCache][];
+    const isBehind = caches.some(([name, cache]) => cache.length !== (name === "latent" ? starts.length - 1 : length));
+    const isCut = this.byteFloors[length - 1] > 0 || this.patcherFloors[length - 1] > 0 || ids[length - 1] === EOS;
+    if (length < 4 || isBehind || isCut) return null;
+    const closed = starts.length - 1;
+    const openStates = this.states.slice(starts[closed], length);
+    const firstSeen = Math.max(0, closed - this.model.config.crossAttentionWindow.decoder);
+    const cross = this.cross.slice(firstSeen, closed);
+    const feeds: Feeds = {
+      length: { data: BigInt64Array.of(BigInt(length)), shape: [1] },
+      patches: { data: BigInt64Array.of(BigInt(closed)), shape: [1] },
+      openStates: { data: openStates, shape: [length - starts[closed], this.states.width] },
+      cross: { data: cross, shape: [closed - firstSeen, this.cross.width] },
+      previousEntropy: { data: Float32Array.of(this.entropyList[length - 1]), shape: [1] },
+    };
+    for (const [name, cache] of caches) Object.assign(feeds, cache.loopFeeds(name, turns));
+    const lastIds = Array.from({ length: past }, (_, i) => ids[length - past + i] ?? 0);
+    return { lastIds, feeds, crossLength: cross.length };
+  }
+
+  /** Appends ids whose rows a loop on the device has made. */
+  adopt({ ids, entropies, states, cross, keysAndValues }: LoopRows): void {
+    const before = this.length;
+    const closedBefore = this.starts.length - 1;
+    this.pushIds(ids);
+    ids.forEach((id, i) => {
+      const entropy = this.caches.patcher === null ? Number.NaN : entropies[i];
+      this.entropyList.push(entropy);
+      if (this.rule.step(id, entropy)) this.closePatch(before + i + 1);
+      this.closedAfter.push(this.starts.length - 1);
+    });
+    const closed = this.starts.length - 1 - closedBefore;
+    if (cross.length !== closed * this.cross.width)
+      throw new Error(`the loop closed ${cross.length / this.cross.width} patches, the rule ${closed}`);
+    this.states.append(states, ids.length, this.states.width);
+    if (closed > 0) this.cross.append(cross, closed, this.cross.width);
+    const { patcher, encoder, latent, decoder } = this.caches;
+    patcher?.append(keysAndValues.patcher, ids.length);
+    encoder.append(keysAndValues.encoder, ids.length);
+    if (closed > 0) latent.append(keysAndValues.latent, closed);
+    decoder.append(keysAndValues.decoder, ids.length);
   }
 
   /** Encoder, patcher and latent transformer over new ids; the decoder follows when logits are asked for. */

@@ -8,6 +8,8 @@ import type { Patcher } from "./entropy-model";
 export interface TextModel {
   /** An empty text. `patching` replaces the checkpoint's settings where the model cuts text into patches. */
   createSequence(patching?: PatchingConfig): TextState;
+  /** An empty text to generate in, where the model has a faster way to do that on its device than `createSequence`. */
+  createText?(patching?: PatchingConfig): TextState;
   /** The entropy model, for what is no text of the model (`PatchedBuffer`); null when it has none. Released with the model. */
   readonly patcher: Omit<Patcher, "release"> | null;
   /** The checkpoint's own patching. */

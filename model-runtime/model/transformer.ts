@@ -24,6 +24,8 @@ export interface StackInputs {
   /** `headShape` [..., C, D] a layer; none where a whole sequence is run at once (C = 0). */
   pastKeys: Value[];
   pastValues: Value[];
+  /** Puts a row's keys and values behind those of rows that are not in the past yet (a loop's earlier steps). */
+  extend?: (layer: number, key: Value, value: Value) => [Value, Value];
   /** The layers to run, `from` included, `to` not; all of the stack unless said. */
   layers?: { from: number; to: number };
 }
@@ -206,7 +208,7 @@ function selfAttention(
       { attributes: { axis: 1 } },
     );
   // Queries and keys are rotated in one node: heads are alike to it.
-  const [rotating, value] = split(splitHeads(graph, projected, heads + 2 * kvHeads, headDim), [
+  const [rotating, newValue] = split(splitHeads(graph, projected, heads + 2 * kvHeads, headDim), [
     heads + kvHeads,
     kvHeads,
   ]);
@@ -214,7 +216,8 @@ function selfAttention(
     domain: "com.microsoft",
     attributes: { interleaved: 1 },
   });
-  const [query, key] = split(rotated, [heads, kvHeads]);
+  const [query, newKey] = split(rotated, [heads, kvHeads]);
+  const [key, value] = inputs.extend ? inputs.extend(layer, newKey, newValue) : [newKey, newValue];
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
   const attended = attention(

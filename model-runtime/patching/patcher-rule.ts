@@ -154,7 +154,7 @@ function isSpecial(id: number): boolean {
 }
 
 /** Special ids, ASCII other than letters and digits, and bytes from 0xC0, which begin a UTF-8 sequence. */
-function isSeparator(id: number): boolean {
+export function isSeparator(id: number): boolean {
   const byte = id - BYTE_OFFSET;
   if (byte >= 0x80) return byte >= 0xc0;
   // Special ids come out below 0: neither.
