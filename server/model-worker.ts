@@ -115,8 +115,8 @@ function mixFor(uri: string): Mix {
 }
 
 function keptSequences(texts: TextModel): KeptSequences<TextState> {
-  const source = isMixed ? new MixedModel({ network: texts, workspace: workspace.index }) : texts;
-  return new KeptSequences<TextState>(() => source.createSequence());
+  const source: TextModel = isMixed ? new MixedModel({ network: texts, workspace: workspace.index }) : texts;
+  return new KeptSequences<TextState>(() => source.createText?.() ?? source.createSequence());
 }
 
 async function read(id: number, context: Uint8Array, signal: AbortSignal): Promise<void> {

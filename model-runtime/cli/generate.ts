@@ -43,7 +43,8 @@ export const generateCommand: Command<typeof options> = {
     if (values.beam !== undefined) refuseWithBeam(values);
     const prompt = encode(await readPrompt(positionals[0], values.promptFile));
     const { model, patching } = await loadTextModel(values, terminal);
-    const sequence = model.createSequence(chosenPatchingOf(patching, values));
+    const chosen = chosenPatchingOf(patching, values);
+    const sequence = model.createText?.(chosen) ?? model.createSequence(chosen);
     if (values.beam === undefined) await writeSampled(sequence, prompt, values, terminal);
     else await writeBeam(sequence, prompt, values.beam, values, terminal);
     await model.release();

@@ -13,8 +13,6 @@ import {
 interface Shared {
   constants: Map<string, Value>;
   initializers: GraphRecord["initializers"];
-  /** Constants that are handed over beside the graph's file. */
-  held: { path: string; data: Uint8Array }[];
   folder: string | null;
   count: number;
 }
@@ -40,7 +38,7 @@ export interface NodeOptions {
 export class Graph {
   private readonly record: GraphRecord;
   /** What a graph shares with the bodies of its loops and branches, which see its values. */
-  private shared: Shared = { constants: new Map(), initializers: [], held: [], folder: null, count: 0 };
+  private shared: Shared = { constants: new Map(), initializers: [], folder: null, count: 0 };
 
   /** @param dims sizes of named dimensions of inputs, where the graph is for these alone */
   constructor(
@@ -80,11 +78,6 @@ export class Graph {
   /** Folder of the weight files; null while no weight has been used. */
   get weightFolder(): string | null {
     return this.shared.folder;
-  }
-
-  /** Constants that are handed over beside the graph's file, under the names by which it refers to them. */
-  get memory(): readonly { path: string; data: Uint8Array }[] {
-    return this.shared.held;
   }
 
   /** Bytes of the weights the graph points to. */
@@ -145,15 +138,6 @@ export class Graph {
     const { file, offset, length } = location;
     this.shared.initializers.push({ name: location.name, type, shape: location.shape, data: { file, offset, length } });
     this.shared.constants.set(location.name, value);
-    return value;
-  }
-
-  /** A large constant that lies in memory; it is not copied into the graph's file. */
-  inMemory(type: ElementType, shape: number[], data: Uint8Array): Value {
-    const value: Value = { name: `memory_${this.shared.held.length}`, type, shape };
-    const place = { file: value.name, offset: 0, length: data.length };
-    this.shared.held.push({ path: value.name, data });
-    this.shared.initializers.push({ ...value, shape, data: place });
     return value;
   }
 

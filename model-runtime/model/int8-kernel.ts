@@ -17,11 +17,15 @@ export function fastestInt8Kernel(options: SessionOptions): Promise<Int8Kernel> 
 async function choose(options: SessionOptions): Promise<Int8Kernel> {
   // The integer kernels exist for CPUs only; elsewhere weights are expanded.
   if (options.device !== "cpu") return "float32";
-  const dynamic: Int8Kernel = (await saturates(options)) ? "dynamic-unsigned" : "dynamic";
-  const candidates: Int8Kernel[] = [dynamic, "blocked"];
+  const candidates: Int8Kernel[] = [await exactRowsKernel(options), "blocked"];
   const costs: number[] = [];
   for (const kernel of candidates) costs.push(await timeKernel(kernel, options));
   return candidates[costs.indexOf(Math.min(...costs))];
+}
+
+/** The one of the two `rows` kernels that computes rightly here and is the faster one. */
+export async function exactRowsKernel(options: SessionOptions): Promise<"rows" | "rows-unsigned"> {
+  return (await saturates(options)) ? "rows-unsigned" : "rows";
 }
 
 /** Whether large signed products come out wrong, which they do where pairs are summed in 16 bits. */
@@ -30,7 +34,7 @@ async function saturates(options: SessionOptions): Promise<boolean> {
   const graph = new Graph("saturation");
   const x = graph.input("x", ["N", width]);
   const weight = graph.int8(new Int8Array(width * width).fill(127), [width, width]);
-  graph.output("y", int8Linear(graph, x, weight, graph.float32(new Float32Array(width).fill(1)), "dynamic"));
+  graph.output("y", int8Linear(graph, x, weight, graph.float32(new Float32Array(width).fill(1)), "rows"));
   const session = await createSession(graph, options);
   const { y } = await session.run({ x: { data: new Float32Array(width).fill(1), shape: [1, width] } });
   await session.release();

@@ -54,7 +54,11 @@ export class MixedModel implements TextModel {
   }
 
   createSequence(patching?: PatchingConfig): MixedSequence {
-    return new MixedSequence(this.options, this.options.network?.createSequence(patching) ?? null);
+    const { network } = this.options;
+    return new MixedSequence(
+      this.options,
+      network?.createText?.(patching) ?? network?.createSequence(patching) ?? null,
+    );
   }
 
   async release(): Promise<void> {
