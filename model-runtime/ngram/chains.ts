@@ -42,8 +42,8 @@ export interface ChainLimits {
   order: 4 | 5;
   /** Places counted for one context, the latest first. */
   mostPlaces: number;
-  /** Lengths of context under which the latest place is found directly, however many places share its last bytes. */
-  longContexts: readonly (12 | 20)[];
+  /** Whether the latest place is found directly by its last 12 and its last 20 bytes, however many share the last ones. */
+  hasLong: boolean;
 }
 
 export class ByteChains {
@@ -52,7 +52,7 @@ export class ByteChains {
   private readonly previous: Uint32Array;
   /** The latest place of each chain. */
   private readonly heads: Uint32Array;
-  /** The latest place of each long context, a table a length. */
+  /** The latest place of each context of 12 and of 20 bytes; no tables where they are not wanted. */
   private readonly long: Uint32Array[];
   /** One bit an address: a run begins there; the place predicts nothing any more; it is the end of a text. */
   private readonly starts: Uint32Array;
@@ -70,7 +70,7 @@ export class ByteChains {
     this.bytes = new Uint8Array(capacity);
     this.previous = new Uint32Array(capacity);
     this.heads = new Uint32Array(Math.max(16, slots.chains));
-    this.long = limits.longContexts.map(() => new Uint32Array(Math.max(16, slots.long)));
+    this.long = limits.hasLong ? [0, 1].map(() => new Uint32Array(Math.max(16, slots.long))) : [];
     const words = (capacity >>> 5) + 1;
     this.starts = new Uint32Array(words);
     this.dead = new Uint32Array(words);
@@ -99,21 +99,19 @@ export class ByteChains {
     const first = this.end;
     const count = body.length + (hasEnd ? 1 : 0);
     const [chainScale, longScale] = [heads.length / 2 ** 32, (long[0]?.length ?? 0) / 2 ** 32];
-    const hasFive = limits.order === 5;
+    const [twelve, twenty] = long;
+    const mask = limits.order === 5 ? 0xff : 0;
     // The words before the place, the nearest first: read once, then moved on by a byte at a time.
     let [a, b, c, d, e] = [0, 1, 2, 3, 4].map((word) =>
       first > 4 * word + 4 ? wordBefore(bytes, first - 4 * word) : 0,
     );
     for (let i = 0, place = first; i < count; i++, place++) {
-      const chain = (hashOf(a, hasFive ? b & 0xff : 0) * chainScale) | 0;
+      const chain = (hashOf(a, b & mask) * chainScale) | 0;
       previous[place] = heads[chain];
       heads[chain] = place;
-      for (let j = 0; j < long.length; j++) {
-        long[j][
-          (longHash(a, b, c, limits.longContexts[j] === 20 ? d : 0, limits.longContexts[j] === 20 ? e : 0) *
-            longScale) |
-            0
-        ] = place;
+      if (twelve !== undefined) {
+        twelve[(longHash(a, b, c, 0, 0) * longScale) | 0] = place;
+        twenty[(longHash(a, b, c, d, e) * longScale) | 0] = place;
       }
       if (i === body.length) {
         this.ends[place >>> 5] |= 1 << (place & 31);
@@ -168,12 +166,13 @@ export class ByteChains {
     return before === 0 ? LONGEST_CONTEXT : Math.min(LONGEST_CONTEXT, bit + 1 + Math.clz32(before));
   }
 
-  /** Bytes that the context of `place` has in common with that of the byte at `end` of `text`; 0 for a dead place. */
-  commonLength(place: number, text: Uint8Array, end: number): number {
-    if (this.isDead(place)) return 0;
+  /** Bytes that the context of `place` has in common with that of the byte at `end` of `text`; 0 when too few, or for a dead place. */
+  private commonLength(place: number, text: Uint8Array, end: number): number {
     const { bytes } = this;
     let length = 0;
     while (length < LONGEST_CONTEXT && bytes[place - 1 - length] === text[end - 1 - length]) length++;
+    // What shares too little anyway is not looked up any further: each look-up may miss the processor's caches.
+    if (length < this.limits.order || this.isDead(place)) return 0;
     return Math.min(length, this.room(place));
   }
 
@@ -182,13 +181,13 @@ export class ByteChains {
    * those before `end` of `text`, to `mostPlaces`; twice as many are looked at, since other contexts may share the chain.
    */
   collect(text: Uint8Array, end: number, into: Candidates): void {
-    const { order, mostPlaces, longContexts } = this.limits;
+    const { order, mostPlaces } = this.limits;
     const from = into.count;
     const [a, b] = [wordBefore(text, end), wordBefore(text, end - 4)];
-    for (let i = longContexts.length - 1; i >= 0; i--) {
+    for (let i = this.long.length - 1; i >= 0; i--) {
       const table = this.long[i];
-      const [d, e] = longContexts[i] === 20 ? [wordBefore(text, end - 12), wordBefore(text, end - 16)] : [0, 0];
-      const place = table[(longHash(a, b, wordBefore(text, end - 8), d, e) * (table.length / 2 ** 32)) | 0];
+      const [c, d, e] = [8, 12, 16].map((back) => (i === 1 || back === 8 ? wordBefore(text, end - back) : 0));
+      const place = table[(longHash(a, b, c, d, e) * (table.length / 2 ** 32)) | 0];
       if (place === 0 || into.has(place, from)) continue;
       const length = this.commonLength(place, text, end);
       if (length >= order) this.add(place, length, into);

@@ -5,8 +5,8 @@
  */
 import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, SYMBOLS } from "./chains";
 
-const LIMITS = { order: 5, mostPlaces: 64, longContexts: [12, 20] } as const;
-export const WORKSPACE_PLACES = LIMITS.mostPlaces + LIMITS.longContexts.length;
+const LIMITS = { order: 5, mostPlaces: 64, hasLong: true } as const;
+export const WORKSPACE_PLACES = LIMITS.mostPlaces + 2;
 
 /** Slots of chains and of long contexts for an address, so that an address costs less than 7.5 bytes in all. */
 const CHAINS_PER_ADDRESS = 1 / 6;
@@ -267,10 +267,11 @@ export class WorkspaceIndex {
   private countPairs(document: Document, from: number, to: number, amount: number): void {
     const start = Math.max(0, from - 1);
     const bytes = this.slice(document, start, Math.min(to, document.length));
+    const { pairs } = this;
     let last = from === 0 ? 0 : bytes[0];
     for (let i = from; i < to; i++) {
       const symbol = i === document.length ? END_SYMBOL : bytes[i - start];
-      this.pairs[last * SYMBOLS + symbol] += amount;
+      pairs[last * SYMBOLS + symbol] += amount;
       last = symbol;
     }
   }

@@ -8,6 +8,7 @@
  *     node .cache/workspace-model.js train SPLIT.json CACHE               # writes the weights that the mixture begins with
  *     node .cache/workspace-model.js report SPLIT.json CACHE              # bits per byte
  *     node .cache/workspace-model.js speed SPLIT.json                     # index, prediction, edit
+ *     node .cache/workspace-model.js sums SPLIT.json CONTEXTS             # whether every prediction sums to 1
  *     node .cache/workspace-model.js lines SPLIT.json CASES [MODEL]       # whole lines, with and without
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -22,7 +23,7 @@ import { History } from "../../model-runtime/ngram/history";
 import { MixedModel } from "../../model-runtime/ngram/mixed-model";
 import { initialMixtureWeights, learningRates, Mixture } from "../../model-runtime/ngram/mixture";
 import { defaultMixtureWeights, WEIGHT_UNIT } from "../../model-runtime/ngram/mixture-weights";
-import type { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
 import { indexOf, type Project, RecordedModel, record, recordingOf, splitProject } from "./lib/workspace-projects";
 
 const WEIGHTS = "model-runtime/ngram/mixture-weights.json";
@@ -42,6 +43,7 @@ async function main([command, split, ...rest]: string[]): Promise<void> {
   else if (command === "train") await train(projects, rest[0]);
   else if (command === "report") await report(projects, rest[0]);
   else if (command === "speed") speed(projects);
+  else if (command === "sums") sums(projects, Number(rest[0]));
   else if (command === "lines") await lines(projects, Number(rest[0]), rest[1]);
   else throw new Error(`there is no command ${command}`);
 }
@@ -116,9 +118,11 @@ function speed(projects: Project[]): void {
       for (const text of texts) for (let i = 0; i < text.length; i++) copy[at++] = text[i] ^ 1;
     });
     let index: WorkspaceIndex | null = null;
-    const built = fastest(3, () => {
-      index = indexOf(project);
+    const built = fastest(5, () => {
+      index = new WorkspaceIndex(size + 33 * texts.length);
+      for (const [i, text] of texts.entries()) index.set(String(i), text);
     });
+    const memory = (index!.memoryBytes - 263_168) / size;
     const mixture = new Mixture(index!);
     const weights = defaultMixtureWeights().slice();
     const flat = new Float64Array(257);
@@ -140,12 +144,38 @@ function speed(projects: Project[]): void {
       [
         `${project.name}: ${(size / 1e6).toFixed(2)} MB`,
         `copied at ${(size / 1e3 / copied).toFixed(0)} MB/s, indexed at ${(size / 1e3 / built).toFixed(1)} MB/s`,
-        `${((index!.memoryBytes - 263_168) / size).toFixed(2)} bytes of memory a byte`,
+        `${memory.toFixed(2)} bytes of memory a byte`,
         `counts ${predicted(false, null).toFixed(1)} us a byte, mixture ${predicted(false, flat).toFixed(1)}, learning ${predicted(true, flat).toFixed(1)}`,
         `edit ${edited.toFixed(3)} ms`,
       ].join("; "),
     );
   }
+}
+
+/** Predicts after every byte of files, with a network that says anything at all, until there were enough contexts. */
+function sums(projects: Project[], contexts: number): void {
+  const random = createRandom(1);
+  const weights = defaultMixtureWeights();
+  const logits = new Float64Array(257);
+  let [seen, furthest] = [0, 0];
+  for (let round = 0; seen < contexts; round++) {
+    for (const project of projects) {
+      const mixture = new Mixture(indexOf(project));
+      for (const file of project.workspace.filter((_, i) => i % 20 === round % 20)) {
+        const history = new History();
+        for (const byte of readFileSync(file).subarray(0, 20_000)) {
+          for (let i = 0; i < 8; i++) logits[Math.floor(257 * random())] = 40 * random() - 20;
+          for (const network of [null, logits]) {
+            const total = mixture.predict(history, network, weights).reduce((sum, log) => sum + Math.exp(log), 0);
+            furthest = Math.max(furthest, Math.abs(total - 1));
+          }
+          history.push(byte + BYTE_OFFSET);
+          seen++;
+        }
+      }
+    }
+  }
+  console.log(`${seen} contexts, each with and without a network: sums differ from 1 by ${furthest} at most`);
 }
 
 async function lines(projects: Project[], cases: number, folder = "models/default"): Promise<void> {
