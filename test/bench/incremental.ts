@@ -92,7 +92,9 @@ function reuse(texts: string[]): void {
 
 /** Memory along a trace of edits; the document's patches follow every eighth, every 40th is followed by a request. */
 async function memory(model: TextModel, source: Uint8Array, edits: number): Promise<void> {
-  const buffer = new PatchedBuffer(repeated(source, 50_000), model.patching, model.patcher);
+  // A model without an entropy model still has words to cut.
+  const rule = model.patcher === null ? { ...model.patching, mode: "space" as const } : model.patching;
+  const buffer = new PatchedBuffer(repeated(source, 50_000), rule, model.patcher);
   await buffer.settle();
   const kept = new KeptSequences(() => model.createSequence());
   const random = createRandom(7);
