@@ -111,12 +111,13 @@ def to_hf(config: BltConfig) -> dict[str, Any]:
         | {"cross_attn_all_layers": config.decoder_cross_all_layers, "hidden_size_global": latent.hidden_size},
     }
     if config.patcher is not None:
-        result["patcher_config"] = _stack_to_hf(config.patcher, "blt_patcher") | {
-            "vocab_size": config.vocab_size,
-            "dropout": 0.0,
-            "hidden_act": "silu",
-        }
+        result["patcher_config"] = patcher_to_hf(config.patcher, config.vocab_size)
     return result
+
+
+def patcher_to_hf(stack: StackConfig, vocab_size: int = 260) -> dict[str, Any]:
+    """`patcher_config` of a config.json."""
+    return _stack_to_hf(stack, "blt_patcher") | {"vocab_size": vocab_size, "dropout": 0.0, "hidden_act": "silu"}
 
 
 def _stack(config: dict[str, Any], theta: float) -> StackConfig:

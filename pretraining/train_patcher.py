@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.006)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--average", type=float, default=0.995)
+    parser.add_argument("--log-every", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stop-after", type=int)
@@ -105,15 +106,14 @@ def train(args: argparse.Namespace) -> TrainedPatcher:
         model.average.load_state_dict(model.patcher.state_dict())
 
     def loss_of(step: int) -> tuple[Tensor, dict]:
-        model.follow(step)
         firsts = first_of_rows(len(ids), args.length, args.rows, args.seed, step)
         rows = rows_of(ids, firsts, args.length)
         marks = None if starts is None else rows_of(starts, firsts, args.length)[:, 1:].bool()
         loss, true = taught_loss(logits_of(model.patcher, rows[:, :-1]), rows[:, 1:], marks, args.keep)
         return loss, {"bpb": round(true.item() * 1.442695, 4)}
 
-    schedule = Schedule(args.steps, warmup=args.warmup, seconds=60 * args.minutes)
-    run = Run(model, optimizers_of(model, args.matrix_lr, args.lr), loss_of, args.out, schedule)
+    schedule = Schedule(args.steps, warmup=args.warmup, seconds=60 * args.minutes, log_every=args.log_every)
+    run = Run(model, optimizers_of(model, args.matrix_lr, args.lr), loss_of, args.out, schedule, model.follow)
     run.resume()
     run.run(args.stop_after, lambda: save_patcher(model.average, args.out / "patcher.safetensors"))
     return model

@@ -55,8 +55,10 @@ class Run:
         loss_of: Callable[[int], tuple[Tensor, dict]],
         out: Path,
         schedule: Schedule,
+        after_step: Callable[[int], None] = lambda step: None,
     ):
         self.model, self.optimizers, self.loss_of, self.out, self.schedule = model, optimizers, loss_of, out, schedule
+        self.after_step = after_step
         self.tops = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         self.step, self.seconds = 0, 0.0
         out.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,7 @@ class Run:
                 saved = time.monotonic()
             for optimizer in self.optimizers:
                 optimizer.step()
+            self.after_step(self.step)
             self.step += 1
             self.seconds = time.monotonic() - begun
             if self.step % self.schedule.log_every == 0:

@@ -15,35 +15,60 @@ export interface ByteModel {
   fork(): ByteModel;
 }
 
-/** Longest context that is counted, bytes. */
-const ORDER = 5;
+/** Which contexts are counted, and how much what is known without them weighs. */
+interface Counting {
+  /** Shortest and longest context, bytes. */
+  shortest: number;
+  longest: number;
+  /** Weight of the shorter context's distribution for each different byte that followed the longer one. */
+  trust: number;
+}
+
 const EOS_PROBABILITY = 1e-4;
+
+/** From no context up, where nothing else is known (Witten and Bell). */
+const ALONE: Counting = { shortest: 0, longest: 5, trust: 1 };
+/** A trained model knows short contexts better than a file's counts do (pretraining/log.md: the fallback). */
+const ON_A_MODEL: Counting = { shortest: 3, longest: 6, trust: 3 };
 
 /**
  * A stand-in for a trained byte model: what followed the last 0 to 5 bytes earlier in the text, blended from short to
- * long (Witten and Bell). It holds nothing, so it is a function of the text by construction.
+ * long. It holds nothing, so it is a function of the text by construction.
  */
 export function countingModel(): ByteModel {
+  const start = new Float64Array(SYMBOLS).fill(1 / 256);
+  start[EOS_SYMBOL] = EOS_PROBABILITY;
   return {
-    after: async (text, from, to) => Array.from({ length: to - from + 1 }, (_, i) => countedAfter(text, from + i)),
+    after: async (text, from, to) =>
+      Array.from({ length: to - from + 1 }, (_, i) => countedAfter(text, from + i, start, ALONE)),
     truncate: () => undefined,
     fork: countingModel,
   };
 }
 
+/** `model`, and over it what followed the last 3 to 6 bytes earlier in the text: names and phrases that come again. */
+export function withCounts(model: ByteModel): ByteModel {
+  return {
+    after: async (text, from, to, signal) =>
+      (await model.after(text, from, to, signal)).map((known, i) => countedAfter(text, from + i, known, ON_A_MODEL)),
+    truncate: (length) => model.truncate(length),
+    fork: () => withCounts(model.fork()),
+  };
+}
+
 /** One pass over the text: how long is the common ending of each place and the text's end. */
-function countedAfter(text: Uint8Array, length: number): Float64Array {
-  const longest = Math.min(ORDER, length);
+function countedAfter(text: Uint8Array, length: number, known: Float64Array, counting: Counting): Float64Array {
+  const { shortest, trust } = counting;
+  const longest = Math.min(counting.longest, length);
   /** By context length and byte. */
-  const counts = new Uint32Array((ORDER + 1) * 256);
+  const counts = new Uint32Array((counting.longest + 1) * 256);
   for (let at = 0; at < length; at++) {
     counts[text[at]]++;
     for (let order = 1; order <= longest && order <= at && text[at - order] === text[length - order]; order++)
       counts[256 * order + text[at]]++;
   }
-  const blend = new Float64Array(SYMBOLS).fill(1 / 256);
-  blend[EOS_SYMBOL] = EOS_PROBABILITY;
-  for (let order = 0; order <= ORDER; order++) {
+  const blend = known.slice();
+  for (let order = shortest; order <= longest; order++) {
     const followers = counts.subarray(256 * order, 256 * (order + 1));
     let [total, distinct] = [0, 0];
     for (let byte = 0; byte < 256; byte++) {
@@ -51,9 +76,9 @@ function countedAfter(text: Uint8Array, length: number): Float64Array {
       if (followers[byte] > 0) distinct++;
     }
     if (total === 0) break;
-    for (let byte = 0; byte < 256; byte++)
-      blend[byte] = (blend[byte] * distinct + followers[byte]) / (total + distinct);
-    blend[EOS_SYMBOL] *= distinct / (total + distinct);
+    const rest = trust * distinct;
+    for (let byte = 0; byte < 256; byte++) blend[byte] = (blend[byte] * rest + followers[byte]) / (total + rest);
+    blend[EOS_SYMBOL] *= rest / (total + rest);
   }
   let sum = 0;
   for (let symbol = 0; symbol < SYMBOLS; symbol++) sum += blend[symbol];

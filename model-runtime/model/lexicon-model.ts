@@ -4,7 +4,7 @@ import type { LexiconConfig } from "../checkpoint/lexicon-config";
 import { type LexiconCheckpoint, pieceEmbeddingName, readVocabulary } from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight, scaleName } from "../checkpoint/tensor-data";
-import { type ByteModel, countingModel } from "../lexicon/byte-model";
+import { type ByteModel, countingModel, withCounts } from "../lexicon/byte-model";
 import type { LexiconRule } from "../lexicon/open-word";
 import { Lexicon } from "../lexicon/pieces";
 import { LexiconReader } from "../lexicon/reader";
@@ -67,7 +67,7 @@ export class LexiconModel {
     const network = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
     const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
     const patcher = network && bytes && patcherOf(network, bytes, { separatesDocuments: true });
-    const byteModel = network && bytes ? () => patcherByteModel(network, bytes) : countingModel;
+    const byteModel = network && bytes ? () => withCounts(patcherByteModel(network, bytes)) : countingModel;
     return new LexiconModel(checkpoint, lexicon, table, networks, patcher, byteModel, int8Kernel);
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { countingModel } from "../../../model-runtime/lexicon/byte-model";
-import { EOS_SYMBOL } from "../../../model-runtime/lexicon/open-word";
+import { type ByteModel, countingModel, withCounts } from "../../../model-runtime/lexicon/byte-model";
+import { EOS_SYMBOL, SYMBOLS } from "../../../model-runtime/lexicon/open-word";
 import { bytesOf, hardTexts } from "./lexicon-samples";
 
 describe("countingModel", () => {
@@ -25,6 +25,56 @@ describe("countingModel", () => {
           assert.ok(Math.abs(row.reduce((sum, each) => sum + each) - 1) < 1e-12);
           assert.ok(row.every((each) => each > 0) && row[EOS_SYMBOL] > 0);
           assert.deepEqual([row], await countingModel().after(text.slice(0, length), length, length));
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe("withCounts", () => {
+  /** Each byte as likely as the length of the text says; counts what is truncated. */
+  const known = (truncated: number[] = []): ByteModel => ({
+    after: async (_, from, to) =>
+      Array.from({ length: to - from + 1 }, (_, i) => {
+        const row = Float64Array.from({ length: SYMBOLS }, (_, symbol) => 1 + ((symbol * 7 + from + i) % 13));
+        const sum = row.reduce((total, each) => total + each);
+        return row.map((each) => each / sum);
+      }),
+    truncate: (length) => truncated.push(length),
+    fork: () => known(truncated),
+  });
+
+  it("blends what followed 3 to 6 bytes over what the model says", async () => {
+    const text = bytesOf("xabc1 yabc2 abc");
+    const [row] = await withCounts(known()).after(text, text.length, text.length);
+    const [before] = await known().after(text, text.length, text.length);
+    // "abc" was followed by "1" and by "2", " abc" by nothing yet.
+    const blended = (byte: number, count: number) => (before[byte] * 3 * 2 + count) / (2 + 3 * 2);
+    assert.ok(Math.abs(row[0x31] - blended(0x31, 1)) < 1e-12);
+    assert.ok(Math.abs(row[0x32] - blended(0x32, 1)) < 1e-12);
+    assert.ok(Math.abs(row[0x33] - blended(0x33, 0)) < 1e-12);
+    assert.ok(Math.abs(row[EOS_SYMBOL] - blended(EOS_SYMBOL, 0)) < 1e-12);
+  });
+
+  it("is the model where nothing came before", async () => {
+    const text = bytesOf("abcdefghij");
+    assert.deepEqual(
+      (await withCounts(known()).after(text, 0, 10)).map((row) => [...row].map((each) => each.toFixed(12))),
+      (await known().after(text, 0, 10)).map((row) => [...row].map((each) => each.toFixed(12))),
+    );
+  });
+
+  it("is a distribution after each beginning; truncating and copying reach the model", async () => {
+    const truncated: number[] = [];
+    const model = withCounts(known(truncated)).fork();
+    model.truncate(3);
+    assert.deepEqual(truncated, [3]);
+    await fc.assert(
+      fc.asyncProperty(hardTexts, async (text) => {
+        for (const row of await model.after(text, 0, text.length)) {
+          assert.ok(Math.abs(row.reduce((sum, each) => sum + each) - 1) < 1e-12);
+          assert.ok(row.every((each) => each > 0));
         }
       }),
       { numRuns: 30 },
