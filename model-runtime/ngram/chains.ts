@@ -183,10 +183,13 @@ export class ByteChains {
   collect(text: Uint8Array, end: number, into: Candidates): void {
     const { order, mostPlaces } = this.limits;
     const from = into.count;
-    const [a, b] = [wordBefore(text, end), wordBefore(text, end - 4)];
+    const a = wordBefore(text, end);
+    const b = wordBefore(text, end - 4);
+    const c = wordBefore(text, end - 8);
     for (let i = this.long.length - 1; i >= 0; i--) {
       const table = this.long[i];
-      const [c, d, e] = [8, 12, 16].map((back) => (i === 1 || back === 8 ? wordBefore(text, end - back) : 0));
+      const d = i === 1 ? wordBefore(text, end - 12) : 0;
+      const e = i === 1 ? wordBefore(text, end - 16) : 0;
       const place = table[(longHash(a, b, c, d, e) * (table.length / 2 ** 32)) | 0];
       if (place === 0 || into.has(place, from)) continue;
       const length = this.commonLength(place, text, end);

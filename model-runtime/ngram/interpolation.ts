@@ -60,7 +60,8 @@ export class Interpolation {
     this.touchedCount = this.steps = 0;
     this.base = base;
     this.kept = 1;
-    let [next, nextOwn] = [sources[0].count - 1, sources[1].count - 1];
+    let next = sources[0].count - 1;
+    let nextOwn = sources[1].count - 1;
     while (next >= 0 || nextOwn >= 0) {
       // At the same length the text itself speaks last.
       const isOwn = next < 0 || (nextOwn >= 0 && sources[1].level[nextOwn] < sources[0].level[next]);
@@ -79,12 +80,10 @@ export class Interpolation {
     weights: Float32Array,
   ): void {
     const { added, touched, isTouched, base } = this;
-    const [from, to, places, best] = [
-      levels.start[entry],
-      levels.start[entry + 1],
-      levels.places[entry],
-      levels.best[entry],
-    ];
+    const from = levels.start[entry];
+    const to = levels.start[entry + 1];
+    const places = levels.places[entry];
+    const best = levels.best[entry];
     const agreement = best === baseBest ? 2 : this.kept * base[best] + added[best] > 0.1 ? 1 : 0;
     const variety = Math.min(VARIETY_CLASSES, to - from) - 1;
     const situation = (placeClass(places) * VARIETY_CLASSES + variety) * AGREEMENT_CLASSES + agreement;

@@ -109,12 +109,15 @@ export class Mixture {
     const { logs, mixed, logProbs, levels } = this;
     const pair = lengthClass(levels[0].longest) * LENGTH_CLASSES + lengthClass(levels[1].longest);
     this.exponents = FIRST_EXPONENT + pair * EXPONENTS;
-    const [n, a, b] = weights.subarray(this.exponents, this.exponents + EXPONENTS);
+    const n = weights[this.exponents];
+    const a = weights[this.exponents + 1];
+    const b = weights[this.exponents + 2];
     fillInterpolated(this.adjusted, logs[0], logs[1]);
     fillInterpolated(this.counted, this.pairs!.logs, logs[2]);
+    const [byNetwork, adjusted, counted] = logs;
     let most = Number.NEGATIVE_INFINITY;
     for (let s = 0; s < SYMBOLS; s++) {
-      const score = n * logs[0][s] + a * logs[1][s] + b * logs[2][s];
+      const score = n * byNetwork[s] + a * adjusted[s] + b * counted[s];
       logProbs[s] = score;
       if (score > most) most = score;
     }
