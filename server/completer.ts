@@ -23,6 +23,8 @@ import type { ModelRequest } from "./worker-protocol";
 
 /** Time for the bytes of a suggestion, ms. */
 const LIMIT_MS = { automatic: 1500, invoked: 4000 };
+/** Time for all other suggestions at a place: the first one waits for them. */
+const ALTERNATIVES_MS = 1200;
 /** When an automatic request is answered with the words that are there; the model goes on behind them. */
 const PATIENCE_MS: Record<Extent["kind"], number> = { line: 150, block: 400 };
 
@@ -80,11 +82,14 @@ export class Completer {
     const { last } = this;
     if (last === null || !last.place.invoked) return [];
     const items = [item];
+    const started = performance.now();
     for (let alternative = 1; alternative <= ALTERNATIVES; alternative++) {
-      if (last.document.version !== last.version || this.work !== null || token.isCancellationRequested) break;
+      const left = ALTERNATIVES_MS - (performance.now() - started);
+      const isStale = last.document.version !== last.version || this.work !== null || token.isCancellationRequested;
+      if (isStale || left <= 0) break;
       const { document, place, extent } = last;
       const cursor = document.text!.offsetAt(place.end);
-      const work = this.begin(document, cursor, place.context, extent, this.options.settings(), false, alternative);
+      const work = this.begin(document, cursor, place.context, extent, this.options.settings(), left, alternative);
       const end = await work.wait(token, () => false);
       if (end === "cancelled" || end === "aborted" || end === "failed") break;
       const outcome = toOutcome(work.soFar(), "fromModel", place);
@@ -105,7 +110,14 @@ export class Completer {
     if (refusePlace(context, false) !== null) return;
     const extent = extentAt(context, { multiline: settings.multiline, invoked: false });
     if (this.cache.get(last.document.uri, context.text, extent.kind) === null)
-      this.begin(last.document, last.document.text!.offsetAt(last.place.end), context, extent, settings, false);
+      this.begin(
+        last.document,
+        last.document.text!.offsetAt(last.place.end),
+        context,
+        extent,
+        settings,
+        LIMIT_MS.automatic,
+      );
   }
 
   /** Whether the model has nothing to do for a request. */
@@ -161,7 +173,7 @@ export class Completer {
           return this.cancelled();
         }
         if (document.version !== version) return superseded;
-        work = this.begin(document, offset, context, extent, settings, invoked);
+        work = this.begin(document, offset, context, extent, settings, invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic);
       }
       const isEnough = () => !work.agrees(context.text) || (performance.now() >= showAt && this.showsPart(work, place));
       const end = await work.wait(token, isEnough);
@@ -178,7 +190,7 @@ export class Completer {
     context: Context,
     extent: Extent,
     settings: Settings,
-    invoked: boolean,
+    timeLimitMs: number,
     alternative = 0,
   ): Work {
     const { uri } = document;
@@ -188,7 +200,7 @@ export class Completer {
       extent,
       around: this.options.around?.(document, cursor),
       maxBytes: settings.maxSuggestionBytes,
-      timeLimitMs: invoked ? LIMIT_MS.invoked : LIMIT_MS.automatic,
+      timeLimitMs,
       minConfidence: settings.minConfidence,
       alternative,
     });
