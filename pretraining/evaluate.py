@@ -8,7 +8,7 @@
 `--noise` the same with noise: characters dropped (10 %), random case (half), characters repeated (20 %, two to four
 times) as in the BLT paper, section 5.2. `table` scores them: bits per byte of xz -9e and PPMd (order 16) file by file,
 of the base's own tokens (whole canonical cut) and of the bytes as the runtime gives them; `--reference` adds the
-reference implementation with counts as its fallback.
+reference implementation in fp32.
 """
 
 import argparse
@@ -24,14 +24,14 @@ import numpy
 import pyppmd
 import torch
 
+from add_patcher import FILE
+from fallback import CountModel, patcher_fallback
 from latent_reference import load_latent
 from lexicon_reference import Trunk, score, score_by_tokens
-from measure_lexicon import CountModel
 from pieces import load_lexicon
 from readout import Rule
 
 SMALLEST, LARGEST = 1500, 6000
-# Suffixes that tell the runtime's walk of a folder that these are texts; the names say whose they are.
 Noise = Callable[[str, random.Random], str]
 
 
@@ -115,7 +115,8 @@ def rows_of(folder: Path, runtime: Path | None, checkpoint: Path, reference: boo
                 raise SystemExit(f"error: {runtime} has nothing of {key}; run blt eval on {folder} again")
             bits["bytes"] = by_runtime[key]
         if reference:
-            result = score(Trunk(latent, lexicon, text), Rule(), CountModel())
+            fallback = patcher_fallback(checkpoint, text) if (checkpoint / FILE).exists() else CountModel()
+            result = score(Trunk(latent, lexicon, text), Rule(), fallback)
             bits["reference"] = -result.log_probability[:-1].sum() / math.log(2)
         yield path.parent.name, len(text), bits
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from add_patcher import stored_patcher
-from measure_patcher import patcher_logits, symbols
+from fallback import patcher_logits, symbols
 from model import entropies
 
 TEXT = """export function clamp(value: number, low: number, high: number): number {

@@ -18,7 +18,7 @@ import torch
 
 from latent_reference import load_latent
 from lexicon_reference import LexiconReader
-from measure_lexicon import CountModel
+from fallback import CountModel
 from pieces import load_lexicon
 from readout import Rule
 

@@ -6,59 +6,16 @@
 import argparse
 import math
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from checkpoint import load_checkpoint
+from fallback import CountModel, patcher_fallback
 from latent_reference import load_latent
 from lexicon_reference import Trunk, score, score_by_tokens
-from model import BOS
-from model import EOS as EOS_ID
 from pieces import load_lexicon
-from readout import EOS, SYMBOLS, Fallback, Rule
-
-
-class CountModel:
-    """Adaptive counts of the last 0..`order` bytes, blended from short to long (Witten-Bell); it learns as it is read.
-
-    A stand-in for the byte model that a checkpoint brings: it knows nothing but the text so far.
-    """
-
-    def __init__(self, order: int = 5):
-        self.order = order
-        self.counts: dict[bytes, dict[int, int]] = defaultdict(dict)
-        self.length = 0
-
-    def __call__(self, text: bytes) -> np.ndarray:
-        """Probabilities [257] after `text`, which must grow from call to call."""
-        for end in range(self.length, len(text)):
-            for order in range(min(self.order, end) + 1):
-                followers = self.counts[text[end - order : end]]
-                followers[text[end]] = followers.get(text[end], 0) + 1
-        self.length = len(text)
-        blend = np.full(SYMBOLS, 1 / 256)
-        blend[EOS] = 1e-4
-        for order in range(min(self.order, len(text)) + 1):
-            followers = self.counts.get(text[len(text) - order :])
-            if not followers:
-                break
-            total, distinct = sum(followers.values()), len(followers)
-            blend *= distinct / (total + distinct)
-            for byte, count in followers.items():
-                blend[byte] += count / (total + distinct)
-        return blend / blend.sum()
-
-
-def patcher_fallback(checkpoint: Path, text: bytes) -> Fallback:
-    """The patcher of a checkpoint, run over the whole text at once (it is causal)."""
-    ids = torch.tensor([[BOS, *(byte + 4 for byte in text)]])
-    probabilities = load_checkpoint(checkpoint).patcher_logits(ids)[0].softmax(-1).double().numpy()
-    symbols = np.concatenate([probabilities[:, 4:], probabilities[:, EOS_ID : EOS_ID + 1]], axis=1)
-    symbols /= symbols.sum(1, keepdims=True)
-    return lambda prefix: symbols[len(prefix)]
+from readout import Rule
 
 
 def main() -> None:
@@ -67,7 +24,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--thresholds", default="0.3", help="refresh thresholds, by commas")
     parser.add_argument("--shares", default="1e-4", help="fallback shares, by commas")
-    parser.add_argument("--patcher", type=Path, help="checkpoint whose patcher is the fallback; else counts of the file")
+    parser.add_argument("--patcher", type=Path, help="checkpoint whose patcher, with counts, is the fallback; else counts alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)

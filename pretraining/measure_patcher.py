@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy
 import torch
-from torch import Tensor
 
-from measure_lexicon import CountModel
-from model import BOS, EOS, Patcher, entropies
+from fallback import CountModel, patcher_logits, symbols
+from model import Patcher, entropies
 from piece_starts import shifted_starts
 from pieces import load_lexicon
 from readout import SYMBOLS
-from text_stream import BYTE_OFFSET
-from train_patcher import SHAPES, load_patcher, logits_of
+from train_patcher import SHAPES, load_patcher
 
 # (shortest, longest, trust) of the counts over the patcher; the first is the runtime's (byte-model.ts).
 COUNTS = ((3, 6, 3), (2, 5, 3), (3, 8, 4), (3, 6, 2))
@@ -69,17 +67,6 @@ def sample(data: Path, files: int, longest: int) -> list[tuple[str, bytes]]:
     texts = data.with_suffix(".bin").read_bytes().split(b"\xff")
     order = numpy.random.default_rng(1).permutation(len(listing))[:files]
     return [(listing[i][2], texts[i][:longest]) for i in order]
-
-
-def patcher_logits(patcher: Patcher, text: bytes) -> Tensor:
-    """Next-id logits after each beginning of a text, [n + 1, 260]."""
-    return logits_of(patcher, torch.tensor([[BOS, *(byte + BYTE_OFFSET for byte in text)]]))[0]
-
-
-def symbols(logits: Tensor) -> numpy.ndarray:
-    """Logits [n, 260] -> probabilities of bytes and EOS [n, 257]; ids that are no text are left out."""
-    possible = torch.cat([logits[:, BYTE_OFFSET:], logits[:, EOS : EOS + 1]], 1)
-    return possible.double().softmax(-1).numpy()
 
 
 def counts(text: bytes) -> numpy.ndarray:
