@@ -14,7 +14,7 @@ import { DEFAULT_MEMORY_BYTES, MEMORY_PER_BYTE, WorkspaceIndex } from "../model-
 import { type FilesExclude, ignoreFiles } from "../model-runtime/workspace/ignore-rules";
 import { errorReason, passReasonOf, readWorkspaceFile } from "../model-runtime/workspace/list-files";
 import { readWorkspace, summarySentence } from "../model-runtime/workspace/read-workspace";
-import { passContent, passName } from "../model-runtime/workspace/text-rules";
+import { passContent, passFolder, passName } from "../model-runtime/workspace/text-rules";
 import type { DocumentAround, FromWorkspace, Quote, ToWorkspace } from "./workspace-protocol";
 
 /** Bytes of a document before a place that count for what is expected there. */
@@ -24,6 +24,8 @@ const MOST_BYTES = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
 const SLICE_BYTES = 64_000;
 /** How long after the last change of a rules file or a folder everything is read again, ms. */
 const SETTLE_MS = 500;
+/** Changes told at once that are looked at one by one; of more everything is read again. */
+const MOST_CHANGES = 200;
 /** Ends of the names under which the parts of the document at hand are counted. */
 const PARTS = { before: "\0before", after: "\0after" };
 
@@ -220,8 +222,10 @@ export class WorkspaceTexts {
   }
 
   /** Brings files up to what is on the disk now. */
-  private async refresh(paths: readonly string[]): Promise<void> {
-    for (const path of paths) {
+  private async refresh(all: readonly string[]): Promise<void> {
+    const paths = all.filter((path) => !this.isPassed(path));
+    if (paths.length > MOST_CHANGES) this.readAllSoon();
+    for (const path of paths.slice(0, MOST_CHANGES)) {
       const folder = this.folderOf(path);
       if (folder === null) this.removeUnder(path);
       else if ((ignoreFiles as readonly string[]).includes(basename(path)) || (await isFolder(path)))
@@ -230,6 +234,13 @@ export class WorkspaceTexts {
     }
     await this.pause();
     this.index.packWhenWorthwhile();
+  }
+
+  /** Whether a path lies in a folder that is never entered, as most do that an installation or a build writes. */
+  private isPassed(path: string): boolean {
+    const folder = this.folderOf(path);
+    const inside = folder === null ? null : relativeTo(folder, path);
+    return inside?.split("/").some((name) => passFolder(name) !== null) ?? false;
   }
 
   private async refreshFile(folder: string, path: string): Promise<void> {

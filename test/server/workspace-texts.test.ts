@@ -138,6 +138,22 @@ describe("WorkspaceTexts", () => {
     assert.deepEqual(quoteOf("function behindTheCursor()"), { path: "b.ts", line: 13 });
   });
 
+  it("reads everything again after very many changes, and looks at none in folders that are never entered", async () => {
+    await count({ "a.ts": "one" });
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`src/f${i}.ts`, `let x${i};`]));
+    const installed = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`node_modules/m${i}/i.js`, `x${i}`]));
+    write({ ...many, ...installed });
+    await change(...Object.keys(installed));
+    assert.deepEqual(counted(), ["/a.ts"]);
+    const counts = () => sent.filter(({ type }) => type === "counted").length;
+    await change(...Object.keys(many));
+    while (counts() < 2) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await texts.settled();
+    }
+    assert.equal(counted().length, 301);
+  });
+
   it("says what the other documents make of a place in one", async () => {
     const text = "export const speedOfLight = metresPerSecond(299792458);\n";
     await count({ "a.ts": text.repeat(3), "b.ts": text.repeat(4) });
