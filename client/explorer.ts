@@ -125,11 +125,12 @@ export class PatchExplorer implements vscode.Disposable {
     }
     const name = basename(document.uri.path);
     const params: ExploreParams = { uri: document.uri.toString() };
+    const { version } = document;
     const answer = await this.server.request<Reading | Refused>(EXPLORE_REQUEST, params);
-    if (generation !== this.generation) return;
+    // After an edit meanwhile the text is asked for anew.
+    if (generation !== this.generation || (document.version !== version && !document.isClosed)) return;
     if (answer === null || "problem" in answer) {
       const sentence = answer?.problem ?? "The completion server does not run; the log says why.";
-      // An edit came between: the page is asked for anew by it.
       if (document.isClosed) this.document = null;
       this.send({ type: "problem", name, sentence });
       return;

@@ -23,8 +23,9 @@ function optionsOf(kind: DecorationKind): vscode.DecorationRenderOptions {
   const boundary = "var(--vscode-blt-patchBoundary)";
   switch (kind) {
     case "boundary":
-      // A border would move the text by its width, one pixel a patch; only a shadow takes no room.
-      return { rangeBehavior, textDecoration: `none; box-shadow: inset 1px 0 0 0 ${boundary}` };
+      // A border would move the text by its width, one pixel a patch; only a shadow takes no room. It has no option of its
+      // own, so it follows one that draws nothing and that no other decoration sets.
+      return { rangeBehavior, outline: `none; box-shadow: inset 1px 0 0 0 ${boundary}` };
     case "boundaryAtEnd":
       return {
         rangeBehavior,
