@@ -44,6 +44,22 @@ const maxHeaderLength = 100_000_000;
 
 /** The tensors of the file at `path` by name, in the file's order; throws a `UserError` for a file that is damaged. */
 export function readSafetensorsHeader(path: string): Map<string, TensorEntry> {
+  return readHeader(path, (text, dataStart, fileLength) => {
+    const entries = parseHeader(text, path, dataStart);
+    checkExtents(entries, path, dataStart, fileLength);
+    return new Map(entries.map((entry) => [entry.name, entry]));
+  });
+}
+
+/** The strings under `__metadata__` in the header of the file at `path`. */
+export function readSafetensorsMetadata(path: string): Readonly<Record<string, string>> {
+  return readHeader(path, (text) => {
+    const metadata: unknown = (JSON.parse(text) as Record<string, unknown>).__metadata__;
+    return isObject(metadata) ? (metadata as Record<string, string>) : {};
+  });
+}
+
+function readHeader<T>(path: string, use: (text: string, dataStart: number, fileLength: number) => T): T {
   const descriptor = openFile(path);
   try {
     const fileLength = fstatSync(descriptor).size;
@@ -57,9 +73,7 @@ export function readSafetensorsHeader(path: string): Map<string, TensorEntry> {
       throw damaged(path, `its header would have ${headerLength} bytes, the file has ${fileLength}`);
     }
     const text = readFully(descriptor, new Uint8Array(headerLength), 8, path).toString("utf8");
-    const entries = parseHeader(text, path, dataStart);
-    checkExtents(entries, path, dataStart, fileLength);
-    return new Map(entries.map((entry) => [entry.name, entry]));
+    return use(text, dataStart, fileLength);
   } finally {
     closeSync(descriptor);
   }

@@ -1,25 +1,28 @@
 /** `blt eval`: bits per byte of files. */
 import { scoreText, summarizeScores, type TextScore } from "../evaluate";
 import type { Command } from "./command";
+import { evalAdapter } from "./eval-adapter";
 import { findTexts, readBytes } from "./input";
-import { loadTextModel, modelOptions } from "./model";
+import { adapterOptions, loadTextModel, modelOptions } from "./model";
 import { chosenPatchingOf, patchingOptions } from "./patching";
 import type { Terminal } from "./terminal";
 import { type CountedWorkspace, countWorkspace, mixedWith, withoutFile, workspaceOptions } from "./workspace";
 
-const options = { ...patchingOptions, ...modelOptions, ...workspaceOptions };
+const options = { ...patchingOptions, ...adapterOptions, ...modelOptions, ...workspaceOptions };
 
 export const evalCommand: Command<typeof options> = {
   name: "eval",
-  positionals: { usage: "PATH...", least: 1, most: Number.POSITIVE_INFINITY },
+  positionals: { usage: "PATH...", least: 0, most: Number.POSITIVE_INFINITY },
   summary: "measure bits per byte of files and folders",
   details: [
     "Each byte is predicted with all bytes before it as context; the end of a file is not scored. In folders, binary files (a zero byte in the first 8000), .git, node_modules and links are passed over.",
+    "With --adapter DIR and no PATH, the files that were held out when the adapter was learned are scored again, with and without it.",
     "With --workspace each file is scored with the other text files of that folder as the workspace, found by the rules of docs/ngram.md; a copy of the file is left out as well.",
     "JSON: files ({path, bytes, bits, bpb}), skipped ({path, reason}), and over all files bytes, bpb, accuracy (share of bytes that were the most probable id), perplexity (of a byte), meanPatchLength; with --workspace also workspace ({path, files, bytes, leftOut}).",
   ],
   options,
   async run({ values, positionals }, terminal) {
+    if (positionals.length === 0) return evalAdapter(values, terminal);
     const { texts, skipped } = findTexts(positionals, terminal);
     const total = texts.reduce((sum, { bytes }) => sum + bytes, 0);
     const workspace = await countWorkspace(values, positionals, terminal);

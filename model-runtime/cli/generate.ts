@@ -8,7 +8,7 @@ import type { TextState } from "../model/text-state";
 import { flagName, number, text, texts, type Values, wholeNumber } from "./arguments";
 import type { Command } from "./command";
 import { readText } from "./input";
-import { loadTextModel, modelOptions } from "./model";
+import { adapterOptions, loadTextModel, modelOptions } from "./model";
 import { chosenPatchingOf, patchingOptions } from "./patching";
 import type { Terminal } from "./terminal";
 
@@ -24,6 +24,7 @@ const options = {
   beam: wholeNumber("WIDTH", "beam search for the most probable text, instead of drawing", 1),
   stop: texts("TEXT", "end before this text, which may contain \\n, \\t, \\r, \\\\ and \\x0A; may be repeated"),
   ...patchingOptions,
+  ...adapterOptions,
   ...modelOptions,
 };
 

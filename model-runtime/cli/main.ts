@@ -6,6 +6,7 @@ import { calibrateCommand } from "./calibrate";
 import { type Command, commandHelp, overview } from "./command";
 import { convertCommand } from "./convert";
 import { evalCommand } from "./eval";
+import { finetuneCommand } from "./finetune";
 import { generateCommand } from "./generate";
 import { inspectCommand } from "./inspect";
 import { logitsCommand } from "./logits";
@@ -20,6 +21,7 @@ const commands: readonly Command[] = [
   evalCommand,
   reportCommand,
   generateCommand,
+  finetuneCommand,
   inspectCommand,
   quantizeCommand,
   convertCommand,

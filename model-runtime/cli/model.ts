@@ -13,6 +13,8 @@ import { loadPatcher, type Patcher } from "../model/entropy-model";
 import { isLexicon, loadModel as loadAnyModel, openModel as openAnyModel } from "../model/load-model";
 import type { TextModel } from "../model/text-state";
 import { resolveDevice, type SessionOptions } from "../session";
+import { readAdapter } from "../training/adapter-file";
+import { adapterBase } from "../training/kit";
 import { choice, text, toggle, type Values, wholeNumber } from "./arguments";
 import type { Terminal } from "./terminal";
 
@@ -30,6 +32,13 @@ export const modelOptions = {
 };
 
 export type ModelValues = Values<typeof modelOptions>;
+
+/** For commands that use the whole model. */
+export const adapterOptions = {
+  adapter: text("DIR", "folder of an adapter to use with the model (docs/finetune.md)"),
+};
+
+type AdapterValues = Partial<Values<typeof adapterOptions>>;
 
 /** Opens the checkpoint that is asked for, as an argument or with --model, without reading its weights. */
 export function openModel(values: ModelValues, argument?: string): Checkpoint {
@@ -57,10 +66,11 @@ export interface LoadedTextModel {
 }
 
 /** Loads a model of either kind: a plain BLT, or one that reads a token model by its lexicon (docs/lexicon.md). */
-export async function loadTextModel(values: ModelValues, terminal: Terminal): Promise<LoadedTextModel> {
-  const checkpoint = openAnyModel(values.model ?? embedded({ plain: false }), values);
+export async function loadTextModel(values: ModelValues & AdapterValues, terminal: Terminal): Promise<LoadedTextModel> {
+  const checkpoint = openAnyModel(defaultModel(values.model), values);
+  const adapter = values.adapter === undefined ? null : readAdapter(values.adapter, adapterBase(checkpoint)).lowRank;
   terminal.signal.throwIfAborted();
-  const model = await loadAnyModel(checkpoint, await sessionOptions(values, terminal));
+  const model = await loadAnyModel(checkpoint, { ...(await sessionOptions(values, terminal)), adapter });
   const { directory } = checkpoint;
   return { model, directory, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
 }
@@ -85,6 +95,11 @@ export async function chooseDevice(asked: Device = "auto", terminal: Terminal): 
 
 async function sessionOptions(values: ModelValues, terminal: Terminal): Promise<SessionOptions> {
   return { device: await chooseDevice(values.device, terminal), threads: values.threads };
+}
+
+/** Folder of the model that is asked for, or else of the embedded one, of whichever kind. */
+export function defaultModel(asked: string | undefined): string {
+  return asked ?? embedded({ plain: false });
 }
 
 /** Folder of the model that comes with the program; some commands can read a plain BLT only. */

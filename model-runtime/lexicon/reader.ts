@@ -22,6 +22,8 @@ export interface PieceLatent {
   expect(path: Int32Array | null): void;
   /** What one more position in a run costs, as a share of a run of one; null where nothing is known. */
   readonly positionCost?: number | null;
+  /** Another value once answers are another model's. */
+  readonly version?: unknown;
 }
 
 /** What all readers of a model share. */
@@ -44,6 +46,8 @@ export class LexiconReader {
   private open: OpenedWord | null = null;
   /** The byte model's distribution after the bytes that have been read. */
   private byteModelNow: Float64Array | null = null;
+  /** The latent's when it was last asked. */
+  private version: unknown;
   /** States at lengths that were read, in ascending order, the one in use not among them. */
   private past: PastState[] = [];
 
@@ -151,12 +155,14 @@ export class LexiconReader {
     copy.settled = this.settled.fork();
     copy.open = this.open === null ? null : forkOf(this.open);
     copy.byteModelNow = this.byteModelNow;
+    copy.version = this.version;
     return copy;
   }
 
   /** Brings the open word's state up to the end of the text. */
   private async read(signal?: AbortSignal): Promise<void> {
     const { words } = this;
+    this.followVersion();
     this.settled.follow(words, this.parts.lexicon);
     const place = this.openPlace();
     const isOpen = this.open !== null && isAt(this.open, place);
@@ -167,6 +173,15 @@ export class LexiconReader {
     const rows = await this.byteModel.after(words.text, open.read, words.length, signal);
     for (const row of rows.slice(0, -1)) await this.write(open, row, signal);
     this.byteModelNow = rows[rows.length - 1];
+  }
+
+  /** Forgets what another model has said. */
+  private followVersion(): void {
+    const { version } = this.parts.latent;
+    if (this.version === version) return;
+    this.version = version;
+    this.open = null;
+    this.past = [];
   }
 
   /** Where the open word of the text is. */
@@ -180,6 +195,7 @@ export class LexiconReader {
 
   /** Appends a byte if its distribution can be had without asking the latent; else null, and nothing has changed. */
   private async readWithoutLatent(byte: number, signal?: AbortSignal): Promise<Float64Array | null> {
+    this.followVersion();
     const { words, open } = this;
     const before = words.length;
     if (open === null || open.read !== before) return null;
@@ -216,6 +232,7 @@ export class LexiconReader {
   private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal, isDraft = false): Promise<Float64Array[]> {
     const { words } = this;
     const before = words.length;
+    this.followVersion();
     this.keepState();
     /** Of each open word: the lengths of the text at which it is the open one. */
     const spans: { place: Place; from: number; to: number }[] = [];

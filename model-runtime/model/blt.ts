@@ -11,7 +11,8 @@ import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
-import type { Int8Kernel } from "./linear";
+import type { GraphContext, Int8Kernel } from "./linear";
+import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import { BltSequence } from "./sequence";
 import type { TextState } from "./text-state";
@@ -21,6 +22,8 @@ export interface LoadOptions extends SessionOptions {
   int8Kernel?: Int8Kernel;
   /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
   deviceLoop?: boolean;
+  /** An adapter to use from the start. */
+  adapter?: LowRank | null;
 }
 
 export interface Networks {
@@ -31,6 +34,8 @@ export interface Networks {
 }
 
 export class Blt {
+  private isAdapted: boolean;
+
   private constructor(
     readonly checkpoint: Checkpoint,
     readonly networks: Networks,
@@ -41,7 +46,10 @@ export class Blt {
     /** The kernel in use; null when the checkpoint has no int8 weights. */
     readonly int8Kernel: Int8Kernel | null,
     private readonly deviceLoop: DeviceLoop | null,
-  ) {}
+    private readonly options: LoadOptions,
+  ) {
+    this.isAdapted = (options.adapter ?? null) !== null;
+  }
 
   get config(): BltConfig {
     return this.checkpoint.config;
@@ -56,8 +64,7 @@ export class Blt {
     const networks: Networks = {
       patcher,
       encoder: await CausalNetwork.load(encoderGraph(source), config.encoder, options),
-      latent: await CausalNetwork.load(latentGraph(source), config.latent, options),
-      decoder: await CausalNetwork.load(decoderGraph(source), config.decoder, options),
+      ...(await loadAdapted(source, options.adapter ?? null, options)),
     };
     const tables = openHashTables(checkpoint);
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
@@ -65,7 +72,7 @@ export class Blt {
     const embedding = new HashEmbedding(bytes, tables, config.hash);
     const inLoop = options.deviceLoop ?? options.device !== "cpu";
     const deviceLoop = inLoop ? new DeviceLoop(checkpoint, source.int8Kernel, options) : null;
-    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel, deviceLoop);
+    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel, deviceLoop, options);
   }
 
   /**
@@ -74,7 +81,21 @@ export class Blt {
    */
   createText(patching?: PatchingConfig): TextState {
     const sequence = this.createSequence(patching);
-    return this.deviceLoop === null ? sequence : this.deviceLoop.textOf(sequence);
+    // The loop's graph knows no adapter.
+    return this.deviceLoop === null || this.isAdapted ? sequence : this.deviceLoop.textOf(sequence);
+  }
+
+  /**
+   * Takes an adapter into use, or null for the base model. Texts stay and are read anew when they are next appended to;
+   * none may be asked while this runs.
+   */
+  async useAdapter(adapter: LowRank | null): Promise<void> {
+    const { networks, checkpoint, int8Kernel, options } = this;
+    this.isAdapted = adapter !== null;
+    const { latent, decoder } = networks;
+    Object.assign(networks, await loadAdapted({ checkpoint, int8Kernel: int8Kernel ?? "float32" }, adapter, options));
+    await latent.release();
+    await decoder.release();
   }
 
   /** An empty text; give other patching settings than the checkpoint's to try them. */
@@ -114,6 +135,21 @@ export class Blt {
     await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
+}
+
+/** The networks that adapters change. */
+async function loadAdapted(
+  source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
+  lowRank: LowRank | null,
+  options: LoadOptions,
+): Promise<Pick<Networks, "latent" | "decoder">> {
+  const { checkpoint } = source;
+  const adapter: GraphContext["adapter"] = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
+  const { latent, decoder } = checkpoint.config;
+  return {
+    latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options),
+    decoder: await CausalNetwork.load(decoderGraph({ ...source, adapter }), decoder, options),
+  };
 }
 
 /** Tables are held only when all of them together are small; else the rows in use are. */

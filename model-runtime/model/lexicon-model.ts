@@ -15,6 +15,7 @@ import { CausalNetwork } from "./causal-network";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
+import { appliedAdapter, type LowRank } from "./low-rank";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
@@ -26,6 +27,7 @@ export class LexiconModel {
     readonly lexicon: Lexicon,
     readonly table: SortedPieces,
     private readonly networks: PieceNetworks,
+    private readonly options: LoadOptions,
     /** The entropy model; released with the model. */
     readonly patcher: Patcher | null,
     private readonly byteModel: () => ByteModel,
@@ -56,7 +58,7 @@ export class LexiconModel {
     const source = { checkpoint, int8Kernel };
     const scales = checkpoint.tensors.get(scaleName(pieceEmbeddingName)) ?? null;
     const networks = {
-      layers: await CausalNetwork.load(pieceLatentGraph(source), checkpoint.config.latent, options),
+      layers: await loadLayers(source, options.adapter ?? null, options),
       readout: await createSession(readoutGraph(source, table.order), options),
       embedding: new RowReader(
         { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
@@ -68,7 +70,18 @@ export class LexiconModel {
     const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
     const patcher = network && bytes && patcherOf(network, bytes, { separatesDocuments: true });
     const byteModel = network && bytes ? () => withCounts(patcherByteModel(network, bytes)) : countingModel;
-    return new LexiconModel(checkpoint, lexicon, table, networks, patcher, byteModel, int8Kernel);
+    return new LexiconModel(checkpoint, lexicon, table, networks, options, patcher, byteModel, int8Kernel);
+  }
+
+  /**
+   * Takes an adapter into use, or null for the base model. Texts stay and are read anew when they are next asked; none may
+   * be asked while this runs.
+   */
+  async useAdapter(adapter: LowRank | null): Promise<void> {
+    const { networks, checkpoint, int8Kernel, options } = this;
+    const before = networks.layers;
+    networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, options);
+    await before.release();
   }
 
   /** An empty text. */
@@ -97,4 +110,14 @@ export class LexiconModel {
     await this.patcher?.release();
     this.networks.embedding.close();
   }
+}
+
+function loadLayers(
+  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
+  lowRank: LowRank | null,
+  options: LoadOptions,
+): Promise<CausalNetwork> {
+  const { checkpoint } = source;
+  const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
+  return CausalNetwork.load(pieceLatentGraph({ ...source, adapter }), checkpoint.config.latent, options);
 }

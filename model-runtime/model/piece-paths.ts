@@ -7,6 +7,7 @@
  */
 import type { PieceLatent } from "../lexicon/reader";
 import type { Feeds } from "../session";
+import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
 import { PiecePath } from "./piece-path";
 
@@ -32,6 +33,8 @@ export class PiecePaths implements PieceLatent {
   positions = 0;
   /** In the order of use, the last one used at the end. */
   private paths: PiecePath[];
+  /** The layers that computed them. */
+  private layers: CausalNetwork;
   private questions: Question[] = [];
   private expected: Int32Array | null = null;
   private isAnswering = false;
@@ -41,6 +44,7 @@ export class PiecePaths implements PieceLatent {
     private readonly networks: PieceNetworks,
     private readonly mostBytes = PATHS_BYTES,
   ) {
+    this.layers = networks.layers;
     this.paths = [PiecePath.empty(networks.layers)];
   }
 
@@ -56,6 +60,10 @@ export class PiecePaths implements PieceLatent {
 
   get positionCost(): number | null {
     return this.costs.positionCost;
+  }
+
+  get version(): unknown {
+    return this.networks.layers;
   }
 
   ask(path: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
@@ -94,13 +102,22 @@ export class PiecePaths implements PieceLatent {
     this.isAnswering = false;
   }
 
+  /** Forgets what other layers have computed, when an adapter has come into use. */
+  private followLayers(): void {
+    if (this.layers === this.networks.layers) return;
+    this.layers = this.networks.layers;
+    this.paths = [PiecePath.empty(this.layers)];
+  }
+
   private known(path: Int32Array): Float32Array | undefined {
+    this.followLayers();
     const current = this.paths[this.paths.length - 1];
     const masses = current.masses.get(path.length - 1);
     return masses !== undefined && current.shared(path) === path.length ? masses : undefined;
   }
 
   private async answer(questions: readonly Question[], expected: Int32Array | null): Promise<Float32Array[]> {
+    this.followLayers();
     const { signal } = questions[0];
     const main = expected ?? questions[questions.length - 1].path;
     const current = this.choose(main);

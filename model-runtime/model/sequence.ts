@@ -58,6 +58,8 @@ export class BltSequence implements TextState {
   private cross: RowStore;
   private rule: PatchRule;
   private caches: { patcher: KvCache | null; encoder: KvCache; latent: KvCache; decoder: KvCache };
+  /** The decoder with which the text was read; the model has another one when an adapter comes into use. */
+  private readBy: CausalNetwork | null;
 
   /** Use `Blt.createSequence`. */
   constructor(
@@ -68,6 +70,7 @@ export class BltSequence implements TextState {
     this.states = new RowStore(config.encoder.hiddenSize * encoderStateLayers(config).length);
     this.cross = new RowStore(crossRowWidth(config));
     this.rule = createPatchRule(patching);
+    this.readBy = networks.decoder;
     const patcher = patching.mode === "entropy" ? networks.patcher : null;
     this.caches = {
       patcher: patcher?.createCache() ?? null,
@@ -108,6 +111,7 @@ export class BltSequence implements TextState {
    * @returns logits of the next byte, [number of new ids, 260] for `all`, [1, 260] for `last`, empty for `none`
    */
   async append(ids: ArrayLike<number>, { logits = "last", signal }: AppendOptions = {}): Promise<Float32Array> {
+    await this.followAdapter(signal);
     const all = new Float32Array(logits === "all" ? ids.length * VOCABULARY_SIZE : 0);
     let last = new Float32Array(0);
     for (let from = 0, to = 0; from < ids.length; from = to) {
@@ -131,6 +135,24 @@ export class BltSequence implements TextState {
       }
     }
     return logits === "all" ? all : last;
+  }
+
+  /** Reads the text anew when an adapter has come into use since. */
+  private async followAdapter(signal?: AbortSignal): Promise<void> {
+    const { decoder } = this.model.networks;
+    if (this.readBy === decoder) return;
+    const ids = this.ids.slice();
+    this.truncate(0);
+    this.readBy = decoder;
+    try {
+      await this.append(ids, { logits: "none", signal });
+    } catch (error) {
+      // The text stays as it was, to be read at the next append.
+      this.truncate(0);
+      this.readBy = null;
+      this.ids = ids;
+      throw error;
+    }
   }
 
   /** Forgets all ids from `length` on. */
@@ -165,6 +187,7 @@ export class BltSequence implements TextState {
   /** An independent copy that may continue differently. */
   fork(): BltSequence {
     const copy = new BltSequence(this.model, this.patching);
+    copy.readBy = this.readBy;
     const lists = [
       "ids",
       "entropyList",
@@ -362,6 +385,16 @@ export class BltSequence implements TextState {
     const floors = this.patchFloors.slice(first, end);
     const rows = await networks.latent.run(this.caches.latent, count, inputs, floors, signal);
     this.cross.append(rows.data, rows.count, rows.stride);
+  }
+
+  /** What lies before the latent transformer, for training: states of all ids, and closed patches pooled. */
+  encoded(): { states: Float32Array; output: Float32Array; pooled: Float32Array; closedAfter: readonly number[] } {
+    return {
+      states: this.states.slice(0, this.length).slice(),
+      output: this.encoderOutput(0, this.length).slice(),
+      pooled: this.pool(0, Math.max(0, this.starts.length - 1)),
+      closedAfter: this.closedAfter,
+    };
   }
 
   /** Maximum over each patch's bytes of the first state layer: [M, h]. */

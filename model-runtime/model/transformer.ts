@@ -62,16 +62,23 @@ export function stackInputs(graph: Graph, config: TransformerConfig): StackInput
   };
 }
 
-/** Inputs of a run over a whole sequence, with nothing cached. */
+/**
+ * Inputs of a run over a whole sequence, with nothing cached.
+ * @param name goes before the names `Cos`, `Sin` and `Mask` of the inputs where a graph has several stacks
+ * @param rows name of the dimension of rows
+ */
 export function sequenceInputs(
   graph: Graph,
   { headDim }: TransformerConfig,
   layers: { from: number; to: number },
+  name = "",
+  rows = "N",
 ): StackInputs {
+  const named = (part: string) => (name === "" ? part : name + part[0].toUpperCase() + part.slice(1));
   return {
-    cos: graph.input("cos", ["N", headDim / 2]),
-    sin: graph.input("sin", ["N", headDim / 2]),
-    mask: graph.input("mask", ["N", "N"]),
+    cos: graph.input(named("cos"), [rows, headDim / 2]),
+    sin: graph.input(named("sin"), [rows, headDim / 2]),
+    mask: graph.input(named("mask"), [rows, rows]),
     pastAndNew: undefined,
     pastKeys: [],
     pastValues: [],

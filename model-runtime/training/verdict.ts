@@ -1,0 +1,172 @@
+/**
+ * Is the adapter better? Held-out and general texts scored with and without it, compared pair by pair: used only if it is
+ * better beyond noise on the first and not worse than a little on the second.
+ */
+import { createRandom } from "../generation/random";
+import type { DocumentScorer, Prediction } from "./document-scores";
+import { languageOf } from "./language";
+import type { Document } from "./trainee";
+
+/** What was measured on a set of texts, before and after. */
+export interface Comparison {
+  files: number;
+  bytes: number;
+  bpb: Pair;
+  /** Share of line completions that are right from the cursor to the end of the line. */
+  exactMatch: Pair & { lines: number };
+}
+
+export interface Pair {
+  before: number;
+  after: number;
+}
+
+export interface Verdict {
+  heldOut: Comparison;
+  byLanguage: Record<string, Comparison>;
+  general: Comparison;
+  /** 95 % interval of the difference in bits per byte on held-out text (negative is better), by paired bootstrap. */
+  interval: [number, number];
+  isUsed: boolean;
+  /** One sentence. */
+  reason: string;
+}
+
+/** How much worse the general sample may become, bits per byte. */
+export const GENERAL_TOLERANCE = 0.02;
+const RESAMPLES = 2000;
+/** With fewer files, parts of this many bytes are drawn instead of whole files. */
+const LEAST_FILES = 8;
+const PART_BYTES = 2000;
+/** Line completions begin after a third of the line, and have at least this many bytes before and after that. */
+const LEAST_BYTES = 4;
+
+/** Scores of one document with one model. */
+export interface Scored {
+  document: Document;
+  predictions: Prediction[];
+}
+
+export async function scoreDocuments(
+  scorer: DocumentScorer,
+  documents: readonly Document[],
+  options: { signal?: AbortSignal; onProgress?: (bytes: number) => void } = {},
+): Promise<Scored[]> {
+  const scored: Scored[] = [];
+  let done = 0;
+  for (const document of documents) {
+    scored.push({ document, predictions: await scorer.score(document.bytes, options.signal) });
+    done += document.bytes.length;
+    options.onProgress?.(done);
+  }
+  return scored;
+}
+
+/**
+ * The verdict from scores of the same documents in the same order.
+ * @param collapse what is wrong with texts written with the adapter; null when nothing is
+ */
+export function judge(
+  heldOut: { before: readonly Scored[]; after: readonly Scored[] },
+  general: { before: readonly Scored[]; after: readonly Scored[] },
+  collapse: string | null,
+  seed = 0,
+): Verdict {
+  const whole = compare(heldOut.before, heldOut.after);
+  const wide = compare(general.before, general.after);
+  const interval = bootstrap(heldOut.before, heldOut.after, seed);
+  const languages = [...new Set(heldOut.before.map(({ document }) => languageOf(document.path)))];
+  const byLanguage = Object.fromEntries(
+    languages.map((language) => {
+      const of = (scored: readonly Scored[]) => scored.filter(({ document }) => languageOf(document.path) === language);
+      return [language, compare(of(heldOut.before), of(heldOut.after))];
+    }),
+  );
+  const rise = wide.bpb.after - wide.bpb.before;
+  const gain = `${whole.bpb.before.toFixed(3)} -> ${whole.bpb.after.toFixed(3)} bits per byte on held-out files`;
+  let reason = `Better: ${gain}.`;
+  let isUsed = true;
+  const refuse = (why: string) => {
+    isUsed = false;
+    reason = why;
+  };
+  if (!Number.isFinite(whole.bpb.after)) refuse("Discarded: its scores are not numbers.");
+  else if (interval[1] >= 0)
+    refuse(
+      `Discarded: not better beyond noise (${gain}; 95 % interval of the difference ${interval.map((end) => end.toFixed(4)).join(" to ")}).`,
+    );
+  else if (!(rise <= GENERAL_TOLERANCE))
+    refuse(
+      `Discarded: better here (${gain}), but worse by ${rise.toFixed(3)} bits per byte on general code, where ${GENERAL_TOLERANCE} is allowed.`,
+    );
+  else if (collapse !== null) refuse(`Discarded: ${collapse}`);
+  return { heldOut: whole, byLanguage, general: wide, interval, isUsed, reason };
+}
+
+function compare(before: readonly Scored[], after: readonly Scored[]): Comparison {
+  const bytes = before.reduce((sum, { document }) => sum + document.bytes.length, 0);
+  const bpb = (scored: readonly Scored[]) =>
+    scored.reduce((sum, { predictions }) => sum + natsOf(predictions), 0) / Math.LN2 / Math.max(1, bytes);
+  const lines = (scored: readonly Scored[]) => scored.flatMap((one) => lineCompletions(one));
+  const share = (rights: boolean[]) => rights.filter(Boolean).length / Math.max(1, rights.length);
+  const linesBefore = lines(before);
+  return {
+    files: before.length,
+    bytes,
+    bpb: { before: bpb(before), after: bpb(after) },
+    exactMatch: { before: share(linesBefore), after: share(lines(after)), lines: linesBefore.length },
+  };
+}
+
+/** Whether each completion of a line would be right, greedy: every prediction from the cursor to the line's end is the best. */
+export function lineCompletions({ document: { bytes }, predictions }: Scored): boolean[] {
+  const rights: boolean[] = [];
+  let next = 0;
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(0x0a, start);
+    const end = newline < 0 ? bytes.length : newline;
+    let text = start;
+    while (text < end && (bytes[text] === 0x20 || bytes[text] === 0x09)) text++;
+    const cursor = text + Math.max(LEAST_BYTES, Math.ceil((end - text) / 3));
+    while (next < predictions.length && predictions[next].offset < cursor) next++;
+    let [right, completed] = [true, 0];
+    for (let i = next; i < predictions.length && predictions[i].offset < end; i++) {
+      right &&= predictions[i].isBest;
+      completed += predictions[i].length;
+    }
+    if (completed >= LEAST_BYTES) rights.push(right);
+    start = end + 1;
+  }
+  return rights;
+}
+
+/** 95 % interval of the mean difference in bits per byte, texts drawn with replacement. */
+function bootstrap(before: readonly Scored[], after: readonly Scored[], seed: number): [number, number] {
+  const units = before.flatMap((scored, i) => partsOf(scored, after[i], before.length >= LEAST_FILES));
+  const random = createRandom(seed);
+  const differences = Array.from({ length: RESAMPLES }, () => {
+    let [nats, bytes] = [0, 0];
+    for (let i = 0; i < units.length; i++) {
+      const unit = units[Math.floor(random() * units.length)];
+      nats += unit.difference;
+      bytes += unit.bytes;
+    }
+    return nats / Math.LN2 / bytes;
+  }).sort((a, b) => a - b);
+  return [differences[Math.floor(RESAMPLES * 0.025)], differences[Math.ceil(RESAMPLES * 0.975) - 1]];
+}
+
+function partsOf(before: Scored, after: Scored, isWhole: boolean): { difference: number; bytes: number }[] {
+  const parts: { difference: number; bytes: number }[] = [];
+  before.predictions.forEach(({ offset, length, nats }, i) => {
+    const part = isWhole ? 0 : Math.floor(offset / PART_BYTES);
+    parts[part] ??= { difference: 0, bytes: 0 };
+    parts[part].difference += after.predictions[i].nats - nats;
+    parts[part].bytes += length;
+  });
+  return parts.filter((part) => part !== undefined && part.bytes > 0);
+}
+
+function natsOf(predictions: readonly Prediction[]): number {
+  return predictions.reduce((sum, { nats }) => sum + nats, 0);
+}
