@@ -15,6 +15,7 @@ const { model, device, threads, json } = modelOptions;
 const options = {
   out: text("DIR", "folder for the adapter and its report; a run that was interrupted goes on from here"),
   minutes: number("N", `time for everything (default ${fineTuneDefaults.minutes})`),
+  steps: wholeNumber("N", "end training after so many steps instead, whatever time that takes", 1),
   rank: wholeNumber("N", `rank of the adapter (default ${fineTuneDefaults.rank})`, 1),
   alpha: number("X", "strength of the adapter, divided by the rank (default twice the rank)"),
   lr: number("X", `highest learning rate (default ${fineTuneDefaults.rate})`),
@@ -52,6 +53,7 @@ export const finetuneCommand: Command<typeof options> = {
           out: values.out,
           model: defaultModel(values.model),
           minutes: within("--minutes", values.minutes ?? fineTuneDefaults.minutes, 0.01, 10_000),
+          steps: values.steps ?? null,
           rank,
           alpha: within("--alpha", values.alpha ?? 2 * rank, 1e-3, 1e4),
           rate: within("--lr", values.lr ?? fineTuneDefaults.rate, 1e-8, 1),

@@ -43,6 +43,8 @@ export interface FineTuneOptions {
   model: string;
   /** Time for everything. */
   minutes: number;
+  /** Steps after which training ends, whatever the time; null where the time decides. */
+  steps: number | null;
   rank: number;
   alpha: number;
   /** Peak learning rate. */
@@ -168,8 +170,8 @@ async function run(options: FineTuneOptions, folder: string, hooks: FineTuneHook
 
 /** Settings that a run must share with an earlier one to go on with it. */
 function settingsOf(options: FineTuneOptions, base: string): Record<string, unknown> {
-  const { root, minutes, rank, alpha, rate, seed, targets, layers, labelSmoothing, without } = options;
-  return { base, root, minutes, rank, alpha, rate, seed, targets, layers, labelSmoothing, without };
+  const { root, minutes, steps, rank, alpha, rate, seed, targets, layers, labelSmoothing, without } = options;
+  return { base, root, minutes, steps, rank, alpha, rate, seed, targets, layers, labelSmoothing, without };
 }
 
 /** What the verdict compares with. */
@@ -275,6 +277,7 @@ async function trainAdapter(
   const firstStep = state.optimizer.step;
   const trainOptions: TrainOptions = {
     seconds,
+    steps: options.steps,
     rate: options.rate,
     warmup: 0.06,
     rowsPerStep: Math.min(ROWS_PER_STEP, trainRows.length),

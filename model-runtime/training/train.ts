@@ -11,6 +11,8 @@ import type { Row, RowScore, Trainee } from "./trainee";
 export interface TrainOptions {
   /** Seconds of training, held-out scores included. */
   seconds: number;
+  /** Steps after which training ends, whatever the time; null where the time decides. */
+  steps: number | null;
   /** Peak learning rate. */
   rate: number;
   /** Share of the time over which the rate rises. */
@@ -72,7 +74,7 @@ export interface StepInfo {
   heldOutBpb: number;
 }
 
-export type TrainEnd = "time" | "epochs" | "patience" | "not a number" | "cancelled";
+export type TrainEnd = "time" | "steps" | "epochs" | "patience" | "not a number" | "cancelled";
 
 export interface TrainHooks {
   onStep(info: StepInfo): void;
@@ -84,6 +86,8 @@ export interface TrainHooks {
 
 /** After so many losses that are not numbers in a row, the run ends. */
 const MOST_SETBACKS = 3;
+/** Held-out scores of a run whose number of steps is given. */
+const SCORES_OF_STEPS = 6;
 
 export async function train<R extends Row>(
   trainee: Trainee<R>,
@@ -105,7 +109,8 @@ export async function train<R extends Row>(
       const started = performance.now();
       const indices = order.slice(state.position, state.position + options.rowsPerStep);
       const batch = indices.map((index) => rows.train[index]);
-      const rate = state.rateScale * rateAt(state.elapsed / options.seconds, options.rate, options.warmup);
+      const progress = options.steps === null ? state.elapsed / options.seconds : state.optimizer.step / options.steps;
+      const rate = state.rateScale * rateAt(progress, options.rate, options.warmup);
       const taken = await step(trainee, adam, batch, state.optimizer, rate, random);
       state.elapsed += (performance.now() - started) / 1000;
       if (taken === null) {
@@ -129,9 +134,14 @@ export async function train<R extends Row>(
         epoch: state.epoch,
         heldOutBpb: state.history.at(-1)?.heldOutBpb ?? state.startBpb,
       });
-      const isOver = state.elapsed >= options.seconds;
+      const { step: done } = state.optimizer;
+      const isOver = options.steps === null ? state.elapsed >= options.seconds : done >= options.steps;
       const isEpochEnd = state.position >= order.length;
-      if (isOver || isEpochEnd || state.elapsed - lastScore >= options.scoreEvery) {
+      const isTime =
+        options.steps === null
+          ? state.elapsed - lastScore >= options.scoreEvery
+          : done % Math.ceil(options.steps / SCORES_OF_STEPS) === 0;
+      if (isOver || isEpochEnd || isTime) {
         const before = performance.now();
         const heldOutBpb = await scoreAll(trainee, rows.heldOut, state.optimizer.parameters);
         state.elapsed += (performance.now() - before) / 1000;
@@ -147,7 +157,7 @@ export async function train<R extends Row>(
         await hooks.onScore(point, state);
         if (state.scoresSinceBest >= options.patience) return "patience";
       }
-      if (isOver) return "time";
+      if (isOver) return options.steps === null ? "time" : "steps";
     }
     state.epoch++;
     state.position = 0;

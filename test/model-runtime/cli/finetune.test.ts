@@ -32,14 +32,14 @@ describe("blt finetune", function () {
   const path = useTemporaryFolder();
   const args = (more: readonly string[] = []) => [
     ...["finetune", path("workspace"), "--out", path("out"), "--model", model, "--device", "cpu", "--threads", "1"],
-    ...["--rank", "4", "--lr", "0.01", "--layers", "2", ...more],
+    ...["--rank", "4", "--lr", "0.01", "--layers", "2", "--minutes", "0.2", ...more],
   ];
 
   beforeEach(() => mkdirSync(path("workspace"), { recursive: true }));
 
   it("learns an adapter that the other commands use, and says what it gained", async () => {
     writeWorkspace(path("workspace"));
-    const { code, stdout, stderr } = await cli.run(args(["--minutes", "0.1", "--json"]));
+    const { code, stdout, stderr } = await cli.run(args(["--steps", "12", "--json"]));
     assert.deepEqual([stderr, code], ["", 0]);
     const events = stdout
       .trim()
@@ -82,7 +82,7 @@ describe("blt finetune", function () {
     for (let kill = 0; kill < 20 && !isDone; kill++) {
       // Also before anything is written, and between files that belong together.
       const lines = 1 + Math.floor(random() * 40);
-      const child = cli.start(args(["--minutes", "0.3", "--json"]));
+      const child = cli.start(args(["--steps", "48", "--json"]));
       const ended = cli.outcome(child);
       await killAfter(child, lines, random() * 30);
       const { stdout, stderr, code } = await ended;
@@ -93,7 +93,7 @@ describe("blt finetune", function () {
       if (existsSync(path("out/adapter_config.json"))) assert.ok(existsSync(path("out/adapter_model.safetensors")));
     }
     assert.ok(resumed > 0, "no run went on from another's state");
-    const { code, stderr } = await cli.run(args(["--minutes", "0.05"]));
+    const { code, stderr } = await cli.run(args(["--steps", "3"]));
     assert.equal(code, 0, stderr);
     assert.deepEqual(readdirSync(path("out/run")), []);
     assert.ok(existsSync(path("out/report.json")));
@@ -101,13 +101,13 @@ describe("blt finetune", function () {
 
   it("keeps its state when it is interrupted, and goes on with it", async () => {
     writeWorkspace(path("workspace"));
-    const child = cli.start(args(["--minutes", "0.6", "--json"]));
+    const child = cli.start(args(["--steps", "30", "--json"]));
     const ended = cli.outcome(child);
     await lineWith(child, '"type":"step"');
     child.kill("SIGTERM");
     assert.equal((await ended).code, 143);
     assert.ok(existsSync(path("out/run/state.safetensors")));
-    const { stdout, code } = await cli.run(args(["--minutes", "0.6", "--json"]));
+    const { stdout, code } = await cli.run(args(["--steps", "30", "--json"]));
     assert.equal(code, 0);
     assert.match(stdout, /Going on from step \d+/);
   });
@@ -128,7 +128,7 @@ describe("blt finetune", function () {
   it("discards an adapter that is not better, and says so", async () => {
     writeWorkspace(path("workspace"));
     // So small a rate changes nothing.
-    const { code, stdout } = await cli.run(args(["--minutes", "0.05", "--lr", "1e-8"]));
+    const { code, stdout } = await cli.run(args(["--steps", "2", "--lr", "1e-8"]));
     assert.equal(code, 0);
     assert.match(stdout, /^Discarded: not better beyond noise/);
     assert.ok(!existsSync(path("out/adapter_config.json")));
@@ -137,7 +137,7 @@ describe("blt finetune", function () {
 
   it("steps back from losses that are not numbers, and stops with the best parameters", async () => {
     writeWorkspace(path("workspace"));
-    const { code, stdout } = await cli.run(args(["--minutes", "0.1", "--lr", "1", "--alpha", "10000", "--json"]));
+    const { code, stdout } = await cli.run(args(["--steps", "12", "--lr", "1", "--alpha", "10000", "--json"]));
     assert.equal(code, 0);
     const report = JSON.parse(stdout.trim().split("\n").at(-1)!);
     // Whatever such a rate does, what is judged is a number, and nothing worse is used.
@@ -194,7 +194,7 @@ describe("blt finetune", function () {
   it("learns from one large file by holding out its end", async () => {
     const line = "const value = con(total);\n    return value\n";
     writeFileSync(path("workspace/only.ts"), line.repeat(700));
-    const { code, stdout } = await cli.run(args(["--minutes", "0.05", "--json"]));
+    const { code, stdout } = await cli.run(args(["--steps", "2", "--json"]));
     assert.equal(code, 0);
     const report = JSON.parse(stdout.trim().split("\n").at(-1)!);
     assert.equal(report.heldOut.files, 1);
