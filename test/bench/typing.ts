@@ -45,8 +45,8 @@ async function main(): Promise<void> {
   });
   if (!existsSync(program)) throw new Error(`${program} is missing; run "npm run build" first`);
   const places = Number(values.places);
-  if (!(Number.isInteger(places) && places > 0))
-    throw new Error(`--places is "${values.places}", but must be 1 or more`);
+  if (!(Number.isInteger(places) && places >= 0))
+    throw new Error(`--places is "${values.places}", but must be 0 (first suggestions only) or more`);
   const configuration = { modelPath: values.model };
   const sessions: Session[] = [];
   let status: Status | null = null;

@@ -19,7 +19,7 @@ import {
 const shots = resolve(process.env.SHOTS ?? ".cache/e2e/shots");
 
 describe("a person in a folder that is not trusted", function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
 
   let sandbox: Sandbox;
   let server: CodeServer;
@@ -47,7 +47,7 @@ describe("a person in a folder that is not trusted", function () {
     const { page } = view;
     const path = join(sandbox.workspace, "shapes.py");
     await page.goto(workbenchUrl(server, sandbox.workspace, [["openFile", server.remoteUri(path)]]));
-    await page.locator('.tab.active[data-resource-name="shapes.py"]').waitFor({ timeout: 60_000 });
+    await page.locator('.tab.active[data-resource-name="shapes.py"]').waitFor({ timeout: 300_000 });
     await page.getByText("Restricted Mode").first().waitFor();
     await statusItem(page).waitFor();
     await cursorToEnd(page, 3, 1);

@@ -58,7 +58,7 @@ const files = {
 };
 
 describe("a person in VS Code", function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   this.bail(true);
 
   let sandbox: Sandbox;
@@ -87,7 +87,7 @@ describe("a person in VS Code", function () {
     page = view.page;
     const path = join(sandbox.workspace, "shapes.py");
     await page.goto(workbenchUrl(server, sandbox.workspace, [["openFile", server.remoteUri(path)]]));
-    await page.locator('.tab.active[data-resource-name="shapes.py"]').waitFor({ timeout: 60_000 });
+    await page.locator('.tab.active[data-resource-name="shapes.py"]').waitFor({ timeout: 300_000 });
   });
 
   after(async () => {

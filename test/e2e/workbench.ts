@@ -156,7 +156,9 @@ export async function startBrowser(): Promise<View> {
   const lines: string[] = [];
   page.on("console", (message) => lines.push(`[${message.type()}] ${message.text()}`));
   page.on("pageerror", (error) => lines.push(`[pageerror] ${error.message}`));
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(120_000);
+  // A loaded machine takes minutes to draw a workbench for the first time.
+  page.setDefaultNavigationTimeout(300_000);
   return { browser, page, console: lines };
 }
 
@@ -173,7 +175,7 @@ export function sleep(ms: number): Promise<void> {
 export async function until<T>(
   what: string,
   read: () => T | Promise<T>,
-  ms = 60_000,
+  ms = 120_000,
 ): Promise<Exclude<T, false | null | undefined>> {
   for (const end = Date.now() + ms; ; await sleep(50)) {
     const value = await read();

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type CodeServer, makeSandbox, startBrowser, startCodeServer, type View, workbenchUrl } from "../workbench";
 
-const limitMs = 300_000;
+const limitMs = 900_000;
 
 async function main(extension: string, suite: string): Promise<boolean> {
   const sandbox = makeSandbox({ "shapes.py": "import math\n\n" }, { "security.workspace.trust.enabled": false });
