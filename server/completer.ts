@@ -23,8 +23,11 @@ import type { ModelRequest } from "./worker-protocol";
 
 /** Time for the bytes of a suggestion, ms. */
 const LIMIT_MS = { automatic: 1500, invoked: 4000 };
-/** Time for all other suggestions at a place: the first one waits for them. */
-const ALTERNATIVES_MS = 1200;
+/**
+ * Time for all other suggestions at a place, ms: the first one waits for them. Whoever asks where one is shown already
+ * wants to see another; whoever asks where nothing is shown wants to see something.
+ */
+const ALTERNATIVES_MS = { shown: 1200, first: 300 };
 /** When an automatic request is answered with the words that are there; the model goes on behind them. */
 const PATIENCE_MS: Record<Extent["kind"], number> = { line: 150, block: 400 };
 
@@ -48,8 +51,7 @@ export class Completer {
   /** What the model does now; one at a time. */
   private work: Work | null = null;
   readonly answers: Measurements["answers"] = { fromModel: 0, fromRunning: 0, fromCache: 0 };
-  /** The last request that was shown. */
-  private last: { document: OpenDocument; version: number; place: Place; extent: Extent } | null = null;
+  private last: LastRequest | null = null;
 
   constructor(private readonly options: CompleterOptions) {}
 
@@ -84,12 +86,12 @@ export class Completer {
     const items = [item];
     const started = performance.now();
     for (let alternative = 1; alternative <= ALTERNATIVES; alternative++) {
-      const left = ALTERNATIVES_MS - (performance.now() - started);
+      const left = ALTERNATIVES_MS[last.wasShown ? "shown" : "first"] - (performance.now() - started);
       const isStale = last.document.version !== last.version || this.work !== null || token.isCancellationRequested;
       if (isStale || left <= 0) break;
       const { document, place, extent } = last;
       const cursor = document.text!.offsetAt(place.end);
-      const work = this.begin(document, cursor, place.context, extent, this.options.settings(), left, alternative);
+      const work = this.begin(document, cursor, place.context, extent, this.options.settings(), left, { alternative });
       const end = await work.wait(token, () => false);
       if (end === "cancelled" || end === "aborted" || end === "failed") break;
       const outcome = toOutcome(work.soFar(), "fromModel", place);
@@ -117,6 +119,7 @@ export class Completer {
         extent,
         settings,
         LIMIT_MS.automatic,
+        { alternative: 0 },
       );
   }
 
@@ -158,14 +161,21 @@ export class Completer {
     if (refusal !== null) return refusal;
     const extent = extentAt(context, { multiline: settings.multiline, invoked });
 
-    this.last = { document, version, place, extent };
+    const { last } = this;
+    const isSamePlace = last?.document === document && last.version === version && last.offset === offset;
+    const request = { document, version, offset, place, extent, isShown: false, wasShown: isSamePlace && last.isShown };
+    this.last = request;
     const showAt = invoked ? Number.POSITIVE_INFINITY : performance.now() + PATIENCE_MS[extent.kind];
     let source: keyof Measurements["answers"] = "fromCache";
     for (;;) {
       // Work whose first words were shown has gone on meanwhile.
       if (this.work?.isPartlyShown) this.remember(this.work, this.work.soFar());
       const known = this.cache.get(document.uri, context.text, extent.kind);
-      if (known !== null) return toOutcome(known, source, place);
+      if (known !== null) {
+        const outcome = toOutcome(known, source, place);
+        request.isShown = "item" in outcome;
+        return outcome;
+      }
       let work = this.work?.mayServe(document.uri, context.text, extent.kind) ? this.work : null;
       source = work === null ? "fromModel" : "fromRunning";
       if (work === null) {
@@ -191,7 +201,7 @@ export class Completer {
     extent: Extent,
     settings: Settings,
     timeLimitMs: number,
-    alternative = 0,
+    ahead: { alternative: number } | null = null,
   ): Work {
     const { uri } = document;
     this.drop();
@@ -202,14 +212,15 @@ export class Completer {
       maxBytes: settings.maxSuggestionBytes,
       timeLimitMs,
       minConfidence: settings.minConfidence,
-      alternative,
+      alternative: ahead?.alternative ?? 0,
+      isAhead: ahead !== null,
     });
     const work = new Work(job, { uri, context, extent: extent.kind, minConfidence: settings.minConfidence });
     this.work = work;
     void job.done.then((result) => {
       if (this.work === work) this.work = null;
       const isDone = result.end !== "aborted" && result.end !== "failed";
-      if (isDone && alternative === 0) this.remember(work, work.presentable(result));
+      if (isDone && (ahead?.alternative ?? 0) === 0) this.remember(work, work.presentable(result));
     });
     return work;
   }
@@ -247,6 +258,20 @@ export class Completer {
       ? { reason: "modelProblem", sentence: state.sentence }
       : { reason: "modelProblem", sentence: "The model stopped while it worked and is being started again." };
   }
+}
+
+/** The last request that reached the model or its answers. */
+interface LastRequest {
+  document: OpenDocument;
+  version: number;
+  /** The cursor, UTF-16 code units. */
+  offset: number;
+  place: Place;
+  extent: Extent;
+  /** Whether a suggestion was shown for it. */
+  isShown: boolean;
+  /** Whether one was shown at its place before. */
+  wasShown: boolean;
 }
 
 type Outcome = { item: InlineCompletionItem; from: keyof Measurements["answers"] } | Refusal;

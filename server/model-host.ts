@@ -74,7 +74,9 @@ export class ModelHost {
   private idleMs = 0;
   private onEnded: (() => void) | null = null;
   private stateNow: HostState = { kind: "unloaded" };
-  /** Context bytes read and still known, of all requests; and those read ahead. */
+  /** Requests that nobody waits for and whose end is to come. */
+  private readonly idsAhead = new Set<number>();
+  /** Context bytes read and still known, of all requests that somebody waits for; and those read ahead. */
   readonly counters = { processedBytes: 0, reusedBytes: 0, aheadBytes: 0 };
 
   constructor(private readonly options: ModelHostOptions) {}
@@ -133,6 +135,7 @@ export class ModelHost {
   complete(request: ModelRequest): Job {
     this.current?.abort();
     const job = new RunningJob({ type: "complete", id: this.nextId++, request }, () => this.abandon(job));
+    if (request.isAhead) this.idsAhead.add(job.id);
     if (this.stateNow.kind === "problem") {
       job.finish("failed");
       return job;
@@ -264,8 +267,12 @@ export class ModelHost {
         break;
       case "done":
         this.failuresInARow = 0;
-        this.counters.processedBytes += message.processedBytes;
-        this.counters.reusedBytes += message.reusedBytes;
+        if (this.idsAhead.delete(message.id)) {
+          this.counters.aheadBytes += message.processedBytes;
+        } else {
+          this.counters.processedBytes += message.processedBytes;
+          this.counters.reusedBytes += message.reusedBytes;
+        }
         if (this.current?.id === message.id) this.finish(this.current, message.end);
         break;
     }

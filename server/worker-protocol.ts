@@ -26,6 +26,8 @@ export interface ModelRequest {
   minConfidence: number;
   /** 0: the likeliest bytes; else another continuation, the same for the same number. */
   alternative: number;
+  /** Whether nobody waits for it: another suggestion than the first, or what follows one. Counted as read ahead. */
+  isAhead?: boolean;
 }
 
 export type ToWorker =

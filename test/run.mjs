@@ -38,7 +38,7 @@ function step(title, command, args) {
 
 async function typescriptTests() {
   console.log("\n# TypeScript tests");
-  const mocha = new Mocha({ timeout: 60000, forbidOnly: true });
+  const mocha = new Mocha({ timeout: 120000, forbidOnly: true });
   for (const folder of ["client", "server", "model-runtime", "media"]
     .map((name) => join("test", name))
     .filter(existsSync))

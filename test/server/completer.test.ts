@@ -417,6 +417,23 @@ describe("other suggestions where one was asked for by hand", () => {
     assert.equal(new Set(editor.jobs.map(({ request }) => Buffer.from(request.context).toString())).size, 1);
   });
 
+  it("have more time where one is shown already", async () => {
+    const editor = new Editor("const total = |");
+    const { token } = new CancellationTokenSource();
+    const timeOfOthers = async (item: InlineCompletionItem) => {
+      const before = editor.jobs.length;
+      const others = editor.completer.alternatives(item, token);
+      await settled();
+      for (; editor.jobs.length < before + 2; await settled()) editor.job.write("sum(list);").end();
+      editor.job.write("sum(list);").end();
+      await others;
+      return editor.jobs[before].request.timeLimitMs;
+    };
+    const first = await timeOfOthers(await invoke(editor, "sum(list);"));
+    const again = await editor.ask({ invoked: true });
+    assert.ok((await timeOfOthers(again!)) > 2 * first);
+  });
+
   it("are not made when the editor asked by itself, after an edit, or when the request is cancelled", async () => {
     const editor = new Editor("const total = |");
     const asked = editor.ask();

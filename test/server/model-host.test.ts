@@ -100,6 +100,13 @@ describe("model host", () => {
     assert.deepEqual(kinds(), ["loading", "ready", "working", "ready"]);
     assert.deepEqual(host.counters, { processedBytes: 1, reusedBytes: 2, aheadBytes: 0 });
   });
+  it("counts what nobody waits for as read ahead", async () => {
+    const { host, worker } = await loaded();
+    const job = host.complete({ ...request, isAhead: true });
+    worker.ends(1);
+    await job.done;
+    assert.deepEqual(host.counters, { processedBytes: 0, reusedBytes: 0, aheadBytes: 1 });
+  });
   it("reads a context ahead, without being at work for anybody", async () => {
     const { host, worker, kinds } = await loaded();
     const job = host.read(request.context);
