@@ -29,7 +29,7 @@ const MOST_LAYERS_HELD = 8;
 /** Times the training text should be seen. */
 const WANTED_EPOCHS = 2;
 
-/** Bytes a run of the default model takes, as measured (docs/performance-finetune.md): a start, and a share a layer. */
+/** Bytes a run of the default model takes, estimated from a few runs at 8 layers: a start, and a share a layer. */
 export function estimatedBytes({ layers, positions }: Shape): number {
   const held = Math.min(layers, MOST_LAYERS_HELD);
   const share = positions / 512;
