@@ -5,11 +5,15 @@ import type { LineView } from "../server/overlay-protocol";
 export const overlayViews = ["patches", "entropy", "both"] as const;
 export type OverlayViewName = (typeof overlayViews)[number];
 
-/** `boundaryAtEnd`: where a patch starts at a line's end, which has no character to draw on. */
+/**
+ * `boundaryAtEnd`: where a patch starts at a line's end, which has no character to draw on. `boundaryBeside`: right behind
+ * another boundary, since neighbours of one kind are drawn as one.
+ */
 export const decorationKinds = [
   ...([0, 1, 2, 3] as const).map((i) => `patch${i}` as const),
   ...([1, 2, 3, 4, 5, 6, 7] as const).map((i) => `level${i}` as const),
   "boundary",
+  "boundaryBeside",
   "boundaryAtEnd",
   "inner",
 ] as const;
@@ -36,9 +40,7 @@ export function decorationsOf(lines: Iterable<ShownLine>, shown: OverlayViewName
     if (shown === "patches") addPatches(found, each);
     else addLevels(found, each);
     if (shown === "entropy") continue;
-    for (const from of view.starts)
-      if (from < text.length) found.boundary.push({ line, from, to: endOfCharacter(text, from) });
-      else found.boundaryAtEnd.push({ line, from: text.length, to: text.length });
+    addBoundaries(found, each);
   }
   return found;
 }
@@ -62,6 +64,22 @@ function addPatches(found: Decorations, { line, view, text }: ShownLine): void {
     if (to > from) found[`patch${colour as 0 | 1 | 2 | 3}`].push({ line, from, to });
     colour = (colour + 1) % PATCH_COLOURS;
     from = to;
+  }
+}
+
+type Boundary = "boundary" | "boundaryBeside";
+
+function addBoundaries(found: Decorations, { line, view, text }: ShownLine): void {
+  let kind: Boundary = "boundary";
+  let end = -1;
+  for (const from of view.starts) {
+    if (from >= text.length) {
+      found.boundaryAtEnd.push({ line, from: text.length, to: text.length });
+      continue;
+    }
+    kind = kind === "boundary" && end === from ? "boundaryBeside" : "boundary";
+    end = endOfCharacter(text, from);
+    found[kind].push({ line, from, to: end });
   }
 }
 

@@ -23,9 +23,11 @@ function optionsOf(kind: DecorationKind): vscode.DecorationRenderOptions {
   const boundary = "var(--vscode-blt-patchBoundary)";
   switch (kind) {
     case "boundary":
+    case "boundaryBeside":
       // A border would move the text by its width, one pixel a patch; only a shadow takes no room. It has no option of its
-      // own, so it follows one that draws nothing and that no other decoration sets.
-      return { rangeBehavior, outline: `none; box-shadow: inset 1px 0 0 0 ${boundary}` };
+      // own, so it follows one that changes nothing and that no other decoration sets. It must be one that is set on the
+      // text itself: what is drawn below the text would be hidden by the colours of patches and levels.
+      return { rangeBehavior, cursor: `text; box-shadow: inset 1px 0 0 0 ${boundary}` };
     case "boundaryAtEnd":
       return {
         rangeBehavior,

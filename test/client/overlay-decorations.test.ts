@@ -37,6 +37,12 @@ describe("decorationsOf", () => {
     assert.deepEqual(shown([same], "both"), { ...levels, boundary: "3:0-1 3:2-3 3:5-6", boundaryAtEnd: "3:6-6" });
   });
 
+  it("draws the starts of patches of one character each by turns, so that none of them merge", () => {
+    const dense = { line: 0, text: "abcde", view: { levels: "77777", starts: [1, 2, 3, 4], inner: [] } };
+    const { boundary, boundaryBeside } = shown([dense], "both");
+    assert.deepEqual([boundary, boundaryBeside], ["0:1-2 0:3-4", "0:2-3 0:4-5"]);
+  });
+
   it("shows nothing of what is not read yet", () => {
     const unread = { line: 0, text: "abc", view: { levels: "   ", starts: [], inner: [] } };
     for (const view of ["patches", "entropy", "both"] as const) assert.deepEqual(shown([unread], view), {});

@@ -124,12 +124,14 @@ describe("a person in VS Code", function () {
     });
   }
 
-  /** Types code at the end of the file, and dismisses the ghost text. */
+  /** Types code at the end of the file, sees ghost text, and takes the typing back: below itself the model would repeat it. */
   async function expectSuggestions(): Promise<void> {
     await focusEditor(page);
     await page.keyboard.press("Control+End");
     await typeForGhost("\n\nvalues = [value for value in val");
     await page.keyboard.press("Escape");
+    await runCommand(page, "File: Revert File");
+    await focusEditor(page);
   }
 
   /** Saves, and waits until the file is as expected. */
