@@ -33,6 +33,7 @@ if (web && only !== "host")
     "node_modules/mocha/bin/mocha.js",
     "test/e2e/ui.test.ts",
     "test/e2e/restricted.test.ts",
+    "test/e2e/overlay.test.ts",
   ]);
 if (only !== "ui") {
   const extension = unpack();
