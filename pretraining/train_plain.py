@@ -11,7 +11,6 @@ and leaves the last good state. Log lines go to OUT/log.jsonl, the state to OUT/
 import argparse
 import json
 import math
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from checkpoint import save_checkpoint
 from config import BltConfig, StackConfig
 from model import BOS, Blt, entropies
 from text_stream import read_ids
-from training_run import TrainingStopped
+from training_run import TrainingStopped, write_state
 
 PHASES = ("patcher", "blt")
 
@@ -207,13 +206,7 @@ class _Run:
     def save(self) -> None:
         state = {"phase": self.phase, "step": self.step, "seconds": self.seconds, "model": self.model.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), "threshold": self.model.config.threshold}
-        partial = self.out / "state.pt.part"
-        try:
-            torch.save(state, partial)
-            os.replace(partial, self.out / "state.pt")
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise TrainingStopped(f"{self.out}: the state could not be written ({error}); free some space") from error
+        write_state(self.out, state)
 
     def resume(self) -> None:
         path = self.out / "state.pt"

@@ -21,6 +21,17 @@ class TrainingStopped(Exception):
     """Training cannot go on; the last good state is on disk."""
 
 
+def write_state(out: Path, state: dict) -> None:
+    """Writes OUT/state.pt, whole or not at all."""
+    partial = out / "state.pt.part"
+    try:
+        torch.save(state, partial)
+        os.replace(partial, out / "state.pt")
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingStopped(f"{out}: the state could not be written ({error}); free some space") from error
+
+
 @dataclass
 class Schedule:
     """Learning rates are multiples of the optimisers' own: linear warm-up, then level, then linear to 0.02.
@@ -103,13 +114,7 @@ class Run:
     def save(self) -> None:
         state = {"model": self.model.state_dict(), "step": self.step, "seconds": self.seconds}
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
-        partial = self.out / "state.pt.part"
-        try:
-            torch.save(state, partial)
-            os.replace(partial, self.out / "state.pt")
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise TrainingStopped(f"{self.out}: the state could not be written ({error}); free some space") from error
+        write_state(self.out, state)
 
     def resume(self) -> None:
         """Goes on from OUT/state.pt, where there is one."""

@@ -11,8 +11,8 @@ import { HIDDEN_SCORE } from "../model/kv-cache";
 import { RotaryTable } from "../model/rotary";
 import { createSession, type Feeds, type Session } from "../session";
 import { byteGradientGraph, byteTargets, type RowSizes } from "./byte-graphs";
-import type { TraineeOptions } from "./kit";
 import { layOutParameters, type ParameterLayout } from "./low-rank-parameters";
+import type { TraineeOptions } from "./trainee";
 import { type Document, type GradientResult, type Row, type RowScore, scoreRows, type Trainee } from "./trainee";
 
 export interface ByteRow extends Row {

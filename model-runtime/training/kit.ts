@@ -7,22 +7,10 @@ import type { AdapterBase } from "./adapter-file";
 import { ByteTrainee } from "./byte-trainee";
 import { byteScorer, type DocumentScorer, pieceScorer } from "./document-scores";
 import { PieceTrainee } from "./piece-trainee";
-import type { Trainee } from "./trainee";
+import type { Trainee, TraineeOptions } from "./trainee";
 
 /** Kinds of linear layers that may be adapted. */
 export const targetKinds = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
-
-export interface TraineeOptions extends SessionOptions {
-  rank: number;
-  alpha: number;
-  targets: readonly string[];
-  /** How many of the latent transformer's last layers are trained. */
-  layers: number;
-  positions: number;
-  labelSmoothing: number;
-  checkpointLayers: boolean;
-  cacheBytes: number;
-}
 
 export interface Kit {
   base: AdapterBase;

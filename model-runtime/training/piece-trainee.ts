@@ -10,28 +10,22 @@ import { scaleName } from "../checkpoint/tensor-data";
 import { Lexicon } from "../lexicon/pieces";
 import type { Int8Kernel } from "../model/linear";
 import { RotaryTable } from "../model/rotary";
-import { createSession, type Feeds, type Session, type SessionOptions } from "../session";
+import { createSession, type Feeds, type Session } from "../session";
 import type { FloatWeight } from "./float-weights";
 import type { ParameterLayout } from "./low-rank-parameters";
 import { layOutParameters } from "./low-rank-parameters";
 import { type FedGraph, frozenGraph, gradientGraph, pieceTargets, scoreGraph, statesGraph } from "./piece-graphs";
 import { layOutRows, type PieceRow, sequenceFeeds } from "./piece-rows";
-import { type Document, type GradientResult, type RowScore, scoreRows, type Trainee } from "./trainee";
+import {
+  type Document,
+  type GradientResult,
+  type RowScore,
+  scoreRows,
+  type Trainee,
+  type TraineeOptions,
+} from "./trainee";
 
-export interface PieceTraineeOptions extends SessionOptions {
-  rank: number;
-  alpha: number;
-  /** Kinds of layers that are adapted: `q_proj`, `down_proj`, ... */
-  targets: readonly string[];
-  /** How many of the last layers are trained. */
-  layers: number;
-  /** T */
-  positions: number;
-  labelSmoothing: number;
-  /** Whether values within layers are computed anew on the way back: less memory, a third more work. */
-  checkpointLayers: boolean;
-  /** Bytes that frozen results may take. */
-  cacheBytes: number;
+export interface PieceTraineeOptions extends TraineeOptions {
   int8Kernel?: Int8Kernel;
 }
 

@@ -2,7 +2,25 @@
  * What training needs of a model, whatever the model. A *row* is a stretch of text of the size that one run takes:
  * pieces of several documents one after the other, or bytes of one.
  */
+import type { SessionOptions } from "../session";
 import type { ParameterLayout } from "./low-rank-parameters";
+
+/** How a model is trained. */
+export interface TraineeOptions extends SessionOptions {
+  rank: number;
+  alpha: number;
+  /** Kinds of layers that are adapted: `q_proj`, `down_proj`, ... */
+  targets: readonly string[];
+  /** How many of the last layers are trained. */
+  layers: number;
+  /** Of a row. */
+  positions: number;
+  labelSmoothing: number;
+  /** Whether values within layers are computed anew on the way back: less memory, a third more work. */
+  checkpointLayers: boolean;
+  /** Bytes that frozen results may take. */
+  cacheBytes: number;
+}
 
 /** A text to learn from. */
 export interface Document {
