@@ -9,9 +9,9 @@ export function explanationMarkdown({ bytes, patch, rule }: Explanation): string
 }
 
 /** What the model would have written. */
-export function continuationMarkdown({ text, model }: Continuation): string {
-  if (text === "") return `**${escapeMarkdown(model)} would have ended the text here.**`;
-  return `**${escapeMarkdown(model)} would have written** ${code(text.replaceAll("\n", "↵").replaceAll("\t", "⇥"))}`;
+export function continuationMarkdown({ text }: Continuation): string {
+  if (text === "") return "**The model would have ended the text here.**";
+  return `**The model would have written** ${code(text.replaceAll("\n", "↵").replaceAll("\t", "⇥"))}`;
 }
 
 function byteMarkdown(
@@ -65,8 +65,4 @@ function code(text: string): string {
   // Spaces at the edges would be taken off, and a line end would end the span.
   const shown = text.replaceAll("\n", "↵").replaceAll(" ", "\u00a0");
   return longest > 0 ? `${fence} ${shown} ${fence}` : `${fence}${shown}${fence}`;
-}
-
-function escapeMarkdown(text: string): string {
-  return text.replace(/[\\`*_{}[\]()#+\-.!<>|~]/g, "\\$&");
 }

@@ -29,6 +29,12 @@ export class PatchExplorer implements vscode.Disposable {
   private editTimer: NodeJS.Timeout | undefined;
   /** Of the last text that was asked for: what comes for an earlier one is late. */
   private generation = 0;
+  /** Around what the page selected in the editor: the overlay's colours would hide a selection. */
+  private readonly frame = vscode.window.createTextEditorDecorationType({
+    border: "1px solid",
+    borderColor: new vscode.ThemeColor("focusBorder"),
+    rangeBehavior: vscode.DecorationRangeBehavior.ClosedClosed,
+  });
   private readonly subscriptions: vscode.Disposable[];
 
   constructor(
@@ -40,7 +46,9 @@ export class PatchExplorer implements vscode.Disposable {
       vscode.window.onDidChangeActiveTextEditor((editor) => this.follow(editor)),
       vscode.window.onDidChangeTextEditorSelection(({ textEditor, kind }) => {
         // What the page selected itself has no kind.
-        if (kind !== undefined && textEditor.document === this.document) this.sendSelection(textEditor);
+        if (kind === undefined || textEditor.document !== this.document) return;
+        textEditor.setDecorations(this.frame, []);
+        this.sendSelection(textEditor);
       }),
       vscode.workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
         if (document !== this.document || contentChanges.length === 0) return;
@@ -76,6 +84,7 @@ export class PatchExplorer implements vscode.Disposable {
       this.panel = null;
       this.generation++;
       clearTimeout(this.editTimer);
+      for (const editor of vscode.window.visibleTextEditors) editor.setDecorations(this.frame, []);
     });
     panel.webview.html = pageHtml(panel.webview, extensionUri, {
       title: "Patch explorer",
@@ -87,6 +96,7 @@ export class PatchExplorer implements vscode.Disposable {
 
   dispose(): void {
     clearTimeout(this.editTimer);
+    this.frame.dispose();
     for (const each of this.subscriptions) each.dispose();
     this.panel?.dispose();
   }
@@ -152,14 +162,12 @@ export class PatchExplorer implements vscode.Disposable {
     const { document } = this;
     if (document === null || document.isClosed) return;
     const range = new vscode.Range(from.line, from.character, to.line, to.character);
-    const visible = vscode.window.visibleTextEditors.find((editor) => editor.document === document);
-    if (visible === undefined) {
-      const beside = { viewColumn: vscode.ViewColumn.One, preserveFocus: true, selection: range };
-      await vscode.window.showTextDocument(document, beside);
-      return;
-    }
-    visible.selection = new vscode.Selection(range.start, range.end);
-    visible.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+    const editor =
+      vscode.window.visibleTextEditors.find((each) => each.document === document) ??
+      (await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.One, preserveFocus: true }));
+    editor.selection = new vscode.Selection(range.start, range.end);
+    editor.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+    editor.setDecorations(this.frame, [range]);
   }
 
   private async chooseTokenizer(): Promise<void> {

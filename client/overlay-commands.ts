@@ -29,7 +29,7 @@ export function createOverlayCommands(server: LanguageServer, context: vscode.Ex
   };
 }
 
-/** Lets the user choose what the overlay shows, or turn it off. */
+/** Lets the user choose what the overlay shows, or turn it off; who came by the status bar goes on typing. */
 async function chooseView(overlay: EntropyOverlay): Promise<void> {
   const entries = overlayViews.map((view) => ({
     ...viewLabels[view],
@@ -41,4 +41,5 @@ async function chooseView(overlay: EntropyOverlay): Promise<void> {
   if (chosen === undefined) return;
   if (chosen.view === null) overlay.toggle();
   else await overlay.choose(chosen.view);
+  await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");
 }

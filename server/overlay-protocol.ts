@@ -109,8 +109,6 @@ export interface ByteExplanation {
 
 export interface Continuation {
   text: string;
-  /** Name of the model. */
-  model: string;
 }
 
 export interface ExploreParams {

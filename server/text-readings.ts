@@ -262,7 +262,7 @@ export class TextReadings {
   }
 
   private async continue(before: Uint8Array, signal: AbortSignal): Promise<Continuation> {
-    const { folder, whenIdle } = this.options;
+    const { whenIdle } = this.options;
     await whenIdle();
     signal.throwIfAborted();
     // A window that moves in big steps begins with the same bytes for places near each other.
@@ -278,8 +278,7 @@ export class TextReadings {
     }
     await steps.return("aborted");
     signal.throwIfAborted();
-    const text = new TextDecoder().decode(Uint8Array.from(bytes)).replace(/\uFFFD+$/, "");
-    return { text, model: basename(folder) };
+    return { text: new TextDecoder().decode(Uint8Array.from(bytes)).replace(/\uFFFD+$/, "") };
   }
 
   /** All entropies of a text, or of its beginning. */

@@ -109,7 +109,7 @@ function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading"
       : "";
   const mean = entropies.reduce((sum, each) => sum + each, 0) / Math.max(1, entropies.length);
   $("about").textContent =
-    `${byteCount(reading.wholeBytes)}${rest} · mean entropy ${mean.toFixed(3)} nats · ${reading.model}`;
+    `${byteCount(reading.wholeBytes)}${rest} · mean entropy ${mean.toFixed(3)} nats · model ${reading.model}`;
   fillControls();
   recut();
   plot.show(shown.compared, parameters.threshold);

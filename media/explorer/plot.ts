@@ -70,8 +70,8 @@ export class Plot {
     const colour = (name: string) => style.getPropertyValue(name).trim();
     const axis: uPlot.Axis = {
       stroke: colour("--muted"),
-      grid: { stroke: colour("--rule"), width: 1 },
-      ticks: { stroke: colour("--rule"), width: 1 },
+      grid: { stroke: colour("--grid"), width: 1 },
+      ticks: { stroke: colour("--grid"), width: 1 },
       font: `11px ${style.fontFamily}`,
     };
     const { nameOf } = this.options;
@@ -81,7 +81,7 @@ export class Plot {
         height: HEIGHT,
         scales: { x: { time: false }, y: { range: [this.least, this.most] } },
         axes: [
-          { ...axis, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) },
+          { ...axis, size: 30, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) },
           { ...axis, label: "nats", labelSize: 18, labelFont: axis.font, size: 42 },
         ],
         series: [

@@ -10,7 +10,12 @@ import { type EmbeddedModelOptions, embeddedModel } from "../embedded-model";
 import { UserError } from "../errors";
 import { Blt } from "../model/blt";
 import { loadPatcher, type Patcher } from "../model/entropy-model";
-import { isLexicon, loadModel as loadAnyModel, openModel as openAnyModel } from "../model/load-model";
+import {
+  isLexicon,
+  loadModel as loadAnyModel,
+  type ModelCheckpoint,
+  openModel as openAnyModel,
+} from "../model/load-model";
 import type { TextModel } from "../model/text-state";
 import { resolveDevice, type SessionOptions } from "../session";
 import { readAdapter } from "../training/adapter-file";
@@ -49,6 +54,17 @@ export function openModel(values: ModelValues, argument?: string): Checkpoint {
   return openCheckpoint(argument ?? values.model ?? embedded({ plain: true }), { entropyModel, semantics });
 }
 
+/** Opens a checkpoint of either kind for its entropy model, the embedded one unless --model names another. */
+export function openCutter({ model, entropyModel, semantics }: ModelValues): ModelCheckpoint {
+  const checkpoint = openAnyModel(defaultModel(model), { entropyModel, semantics });
+  const flag = entropyModel !== undefined ? "--entropy-model" : semantics !== undefined ? "--semantics" : null;
+  if (flag !== null && isLexicon(checkpoint))
+    throw new UserError(
+      `${flag} is for plain BLT checkpoints, and ${checkpoint.directory} is none; name one with --model.`,
+    );
+  return checkpoint;
+}
+
 /** Loads all networks; weights that are not finite are a `UserError`. */
 export async function loadModel(values: ModelValues, terminal: Terminal): Promise<Blt> {
   const checkpoint = openModel(values);
@@ -77,7 +93,7 @@ export async function loadTextModel(values: ModelValues & AdapterValues, termina
 
 /** Loads the entropy model alone, all that is needed to cut text. */
 export async function loadEntropyModel(
-  checkpoint: Checkpoint,
+  checkpoint: ModelCheckpoint,
   values: ModelValues,
   terminal: Terminal,
 ): Promise<Patcher> {

@@ -2,8 +2,8 @@
  * The entropy model by itself: entropies along a text of any length, a chunk at a time, without the other three
  * networks. What it gives equals `BltSequence.entropies`; memory is bounded where attention has a window.
  */
-import type { Checkpoint } from "../checkpoint/checkpoint";
-import type { PatchingConfig } from "../checkpoint/config";
+import type { Weights } from "../checkpoint/checkpoint";
+import type { BltConfig, PatchingConfig } from "../checkpoint/config";
 import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import { EOS, VOCABULARY_SIZE } from "../ids";
@@ -11,7 +11,7 @@ import { resetsContext } from "../patching/patcher-rule";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
-import { fastestInt8Kernel } from "./int8-kernel";
+import { fastestInt8Kernel, lexiconInt8Kernel } from "./int8-kernel";
 import { patcherGraph } from "./networks";
 
 export interface Patcher {
@@ -48,19 +48,29 @@ export interface EntropyStream {
 /** Ids of one run: attention over a window costs window + chunk a row, so small chunks are fastest. */
 const CHUNK = 128;
 
-/** Loads the entropy model of a checkpoint; a `UserError` when it has none. */
-export async function loadPatcher(checkpoint: Checkpoint, options: LoadOptions): Promise<Patcher> {
+/** What the entropy model needs of a checkpoint; one with a lexicon has no `quantization` and no `semantics`. */
+export interface PatcherSource extends Weights {
+  config: Pick<BltConfig, "patcher"> & Partial<Pick<BltConfig, "quantization" | "semantics">>;
+}
+
+/** Loads the entropy model of a checkpoint of either kind; a `UserError` when it has none. */
+export async function loadPatcher(checkpoint: PatcherSource, options: LoadOptions): Promise<Patcher> {
   const { config, directory } = checkpoint;
   if (config.patcher === null) {
     throw new UserError(
       `${directory} holds no entropy model, so entropy patching is not possible; choose another --mode or give the entropy model's folder with --entropy-model.`,
     );
   }
-  const quantized = config.quantization !== null;
-  const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : "float32";
+  const { semantics = "meta", quantization } = config;
+  const int8Kernel =
+    quantization === undefined
+      ? lexiconInt8Kernel(options)
+      : quantization === null
+        ? "float32"
+        : (options.int8Kernel ?? (await fastestInt8Kernel(options)));
   const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
-  return patcherOf(network, table, { separatesDocuments: config.semantics === "meta" });
+  return patcherOf(network, table, { separatesDocuments: semantics === "meta" });
 }
 
 /**
@@ -92,7 +102,7 @@ export interface EntropyOptions {
 
 /** Entropies of a whole text in nats, one after each of its ids. */
 export async function entropiesOf(
-  patcher: Patcher,
+  patcher: Omit<Patcher, "release">,
   ids: Uint16Array,
   { patching, signal, onProgress }: EntropyOptions,
 ): Promise<Float32Array> {

@@ -13,6 +13,7 @@ import { createSession } from "../session";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
 import { type Patcher, patcherOf } from "./entropy-model";
+import { lexiconInt8Kernel } from "./int8-kernel";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { appliedAdapter, type LowRank } from "./low-rank";
@@ -53,8 +54,7 @@ export class LexiconModel {
   static async load(checkpoint: LexiconCheckpoint, options: LoadOptions): Promise<LexiconModel> {
     const lexicon = new Lexicon(readVocabulary(checkpoint));
     const table = new SortedPieces(lexicon.pieces);
-    // Activations have outliers here: 8 bits for a whole matrix of them cost 0.03 bits a byte, in blocks 0.002.
-    const int8Kernel = options.int8Kernel ?? (options.device === "cpu" ? "blocked" : "float32");
+    const int8Kernel = lexiconInt8Kernel(options);
     const source = { checkpoint, int8Kernel };
     const scales = checkpoint.tensors.get(scaleName(pieceEmbeddingName)) ?? null;
     const networks = {

@@ -4,8 +4,9 @@
  */
 import { encode, VOCABULARY_SIZE } from "../ids";
 import { entropyOfLogits } from "../model/entropy";
-import { BltSequence } from "../model/sequence";
-import type { TextModel, TextState } from "../model/text-state";
+import type { TextModel } from "../model/text-state";
+import { patchStarts } from "../patching/patch-lengths";
+import { usesEntropy } from "../patching/patcher-rule";
 
 export interface Measured {
   /** [n] -log2 p of each byte, by the whole model, all bytes before it as context. */
@@ -14,9 +15,9 @@ export interface Measured {
   entropies: Float32Array;
   /** The entropy model that cuts patches, or the whole model where nothing is cut by entropy. */
   entropyOf: "patcher" | "model";
-  /** Byte offsets at which the units of the latent transformer start: 0 first, ascending, below n. */
+  /** Byte offsets at which patches start, as overlay and explorer show them: 0 first, ascending, below n. */
   starts: Uint32Array;
-  /** What these units are. */
+  /** `pieces` where the model cuts no patches: those that its latent transformer steps over. */
   units: "patches" | "pieces";
 }
 
@@ -38,9 +39,12 @@ export async function measureText(
   { signal, onProgress, turn }: MeasureOptions = {},
 ): Promise<Measured> {
   const ids = encode(bytes);
+  const { patching, patcher } = model;
   const sequence = model.createSequence();
+  const stream = usesEntropy(patching) ? (patcher?.begin(patching) ?? null) : null;
   const bits = new Float32Array(bytes.length);
-  const entropies = new Float32Array(bytes.length);
+  // One more than is given: what follows the last byte, which decides nothing.
+  const entropies = new Float32Array(ids.length).fill(Number.NaN);
   for (let from = 0; from < bytes.length; from += CHUNK) {
     const to = Math.min(from + CHUNK, bytes.length);
     await turn?.();
@@ -49,25 +53,20 @@ export async function measureText(
     for (let i = from; i < to; i++) {
       const row = logits.subarray((i - from) * VOCABULARY_SIZE, (i - from + 1) * VOCABULARY_SIZE);
       bits[i] = bitsOf(row, ids[i + 1]);
-      entropies[i] = entropyOfLogits(row);
+      if (stream === null) entropies[i] = entropyOfLogits(row);
     }
+    if (stream !== null) entropies.set(await stream.next(ids.subarray(from, to), signal), from);
     onProgress?.(to);
   }
-  const own = patcherEntropies(sequence);
-  if (own !== null) entropies.set(own.slice(0, bytes.length));
-  const starts = sequence.patchStarts.map((position) => position - 1).filter((at) => at >= 0 && at < bytes.length);
+  const isCut = stream !== null || !usesEntropy(patching);
+  const positions = isCut ? patchStarts(ids, entropies, patching).starts : sequence.patchStarts;
   return {
     bits,
-    entropies,
-    entropyOf: own === null ? "model" : "patcher",
-    starts: Uint32Array.from(starts),
-    units: sequence instanceof BltSequence ? "patches" : "pieces",
+    entropies: entropies.subarray(0, bytes.length),
+    entropyOf: stream === null ? "model" : "patcher",
+    starts: Uint32Array.from(positions.map((position) => position - 1).filter((at) => at >= 0 && at < bytes.length)),
+    units: isCut ? "patches" : "pieces",
   };
-}
-
-/** Entropies by which a text was cut; null where it was not. */
-function patcherEntropies(sequence: TextState): readonly number[] | null {
-  return sequence instanceof BltSequence && sequence.patching.mode === "entropy" ? sequence.entropies : null;
 }
 
 /** -log2 softmax(logits)[id]. */

@@ -66,9 +66,9 @@ describe("explanationMarkdown", () => {
 describe("continuationMarkdown", () => {
   it("shows what the model would have written, whatever it is", () => {
     assert.equal(
-      continuationMarkdown({ text: "\treturn `x`", model: "my_model" }),
-      "**my\\_model would have written** `` ⇥return\u00a0`x` ``",
+      continuationMarkdown({ text: "\treturn `x`" }),
+      "**The model would have written** `` ⇥return\u00a0`x` ``",
     );
-    assert.match(continuationMarkdown({ text: "", model: "m" }), /would have ended/);
+    assert.match(continuationMarkdown({ text: "" }), /would have ended/);
   });
 });

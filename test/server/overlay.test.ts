@@ -147,8 +147,8 @@ describe("Overlay", () => {
       told.map(({ type }) => type),
       ["openText", "watchText", "watchText", "ask"],
     );
-    overlay.received({ type: "answer", id: 1, answer: { text: "x", model: "m" } });
-    assert.deepEqual(await asked, { text: "x", model: "m" });
+    overlay.received({ type: "answer", id: 1, answer: { text: "x" } });
+    assert.deepEqual(await asked, { text: "x" });
     assert.equal(told.at(-1)?.type, "closeText");
   });
 
@@ -160,7 +160,7 @@ describe("Overlay", () => {
     becomes(ready);
     assert.ok(told.some(({ type }) => type === "openText"));
     assert.equal(told.at(-1)?.type, "ask");
-    overlay.received({ type: "answer", id: 1, answer: { text: "x", model: "m" } });
+    overlay.received({ type: "answer", id: 1, answer: { text: "x" } });
     await asked;
   });
 

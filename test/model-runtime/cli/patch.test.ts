@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { encode } from "../../../model-runtime/ids";
 import { goldenCases, goldenDirectory, loadGolden } from "../../helpers/golden";
 import { useTemporaryFolder } from "../checkpoint/fixture";
+import { defaultFolder } from "../lexicon/lexicon-samples";
 import { distance, useCli } from "./cli";
 
 const model = goldenDirectory("k2");
@@ -56,6 +58,18 @@ describe("blt patch", () => {
       assert.equal(entropies === null, "mode" in settings);
     }
     await blt.release();
+  });
+
+  it("reads by the entropy model of a checkpoint with a lexicon, and says what does not go with one", async () => {
+    const model = defaultFolder;
+    const golden = JSON.parse(readFileSync(join(__dirname, "../../golden/lexicon/patcher.json"), "utf8"));
+    const { entropies, threshold, starts } = await cli.json(["patch", write(golden.text), "--model", model]);
+    // 8-bit activations.
+    assert.ok(distance(entropies.slice(0, golden.entropy.length), golden.entropy) < 0.5);
+    const above = golden.entropy.flatMap((_: number, i: number) => (i === 0 || entropies[i] > threshold ? [i] : []));
+    assert.deepEqual(starts, above);
+    const refusal = /--semantics is for plain BLT checkpoints, and .*default is none; name one with --model\.\n$/;
+    await cli.refused(["patch", write("a"), "--model", model, "--semantics", "hf"], refusal);
   });
 
   it("shows patches to people, and a summary", async () => {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { scoreText } from "../../../model-runtime/evaluate";
 import { encode } from "../../../model-runtime/ids";
 import type { Blt } from "../../../model-runtime/model/blt";
+import type { TextModel } from "../../../model-runtime/model/text-state";
+import { MixedModel } from "../../../model-runtime/ngram/mixed-model";
 import { measureText } from "../../../model-runtime/statistics/measure";
 import { loadGolden } from "../../helpers/golden";
 
@@ -27,6 +29,22 @@ describe("measureText", () => {
       Array.from(measured.starts),
       starts.filter((at) => at >= 0 && at < bytes.length),
     );
+  });
+
+  it("gives the patches of a model's patcher where its latent steps over something else", async () => {
+    const model: TextModel = {
+      createSequence: () => new MixedModel({ network: null, workspace: null }).createSequence(),
+      patcher: blt.patcher,
+      patching: blt.patching,
+      sharedBytes: 0,
+      release: async () => undefined,
+    };
+    const { entropies, starts, units } = await measureText(model, bytes);
+    const whole = await measureText(blt, bytes);
+    assert.deepEqual([starts, units], [whole.starts, "patches"]);
+    assert.deepEqual(entropies, whole.entropies);
+    const without = await measureText({ ...model, patcher: null }, bytes);
+    assert.deepEqual([without.entropyOf, without.units], ["model", "pieces"]);
   });
 
   it("lets other work go first, reports progress and ends when it is aborted", async () => {
