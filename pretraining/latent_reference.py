@@ -126,7 +126,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def load_latent(folder: Path) -> LatentTransformer:
     """The latent transformer and lexicon table of a checkpoint, dequantised to fp32."""
-    raw = json.loads((folder / "config.json").read_text())["global_config"]
+    whole = json.loads((folder / "config.json").read_text())
+    raw, pieces = whole["global_config"], whole["lexicon_config"]["vocab_size"]
     config = LatentConfig(
         hidden_size=raw["hidden_size"],
         layers=raw["num_hidden_layers"],
@@ -141,6 +142,9 @@ def load_latent(folder: Path) -> LatentTransformer:
     for file in sorted(folder.glob("model*.safetensors")):
         tensors |= load_file(file)
     weights = {name: dequantise(name, tensors) for name in tensors if name.endswith(".weight")}
+    rows = len(weights["model.lexicon.embedding.weight"])
+    if rows != pieces:
+        raise ValueError(f"{folder}: the embedding table has {rows} rows, the lexicon {pieces} pieces; they are not of one model")
     return LatentTransformer(config, weights)
 
 

@@ -36,8 +36,9 @@ def write_state(out: Path, state: dict) -> None:
 class Schedule:
     """Learning rates are multiples of the optimisers' own: linear warm-up, then level, then linear to 0.02.
 
-    `seconds`: when given, the length is that much processor-independent time and `steps` only an upper limit; the rate
-    follows whichever of the two is further on. A resumed run has the seconds it had.
+    `seconds`: when given, the length is that much processor time of the run, all threads together, and `steps` only an
+    upper limit; the rate follows whichever of the two is further on. Time in which the process was paused or waited for
+    a core is no training and does not count. A resumed run has the seconds it had.
     """
 
     steps: int
@@ -76,7 +77,7 @@ class Run:
 
     def run(self, stop_after: int | None = None, on_save: Callable[[], None] = lambda: None) -> bool:
         """Trains on; True when the schedule is complete. A state is saved only after a finite loss of its weights."""
-        saved, begun = time.monotonic(), time.monotonic() - self.seconds
+        saved, begun = time.monotonic(), time.process_time() - self.seconds
         while not self.schedule.finished(self.step, self.seconds):
             record = self._gradients()
             if stop_after is not None and self.step >= stop_after:
@@ -90,7 +91,7 @@ class Run:
                 optimizer.step()
             self.after_step(self.step)
             self.step += 1
-            self.seconds = time.monotonic() - begun
+            self.seconds = time.process_time() - begun
             if self.step % self.schedule.log_every == 0:
                 self.log(record | {"seconds": round(self.seconds, 1)})
         self._gradients()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_schedule_by_steps_and_by_seconds() -> None:
     timed = Schedule(steps=10**9, warmup=1, warmdown=0.5, seconds=60)
     assert [timed.rate(5, seconds) for seconds in (0, 30, 45, 60)] == pytest.approx([1, 1, 0.5, 0.02])
     assert timed.finished(5, 60) and not timed.finished(5, 59) and schedule.finished(100, 0)
+
+
+def test_a_pause_is_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps by an hour at a step: the processor has not worked meanwhile, and the rates stay as they were."""
+    paused = start(tmp_path, steps=10**9, seconds=3600)
+    loss_of, clock, late = paused.loss_of, time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + late[0])
+
+    def pause(step: int) -> tuple[Tensor, dict]:
+        late[0] += 3600 if step == 2 else 0
+        return loss_of(step)
+
+    paused.loss_of = pause
+    assert not paused.run(stop_after=6)
+    assert paused.seconds < 60
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["rate"] == 1.0
 
 
 def test_orthogonal() -> None:
