@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from transformers import BltForCausalLM
 
 from checkpoint import load_checkpoint
 from model import BOS, Blt
@@ -73,6 +75,33 @@ def main() -> None:
         totals["all"].add(found)
         totals[LANGUAGES.get(Path(path).suffix, "other")].add(found)
     print(json.dumps({name: totals[name].line() for name in sorted(totals, key=str.lower)}, indent=1))
+
+
+def transformers_bits(model: BltForCausalLM, text: bytes) -> float:
+    """The same by transformers' own forward. It has no windows, so they are given to it as an attention mask."""
+    config, n = model.config, len(text)
+    ids = torch.tensor([[BOS] + [byte + 4 for byte in text]])
+    windows = {getattr(each, "sliding_window", None) for each in (config.patcher_config, config.encoder_config, config.decoder_config)}
+    if len(windows) != 1:
+        raise ValueError("networks with different windows cannot share a mask")
+    mask = window_mask(n, windows.pop())
+    with torch.no_grad():
+        _, lengths, _ = model.model.patcher(
+            ids[:, :-1],
+            attention_mask=mask,
+            patch_size=config.patch_size,
+            threshold=config.patching_threshold,
+            max_patch_length=config.max_patch_length,
+        )
+        logits = model(ids[:, :-1], patch_lengths=lengths, attention_mask=mask, use_cache=False).logits[0]
+    return F.cross_entropy(logits, ids[0, 1:], reduction="sum").item() / math.log(2)
+
+
+def window_mask(n: int, window: int | None) -> Tensor:
+    """What is added to attention scores, [1, 1, n, n]: 0 where visible, else the least float."""
+    back = torch.arange(n)[:, None] - torch.arange(n)
+    visible = (back >= 0) & (back < (n if window is None else window))
+    return torch.where(visible, 0.0, torch.finfo(torch.float32).min)[None, None]
 
 
 def score(model: Blt, text: bytes) -> Sum:

@@ -5,6 +5,7 @@ layer encodes, the others decode), so that before any training the bytes come ou
 the decoder sees of the latent adds nothing. Shapes as in model.py.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,16 +24,14 @@ STREAM_SCALE = 512.0
 
 
 def grown_config(latent: LatentTransformer, patcher: StackConfig, threshold: float, hash_vocab: int) -> BltConfig:
-    """Encoder and decoder as wide as the patcher and without windows, as transformers runs them."""
+    """Encoder and decoder are as wide as the patcher and see as far."""
     width, inner = patcher.hidden_size, latent.layers[0]["mlp.gate_proj.weight"].shape[0]
     shape = latent.config
     if shape.hidden_size % width:
         raise ValueError(f"the latent's width {shape.hidden_size} is no multiple of the patcher's {width}")
 
     def local(layers: int) -> StackConfig:
-        return StackConfig(
-            width, layers, patcher.heads, patcher.kv_heads, patcher.intermediate_size, patcher.rope_theta, patcher.norm_eps
-        )
+        return replace(patcher, layers=layers)
 
     return BltConfig(
         patcher=patcher,
@@ -74,7 +73,7 @@ def grow(checkpoint: Path, threshold: float, hash_vocab: int = 4096) -> tuple[Bl
 
 @torch.no_grad()
 def begin_as_patcher(model: Blt, patcher: Patcher) -> None:
-    """Logits are the patcher's from here on (without its window), whatever the latent says."""
+    """Logits are the patcher's from here on, whatever the latent says."""
     encoder, decoder = model.model.local_encoder, model.model.local_decoder
     nn.init.zeros_(model.model.encoder_hash_tok_embedding.weight)
     encoder.embed_tokens.load_state_dict(patcher.embed_tokens.state_dict())

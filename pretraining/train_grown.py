@@ -2,8 +2,8 @@
 
     python pretraining/train_grown.py models/default --out .cache/train/grown --minutes 60
 
-First, without the latent and so cheaply (`--local-steps`), the encoder learns what the base is shown for a patch, and both
-local networks to do without the patcher's window; then these and low-rank additions to the latent learn the next byte. The patcher stays. OUT/state.pt holds what is
+First, without the latent and so cheaply (`--local-steps`), the encoder learns what the base is shown for a patch, while both
+local networks stay a good byte model; then these and low-rank additions to the latent learn the next byte. The patcher stays. OUT/state.pt holds what is
 trained; OUT/checkpoint, in the Hugging Face layout with the additions merged, is written at the end and by `--export`.
 """
 
@@ -62,7 +62,7 @@ class Grown(nn.Module):
         own, newest = patch[:, :-1], (patch[:, 1:] - 1).clamp(min=0)
         patches = int(own.max()) + 1
         x = networks.local_encoder.bytes(ids, networks.encoder_hash_tok_embedding.weight, config)
-        x = networks.local_encoder.run(x, None, document)
+        x = networks.local_encoder.run(x, config.encoder.window, document)
         vectors = networks.local_encoder.pool(x, own, patches)
         target, place = wanted
         found = vectors[place[:, 0], place[:, 1]]
@@ -71,7 +71,7 @@ class Grown(nn.Module):
             z = torch.zeros_like(vectors)
         else:
             z = networks.global_transformer(vectors, _patch_documents(ids, own, patches))
-        logits = self.blt.lm_head(networks.local_decoder(x, z, newest, None, document))
+        logits = self.blt.lm_head(networks.local_decoder(x, z, newest, config.decoder.window, document))
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()), error
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=768)
-    parser.add_argument("--local-steps", type=int, default=300)
+    parser.add_argument("--local-steps", type=int, default=200)
     parser.add_argument("--pull", type=float, default=0.1, help="weight of the encoder's error beside the next id")
     parser.add_argument("--minutes", type=float, default=60, help="of processor time, all threads together")
     parser.add_argument("--steps", type=int, default=10**9)
