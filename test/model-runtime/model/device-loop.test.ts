@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { PatchingConfig } from "../../../model-runtime/checkpoint/config";
+import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import { generate } from "../../../model-runtime/generation/generate";
 import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../../../model-runtime/ids";
 import { Blt } from "../../../model-runtime/model/blt";
@@ -7,6 +11,7 @@ import { deviceLoopProblem } from "../../../model-runtime/model/device-loop";
 import type { BltSequence } from "../../../model-runtime/model/sequence";
 import type { TextState } from "../../../model-runtime/model/text-state";
 import { type GoldenCase, goldenCheckpoint, goldenNames } from "../../helpers/golden";
+import { type RandomShape, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
 
 const TOLERANCE = 1e-4;
 const prompt = [BOS, ...Buffer.from("def f(x):\n  return x + 1\n\n")].map((byte, i) =>
@@ -60,7 +65,49 @@ const modes: [string, Partial<PatchingConfig>][] = [
   ["byte", { mode: "byte" }],
 ];
 
+const shape: RandomShape = {
+  k: 1,
+  localWidth: 24,
+  localHeads: 3,
+  localKvHeads: 3,
+  encoderLayers: 2,
+  decoderLayers: 2,
+  latentWidth: 40,
+  latentHeads: 4,
+  latentKvHeads: 2,
+  latentLayers: 3,
+  patcherLayers: 1,
+  hashGroups: [3, 5],
+  hashFunctions: 2,
+  threshold: 2.5,
+};
+const shapes: [string, RandomShape][] = [
+  ["k 1, projected patches, grouped latent heads, two hash functions", shape],
+  ["k 3, as wide as its patches, grouped local heads", { ...shape, k: 3, localKvHeads: 1, latentWidth: 72 }],
+  ["k 4, one head for all keys, three patcher layers", { ...shape, k: 4, latentKvHeads: 1, patcherLayers: 3 }],
+  ["k 2, no hash tables, one layer each", { ...shape, k: 2, hashGroups: [], encoderLayers: 1, decoderLayers: 1 }],
+];
+
 describe("device loop", () => {
+  shapes.forEach(([title, shape], seed) => {
+    it(`random weights, ${title}`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "blt-loop-"));
+      await writeRandomCheckpoint(folder, shape, seed);
+      for (const semantics of ["meta", "hf"] as const) {
+        const checkpoint = openCheckpoint(folder, { semantics });
+        assert.equal(deviceLoopProblem(checkpoint, checkpoint.config.patching), null);
+        const model = await Blt.load(checkpoint, { device: "cpu", threads: 1, deviceLoop: true });
+        const [looped, stepped] = [model.createText(), model.createSequence()];
+        await writeBoth(looped, stepped, 40, likeliest);
+        // Neither one patch for all nor one for each byte would say anything about where patches end.
+        const patches = stepped.patchStarts.length;
+        assert.ok(patches > 5 && patches < stepped.length - 5, `${patches} patches of ${stepped.length} ids`);
+        await model.release();
+      }
+      rmSync(folder, { recursive: true });
+    });
+  });
+
   for (const name of goldenNames)
     for (const semantics of ["meta", "hf"] as const)
       for (const [mode, changes] of modes)
