@@ -31,17 +31,18 @@ const results = await Promise.all([
       extension: "client/extension.ts",
       server: "server/main.ts",
       "model-worker": "server/model-worker.ts",
+      "finetune-process": "server/finetune-process.ts",
       "tokenizer-worker": "server/tokenizer-worker.ts",
     },
     loader: { ".html": "text" },
   }),
 ]);
 
-// The explorer's page runs in a browser.
+// Pages run in a browser.
 results.push(
   await build({
     ...common,
-    entryPoints: { explorer: "media/explorer/main.ts" },
+    entryPoints: { explorer: "media/explorer/main.ts", "fine-tuning": "media/fine-tuning/main.ts" },
     platform: "browser",
     target: "chrome122",
     format: "iife",

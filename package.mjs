@@ -48,8 +48,10 @@ function layOut() {
   const library = `bin/napi-v6/${targets[target]}`;
   const paths = [
     ...["README.md", "CHANGELOG.md", "LICENSE", "NOTICE"].filter((file) => existsSync(file)),
-    ...["extension", "server", "model-worker", "tokenizer-worker", "explorer"].map((name) => `dist/${name}.js`),
-    "dist/explorer.css",
+    ...["extension", "server", "model-worker", "finetune-process", "tokenizer-worker", "explorer", "fine-tuning"].map(
+      (name) => `dist/${name}.js`,
+    ),
+    ...["explorer", "fine-tuning"].map((name) => `dist/${name}.css`),
     ...readdirSync("media")
       .filter((name) => /\.(png|svg|md)$/.test(name))
       .map((name) => `media/${name}`),

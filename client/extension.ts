@@ -1,5 +1,6 @@
 /** Where VS Code enters: makes the parts, joins them, and registers the commands. */
 import * as vscode from "vscode";
+import { manageAdapters } from "./adapters";
 import {
   openMenu,
   restartServer,
@@ -11,6 +12,7 @@ import {
   triggerCompletion,
 } from "./commands";
 import { watchCursor } from "./cursor";
+import { FineTuning } from "./finetune";
 import { LanguageServer } from "./language-server";
 import { createOverlayCommands } from "./overlay-commands";
 import { createSkips } from "./skips";
@@ -24,13 +26,15 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const skips = createSkips();
   const status = new StatusItem();
   let lastLine: string | null = null;
-  server = new LanguageServer(context.asAbsolutePath("dist/server.js"), log, skips, (state) => {
+  const storage = { storageFolder: context.storageUri?.fsPath, sharedFolder: context.globalStorageUri.fsPath };
+  server = new LanguageServer(context.asAbsolutePath("dist/server.js"), storage, log, skips, (state) => {
     status.show(state);
     const line = logLine(state);
     if (line !== null && line !== lastLine) log.info((lastLine = line));
   });
   const running = server;
   const overlay = createOverlayCommands(running, context);
+  const fineTuning = new FineTuning(running, context.extensionUri);
   const command = (name: string, run: () => unknown) => vscode.commands.registerCommand(name, run);
   context.subscriptions.push(
     log,
@@ -50,6 +54,10 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command("blt.chooseOverlay", overlay.choose),
     command("blt.openExplorer", overlay.explore),
     command("blt.showStatistics", overlay.statistics),
+    fineTuning,
+    command("blt.fineTune", () => fineTuning.start()),
+    command("blt.showFineTuning", () => fineTuning.show()),
+    command("blt.manageAdapters", () => manageAdapters(running)),
   );
   await running.start();
 }

@@ -9,6 +9,7 @@ import {
   RevealOutputChannelOn,
   TransportKind,
 } from "vscode-languageclient/node";
+import type { StorageOptions } from "../server/finetune-protocol";
 import {
   CURSOR_NOTIFICATION,
   type Decision,
@@ -38,9 +39,10 @@ export class LanguageServer {
   /** A server has begun to run, the first one or another: it knows nothing of what was told to those before. */
   readonly onStarted = this.started.event;
 
-  /** `module`: path of the server's bundle. `onState` is told each change. */
+  /** `module`: path of the server's bundle. `storage`: where it may write. `onState` is told each change. */
   constructor(
     private readonly module: string,
+    private readonly storage: StorageOptions,
     private readonly log: vscode.LogOutputChannel,
     private readonly skips: Skips,
     private readonly onState: (state: ServerState) => void,
@@ -135,6 +137,7 @@ export class LanguageServer {
   private createClient(onEnd: () => void): QuietClient {
     const options: LanguageClientOptions = {
       documentSelector,
+      initializationOptions: this.storage,
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: createMiddleware(this.skips),

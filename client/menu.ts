@@ -31,9 +31,13 @@ export function menuEntries({ enabled, language }: MenuState): MenuEntry[] {
     { label: "$(graph-line) Open patch explorer", command: "blt.openExplorer" },
     { label: "$(graph) Show statistics…", command: "blt.showStatistics" },
   ];
+  const learning = [
+    { label: "$(mortar-board) Fine-tune on workspace…", command: "blt.fineTune" },
+    { label: "$(layers) Manage adapters…", command: "blt.manageAdapters" },
+  ];
   entries.push(
     { label: "$(question) Show why nothing was suggested", command: "blt.showWhy" },
-    ...(enabled ? overlay : []),
+    ...(enabled ? [...overlay, ...learning] : []),
     { label: "$(package) Select model…", command: "blt.selectModel" },
     { label: "$(gear) Settings", command: "workbench.action.openSettings", arguments: ["@ext:blt-code.blt-code"] },
     { label: "$(output) Show log", command: "blt.showLog" },

@@ -53,7 +53,7 @@ function modelView({ state }: Status, language: string | null): StatusView {
       return normal(`$(loading~spin) BLT ${Math.round(state.fraction * 100)}%`, "The model is loading.");
     case "working":
     case "ready": {
-      const { model, device, kernel, lastMs } = state;
+      const { model, adapter, device, kernel, lastMs } = state;
       const icon = state.kind === "working" ? "$(loading~spin)" : "$(sparkle)";
       const time = lastMs === null ? "" : ` ${Math.round(lastMs)} ms`;
       return normal(
@@ -61,6 +61,7 @@ function modelView({ state }: Status, language: string | null): StatusView {
         state.kind === "working" ? "A suggestion is being computed." : "Ready.",
         ...(lastMs === null ? [] : [`The last suggestion took ${Math.round(lastMs)} ms.`]),
         `Model: ${model}, on ${device}${kernel === null ? "" : ` (${kernel})`}.`,
+        ...(adapter === null ? [] : [`Adapter: ${adapter}.`]),
       );
     }
   }

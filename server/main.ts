@@ -15,9 +15,10 @@ import { Completer } from "./completer";
 import { Configuration } from "./configuration";
 import { Decisions } from "./decisions";
 import { Documents } from "./documents";
+import { FineTuning } from "./finetune-handlers";
 import { ThreadMonitor } from "./measurements";
 import { ModelHost } from "./model-host";
-import { resolveModelPath } from "./model-path";
+import { resolveModel } from "./model-path";
 import { createOverlay } from "./overlay-handlers";
 import { Power } from "./power";
 import {
@@ -105,6 +106,17 @@ const overlay = createOverlay({
   startThread,
 });
 
+const fineTuning = new FineTuning({
+  connection,
+  folder: () => folder,
+  device: () => chosenDevice(),
+  isOnBattery: () => power.isOnBattery,
+  onChange() {
+    completer.modelChanged();
+    useModel();
+  },
+});
+
 const configuration = new Configuration(connection, () => {
   completer.modelChanged();
   useModel();
@@ -128,6 +140,7 @@ connection.onInitialize((params): InitializeResult => {
 
 connection.onInitialized(() => {
   workspace.start(client);
+  fineTuning.start(client);
   configuration.start(client);
 });
 
@@ -174,23 +187,33 @@ connection.onRequest(MEASUREMENTS_REQUEST, (params: MeasurementsParams | null): 
   return reading;
 });
 
-connection.onShutdown(() => host.dispose());
+connection.onShutdown(() => {
+  fineTuning.dispose();
+  return host.dispose();
+});
 connection.listen();
 
 /** Hands the model that the settings name to the host. */
 function useModel(hand = (choice: ModelChoice) => host.use(choice)): void {
-  const { enable, modelPath, device, threads } = configuration.settings;
+  const { enable, modelPath } = configuration.settings;
   if (!enable) {
     host.unload();
     return;
   }
   try {
-    folder = resolveModelPath(modelPath, { workspaceFolder: workspaceFolder(), programFolder: __dirname });
-    hand({ folder, device, threads: threads === 0 ? undefined : threads });
+    const named = resolveModel(modelPath, { workspaceFolder: workspaceFolder(), programFolder: __dirname });
+    folder = named.folder;
+    fineTuning.shared = named.adapter;
+    hand({ folder, ...chosenDevice(), adapter: fineTuning.adapter });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     host.refuse(error.message);
   }
+}
+
+function chosenDevice() {
+  const { device, threads } = configuration.settings;
+  return { device, threads: threads === 0 ? undefined : threads };
 }
 
 function workspaceFolder(): string | null {

@@ -3,7 +3,7 @@
  * It never throws: what goes wrong is a state with a sentence, and the requests it costs end as `failed`.
  */
 import type { FromReadings, ToReadings } from "./readings-protocol";
-import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import type { FromWorkspace, ToWorkspace } from "./workspace-protocol";
 
 /** What is needed of a `Worker`. */
@@ -18,7 +18,7 @@ export interface WorkerLike {
 export type HostState =
   | { kind: "unloaded" }
   | { kind: "loading"; fraction: number }
-  | { kind: "ready" | "working"; device: string; kernel: string | null; notice: string | null }
+  | ({ kind: "ready" | "working"; device: string; kernel: string | null; notice: string | null } & AdapterState)
   | { kind: "problem"; sentence: string };
 
 export interface ModelHostOptions {
@@ -85,10 +85,22 @@ export class ModelHost {
     return this.stateNow;
   }
 
-  /** Loads the chosen model in place of the one before; a choice equal to the last one changes nothing. */
+  /**
+   * Loads the chosen model in place of the one before; a choice equal to the last one changes nothing, and one that
+   * differs in the adapter alone swaps that and keeps the texts.
+   */
   use(choice: ModelChoice): void {
-    if (this.choice !== null && isSame(this.choice, choice) && this.stateNow.kind !== "problem") return;
-    this.restart(choice);
+    if (this.choice === null || !isSame(this.choice, choice) || this.stateNow.kind === "problem") {
+      this.restart(choice);
+      return;
+    }
+    const isOther = this.choice.adapter !== choice.adapter;
+    this.choice = choice;
+    if (isOther && this.worker?.isEnding === false) {
+      // What runs is written by the model as it was.
+      this.current?.abort();
+      this.worker.handle.postMessage({ type: "adapter", folder: choice.adapter });
+    }
   }
 
   /** Frees the model and states why there is none. */
@@ -234,10 +246,15 @@ export class ModelHost {
         this.setState({ kind: "loading", fraction: message.fraction });
         break;
       case "loaded": {
-        const { device, kernel, notice } = message;
+        const { type, ...loaded } = message;
         this.isLoaded = true;
-        this.setState({ kind: "ready", device, kernel, notice });
+        this.setState({ kind: "ready", ...loaded });
         if (this.current !== null) this.begin(this.current);
+        break;
+      }
+      case "adapted": {
+        const { adapter, adapterNotice } = message;
+        if ("device" in this.stateNow) this.setState({ ...this.stateNow, adapter, adapterNotice });
         break;
       }
       case "refused": {

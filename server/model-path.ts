@@ -1,8 +1,10 @@
 /** Which folder the model is read from. */
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { embeddedModel } from "../model-runtime/embedded-model";
 import { UserError } from "../model-runtime/errors";
+import { adapterConfigName } from "../model-runtime/training/adapter-file";
 
 export interface ModelPathOptions {
   /** Folder that relative paths start from; null when no folder is open. */
@@ -11,8 +13,22 @@ export interface ModelPathOptions {
   programFolder: string;
 }
 
-/** The folder that the setting `modelPath` names; the embedded model's when it is empty. */
-export function resolveModelPath(modelPath: string, { workspaceFolder, programFolder }: ModelPathOptions): string {
+/** What the setting `modelPath` names. */
+export interface NamedModel {
+  /** Of the model. */
+  folder: string;
+  /** Of the adapter, when the setting names one: it is used with the embedded model. */
+  adapter: string | null;
+}
+
+/** The model that the setting names: a checkpoint, or an adapter of the embedded one; the embedded one when it is empty. */
+export function resolveModel(modelPath: string, options: ModelPathOptions): NamedModel {
+  const folder = resolveModelPath(modelPath, options);
+  const isAdapter = existsSync(join(folder, adapterConfigName)) && !existsSync(join(folder, "config.json"));
+  return isAdapter ? { folder: resolveModelPath("", options), adapter: folder } : { folder, adapter: null };
+}
+
+function resolveModelPath(modelPath: string, { workspaceFolder, programFolder }: ModelPathOptions): string {
   const path = modelPath.trim();
   if (path === "") {
     const folder = embeddedModel(programFolder);

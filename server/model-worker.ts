@@ -10,24 +10,28 @@ import { generate } from "../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../model-runtime/generation/stale-latent-drafter";
 import { encode } from "../model-runtime/ids";
-import { loadModel, openModel } from "../model-runtime/model/load-model";
+import { loadModel, type ModelCheckpoint, openModel } from "../model-runtime/model/load-model";
+import type { LowRank } from "../model-runtime/model/low-rank";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { MixedModel } from "../model-runtime/ngram/mixed-model";
 import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
 import { resolveDevice } from "../model-runtime/session";
+import { readAdapter } from "../model-runtime/training/adapter-file";
+import { adapterBase } from "../model-runtime/training/kit";
 import type { Mix } from "./explain";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
 import { TextReadings } from "./text-readings";
-import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import { documentName } from "./workspace-protocol";
 import { WorkspaceTexts } from "./workspace-texts";
 
 const port = parentPort!;
 
 interface Model {
-  texts: TextModel;
+  texts: Awaited<ReturnType<typeof loadModel>>;
+  checkpoint: ModelCheckpoint;
   readings: TextReadings;
   /** Texts in the network alone, and mixed with the workspace's counts where that is switched on. */
   sequences: KeptSequences<TextState>;
@@ -60,6 +64,9 @@ port.on("message", (message: ToWorker) => {
       if (message.type === "complete") suggested = queue;
       break;
     }
+    case "adapter":
+      queue = queue.then(() => swapAdapter(message.folder));
+      break;
     case "abort":
       aborts.get(message.id)?.abort();
       break;
@@ -91,9 +98,11 @@ async function load(choice: ModelChoice): Promise<void> {
     const checkpoint = openModel(choice.folder);
     const { device, notice } = await resolveDevice(choice.device);
     send({ type: "loading", fraction: 0.2 });
-    const texts = await loadModel(checkpoint, { device, threads: choice.threads });
+    const { lowRank, ...adapter } = openAdapter(checkpoint, choice.adapter);
+    const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank });
     model = {
       texts,
+      checkpoint,
       readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle, mixFor }),
       sequences: keptSequences(texts),
       speculation: createSpeculation([
@@ -102,12 +111,32 @@ async function load(choice: ModelChoice): Promise<void> {
         new StaleLatentDrafter(),
       ]),
     };
-    send({ type: "loaded", device, kernel: texts.int8Kernel, notice });
+    send({ type: "loaded", device, kernel: texts.int8Kernel, notice, ...adapter });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     send({ type: "refused", sentence: error.message });
     await unload();
   }
+}
+
+/** Reads an adapter for a model; one that cannot be used leaves the model as it is, with a sentence on why. */
+function openAdapter(checkpoint: ModelCheckpoint, folder: string | null): AdapterState & { lowRank: LowRank | null } {
+  if (folder === null) return { lowRank: null, adapter: null, adapterNotice: null };
+  try {
+    return { lowRank: readAdapter(folder, adapterBase(checkpoint)).lowRank, adapter: folder, adapterNotice: null };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { lowRank: null, adapter: null, adapterNotice: `${error.message} The model is used without it.` };
+  }
+}
+
+async function swapAdapter(folder: string | null): Promise<void> {
+  // The thread may have been told to end meanwhile.
+  if (model === null) return;
+  const { checkpoint, texts, readings } = model;
+  const { lowRank, ...adapter } = openAdapter(checkpoint, folder);
+  await readings.whileResting(() => texts.useAdapter(lowRank));
+  send({ type: "adapted", ...adapter });
 }
 
 function mixFor(uri: string): Mix {

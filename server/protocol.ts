@@ -42,8 +42,9 @@ export type ModelState =
   | { kind: "problem"; sentence: string };
 
 export interface LoadedModel {
-  /** Name of the model's folder. */
+  /** Name of the model's folder, and of the adapter's; null for none. */
   model: string;
+  adapter: string | null;
   /** The device in use, `cpu`, `cuda`, ... */
   device: string;
   /** How int8 weights are multiplied; null when the model has none. */

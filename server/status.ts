@@ -15,17 +15,17 @@ export interface StatusInputs {
 }
 
 export function statusOf({ host, folder, isPaused, lastMs, notices }: StatusInputs): Status {
-  const deviceNotice = "notice" in host && host.notice !== null ? [host.notice] : [];
+  const modelNotices = "device" in host ? [host.notice, host.adapterNotice].filter((notice) => notice !== null) : [];
   return {
     state: isPaused ? { kind: "paused" } : modelState(host, folder, lastMs),
-    notices: [...notices, ...deviceNotice],
+    notices: [...notices, ...modelNotices],
   };
 }
 
 function modelState(host: HostState, folder: string, lastMs: number | null): ModelState {
   if (!("device" in host)) return host;
-  const { kind, device, kernel } = host;
-  return { kind, model: basename(folder), device, kernel, lastMs };
+  const { kind, device, kernel, adapter } = host;
+  return { kind, model: basename(folder), adapter: adapter && basename(adapter), device, kernel, lastMs };
 }
 
 /** Sends a status that differs from the last one, and keeps the loading progress in step with it. */

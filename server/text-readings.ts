@@ -57,6 +57,8 @@ export class TextReadings {
   private readonly running = new Set<Promise<void>>();
   private isPumping = false;
   private isClosed = false;
+  /** Resolves when questions may be answered. */
+  private resting: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: ReadingsOptions) {
     this.continued = new KeptSequences(() => options.model.createSequence());
@@ -93,6 +95,22 @@ export class TextReadings {
     this.texts.clear();
     for (const question of this.questions.values()) question.abort(new Withdrawn());
     await Promise.all(this.running);
+  }
+
+  /** Does something during which the model must not be asked; questions at work begin anew after it. */
+  async whileResting(work: () => Promise<void>): Promise<void> {
+    let done!: () => void;
+    this.resting = new Promise((resolve) => {
+      done = resolve;
+    });
+    for (const question of this.questions.values()) question.abort(new Interrupted());
+    // A run that has been asked for takes place; no other begins.
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      await work();
+    } finally {
+      done();
+    }
   }
 
   private open(uri: string, content: string, version: number): void {
@@ -227,12 +245,15 @@ export class TextReadings {
     const controller = new AbortController();
     this.questions.set(id, controller);
     try {
+      await this.resting;
+      controller.signal.throwIfAborted();
       this.options.send({ type: "answer", id, answer: await this.answer(question, controller.signal) });
     } catch (error) {
+      if (error instanceof Interrupted && !this.isClosed) return await this.ask(id, question);
       if (!(error instanceof UserError || error instanceof Withdrawn)) throw error;
       this.options.send({ type: "answer", id, answer: { problem: error.message } });
     } finally {
-      this.questions.delete(id);
+      if (this.questions.get(id) === controller) this.questions.delete(id);
     }
   }
 
@@ -307,6 +328,9 @@ export class TextReadings {
     };
   }
 }
+
+/** The question is to be answered anew, by another model. */
+class Interrupted extends Error {}
 
 /** The question is no longer wanted. */
 class Withdrawn extends Error {

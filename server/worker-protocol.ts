@@ -10,6 +10,16 @@ export interface ModelChoice {
   device: Device;
   /** Threads of one operator; undefined leaves the choice to onnxruntime. */
   threads: number | undefined;
+  /** Folder of the adapter to use with it; null for the model as it is. */
+  adapter: string | null;
+}
+
+/** The adapter in use after it was asked for. */
+export interface AdapterState {
+  /** Folder of the one in use; null for none. */
+  adapter: string | null;
+  /** Why the one that was asked for is not used; else null. */
+  adapterNotice: string | null;
 }
 
 export interface ModelRequest {
@@ -39,6 +49,8 @@ export type ToWorker =
   | { type: "abort"; id: number }
   | ToReadings
   | ToWorkspace
+  /** Takes another adapter into use, null for none; texts stay. `adapted` follows. */
+  | { type: "adapter"; folder: string | null }
   /** Frees the model and ends the thread. */
   | { type: "unload" };
 
@@ -52,13 +64,14 @@ export type FromWorker =
   | FromReadings
   | FromWorkspace
   | { type: "loading"; fraction: number }
-  | {
+  | ({ type: "adapted" } & AdapterState)
+  | ({
       type: "loaded";
       device: string;
       kernel: string | null;
       /** Why another device is used than the one asked for; else null. */
       notice: string | null;
-    }
+    } & AdapterState)
   /** The model cannot be loaded; the thread ends. */
   | { type: "refused"; sentence: string }
   /** The end of a context that was read; `processedBytes` of it were new. */

@@ -1,5 +1,6 @@
 /** The explorer's page: keeps what is shown, and joins controls, plot, panes and the extension. */
 import "uplot/dist/uPlot.min.css";
+import "../page.css";
 import "./explorer.css";
 import { byteCount } from "../../model-runtime/display/html";
 import type { Reading, Tokenized } from "../../server/overlay-protocol";

@@ -70,6 +70,7 @@ export const finetuneCommand: Command<typeof options> = {
           onEvent: (event) => show(event, values, terminal),
           signal: terminal.signal,
           whilePaused: async () => undefined,
+          isEnough: () => false,
         },
       ),
     );
@@ -116,22 +117,21 @@ function show(event: FineTuneEvent, values: FineTuneValues, terminal: Terminal):
   if (event.type === "notice") terminal.notice(event.sentence);
   else if (event.type === "data") terminal.remark(`Learning from ${event.summary}`);
   else if (event.type === "score") {
-    const {
-      step,
-      epoch,
-      loss,
-      trainBpb,
-      heldOutBpb,
-      startBpb,
-      accuracy,
-      secondsLeft = null,
-    } = { ...event } as typeof event & {
-      secondsLeft?: number | null;
-    };
+    const { step, epoch, loss, trainBpb, heldOutBpb, startBpb, accuracy, secondsLeft } = event;
     terminal.remark(
-      `step ${step}, epoch ${epoch}: loss ${loss.toFixed(3)}, ${trainBpb.toFixed(3)} bits per byte, ${(100 * accuracy).toFixed(1)} % right; held out ${heldOutBpb.toFixed(4)} (at first ${startBpb.toFixed(4)})${secondsLeft === null ? "" : `, ${secondsLeft} s left`}`,
+      `step ${step}, epoch ${epoch}: loss ${loss.toFixed(3)}, ${trainBpb.toFixed(3)} bits per byte, ${(100 * accuracy).toFixed(1)} % right; held out ${heldOutBpb.toFixed(4)} (at first ${startBpb.toFixed(4)}), ${Math.round(secondsLeft)} s of training left`,
     );
   }
+}
+
+function completionLines(completions: Report["verdict"]["completions"]): string[] {
+  if (completions === null) return [];
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return (["plain", "mixed"] as const).map((kind) => {
+    const { bpb, exactMatch, lines } = completions[kind];
+    const name = kind === "plain" ? "written" : "with counts";
+    return `  ${name.padEnd(12)} ${percent(exactMatch.before)} -> ${percent(exactMatch.after)} of ${lines} lines completed as they stand; ${bpb.before.toFixed(4)} -> ${bpb.after.toFixed(4)} bits per byte of them`;
+  });
 }
 
 /** The end of a run in a few lines. */
@@ -141,6 +141,7 @@ export function reportText({ verdict, end, seconds, steps, layers, bytesPerSecon
     comparisonLine("held out", verdict.heldOut),
     ...Object.entries(verdict.byLanguage).map(([language, comparison]) => comparisonLine(`  ${language}`, comparison)),
     comparisonLine("general", verdict.general),
+    ...completionLines(verdict.completions),
     `  95 % interval of the difference ${verdict.interval.map((value) => value.toFixed(4)).join(" to ")}`,
     `${steps} steps of the last ${layers} layers in ${seconds.toFixed(0)} s (${Math.round(bytesPerSecond)} bytes/s; ended by ${end}); at most ${peakMemoryMb} MB`,
     "",

@@ -106,7 +106,7 @@ export function byteScorer(model: TextModel): DocumentScorer {
 }
 
 /** @param logits [260] of the byte at `offset` */
-function predictByte(logits: Float32Array, byte: number, offset: number): Prediction {
+export function predictByte(logits: Float32Array, byte: number, offset: number): Prediction {
   let best = 0;
   for (let id = 1; id < VOCABULARY_SIZE; id++) if (logits[id] > logits[best]) best = id;
   let sum = 0;

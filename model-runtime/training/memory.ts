@@ -1,5 +1,5 @@
 /** Sizes of a run that fit the machine: how much memory it takes, how many layers the time allows. */
-import { freemem } from "node:os";
+import { availableParallelism, freemem, totalmem } from "node:os";
 import type { SessionOptions } from "../session";
 import type { Dataset } from "./dataset";
 import type { Kit } from "./kit";
@@ -26,6 +26,8 @@ export interface FittingOptions extends SessionOptions {
 const CACHE_BYTES = 400e6;
 /** Beyond this many layers their values are computed anew on the way back. */
 const MOST_LAYERS_HELD = 8;
+/** Of a row, even when memory is short. */
+const LEAST_POSITIONS = 128;
 /** Times the training text should be seen. */
 const WANTED_EPOCHS = 2;
 
@@ -34,6 +36,20 @@ export function estimatedBytes({ layers, positions }: Shape): number {
   const held = Math.min(layers, MOST_LAYERS_HELD);
   const share = positions / 512;
   return 480e6 + layers * 14e6 + held * (28e6 * share + 22e6 * share * share) + CACHE_BYTES * 0.5;
+}
+
+/** Bytes of text from which the default model learns in a minute, estimated from a few runs: a start before one is measured. */
+export function estimatedBytesPerMinute(): number {
+  return 6_000 * Math.max(1, availableParallelism());
+}
+
+/** Memory that a process may still take, bytes. */
+export function availableBytes(): number {
+  // macOS counts what it could free at once as taken.
+  if (process.platform === "darwin") return Math.max(freemem(), totalmem() / 3);
+  // A container's limit, where there is one.
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? Math.min(freemem(), limit - process.memoryUsage().rss) : freemem();
 }
 
 /** Whether an error says that memory ran out. */
@@ -45,17 +61,20 @@ export function isOutOfMemory(error: unknown): boolean {
 /**
  * Loads the model for training with the most layers that the time allows (by a short measurement) in rows as large as the
  * memory allows; says so when they are smaller than usual.
+ * @param earlier the shape of the run that goes on; null for a new one
  */
 export async function loadFitting(
   kit: Kit,
   options: FittingOptions,
   dataset: Dataset,
   seconds: number,
+  earlier: Shape | null,
   notice: (sentence: string) => void,
+  available = availableBytes(),
 ): Promise<{ trainee: Trainee; shape: Shape }> {
-  let shape: Shape = { ...kit.defaults, layers: options.layers ?? kit.defaults.layers };
-  while (shape.positions > 128 && estimatedBytes(shape) > freemem() + CACHE_BYTES / 2) shape = smaller(shape);
-  let isMeasured = options.layers !== null || kit.latentLayers <= kit.defaults.layers;
+  let shape: Shape = earlier ?? { ...kit.defaults, layers: options.layers ?? kit.defaults.layers };
+  while (shape.positions > LEAST_POSITIONS && estimatedBytes(shape) > available) shape = smaller(shape);
+  let isMeasured = earlier !== null || options.layers !== null || kit.latentLayers <= kit.defaults.layers;
   for (;;) {
     let trainee: Trainee | null = null;
     try {
@@ -72,7 +91,7 @@ export async function loadFitting(
       await trainee.release();
       shape = { ...shape, layers };
     } catch (error) {
-      if (!isOutOfMemory(error) || shape.positions <= 128) throw error;
+      if (!isOutOfMemory(error) || shape.positions <= LEAST_POSITIONS) throw error;
       await trainee?.release();
       shape = smaller(shape);
     }

@@ -4,9 +4,10 @@
  *
  * - `run.json`: settings, written once at the start;
  * - `state.safetensors`: everything a run goes on from, written at each held-out score and on a signal;
- * - `lock`: the process that is at work here.
+ * - `lock`: the process that is at work here, which touches it now and then: the number of a process that was killed may
+ *   be another's by now.
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, utimesSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { TensorLocation } from "../checkpoint/checkpoint";
 import { fileStatus } from "../checkpoint/file-access";
@@ -19,6 +20,9 @@ import type { TrainState } from "./train";
 const stateName = "state.safetensors";
 const settingsName = "run.json";
 const lockName = "lock";
+/** How often a lock is touched, and after how long without that it counts as left behind, ms. */
+const TOUCH_MS = 20_000;
+const STALE_MS = 15 * 60_000;
 const vectors = ["parameters", "first", "second", "best"] as const;
 
 /** Writes the state of a run. */
@@ -40,13 +44,13 @@ export async function saveState(folder: string, state: TrainState): Promise<void
   await writeSafetensors(join(folder, stateName), tensors, { metadata: { state: JSON.stringify(numbers) } });
 }
 
-/** The state a run left; null when there is none, or one of other parameters. */
-export function loadState(folder: string, size: number): TrainState | null {
+/** The state a run left; null when there is none. */
+export function loadState(folder: string): TrainState | null {
   const path = join(folder, stateName);
   if (fileStatus(path) === null) return null;
   const entries = readSafetensorsHeader(path);
   const numbers = JSON.parse(readSafetensorsMetadata(path).state ?? "null");
-  if (numbers === null || vectors.some((name) => entries.get(name)?.shape[0] !== size)) return null;
+  if (numbers === null || vectors.some((name) => !entries.has(name))) return null;
   const read = (name: (typeof vectors)[number]) =>
     readTensor({ ...entries.get(name)!, dtype: "F32", file: stateName, directory: folder } as TensorLocation);
   const { step, best, ...rest } = numbers;
@@ -55,6 +59,15 @@ export function loadState(folder: string, size: number): TrainState | null {
     optimizer: { parameters: read("parameters"), first: read("first"), second: read("second"), step },
     best: { ...best, parameters: read("best") },
   };
+}
+
+/** The run that was not done here and can go on: its settings, and the step of its last state; null when there is none. */
+export function unfinishedRun(folder: string): { settings: Record<string, unknown>; step: number } | null {
+  const path = join(folder, stateName);
+  const settings = loadSettings(folder);
+  if (settings === null || fileStatus(path) === null) return null;
+  const numbers = JSON.parse(readSafetensorsMetadata(path).state ?? "null");
+  return typeof numbers?.step === "number" ? { settings, step: numbers.step } : null;
 }
 
 /** Writes the settings with which a run began. */
@@ -91,7 +104,7 @@ export function takeFolder(folder: string): () => void {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST" || attempt > 3) throw error;
         const owner = ownerOf(path);
-        if (owner !== null && isAlive(owner))
+        if (owner !== null && isAlive(owner) && isFresh(path))
           throw new UserError(
             `Process ${owner} is fine-tuning in ${folder} already; wait until it is done, or cancel it first.`,
           );
@@ -102,7 +115,27 @@ export function takeFolder(folder: string): () => void {
     throw diskError(error, folder);
   }
   removePartial(folder);
-  return () => rmSync(path, { force: true });
+  const touching = setInterval(() => touch(path), TOUCH_MS);
+  touching.unref();
+  return () => {
+    clearInterval(touching);
+    rmSync(path, { force: true });
+  };
+}
+
+/** Whether the lock was touched lately; a machine that slept counts as late. */
+function isFresh(path: string): boolean {
+  const status = fileStatus(path);
+  return status !== null && Date.now() - status.mtimeMs < STALE_MS;
+}
+
+function touch(path: string): void {
+  try {
+    utimesSync(path, new Date(), new Date());
+  } catch (error) {
+    // Removed with its folder.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
 }
 
 function ownerOf(path: string): number | null {

@@ -9,8 +9,6 @@ import { type OptimizerState, rateAt } from "./optimizer";
 import type { Row, RowScore, Trainee } from "./trainee";
 
 export interface TrainOptions {
-  /** Seconds of training, held-out scores included. */
-  seconds: number;
   /** Steps after which training ends, whatever the time; null where the time decides. */
   steps: number | null;
   /** Peak learning rate. */
@@ -21,19 +19,24 @@ export interface TrainOptions {
   rowsPerStep: number;
   /** Held-out scores in a row without a better one after which training ends. */
   patience: number;
-  /** Seconds between held-out scores. */
+  /** Seconds between held-out scores, and what one is expected to take. */
   scoreEvery: number;
+  scoreSeconds: number;
   maxEpochs: number;
   seed: number;
 }
 
 /** Everything from which a run goes on. */
 export interface TrainState {
+  /** Of the latent transformer, the last ones that are trained; positions of a row. */
+  layers: number;
+  positions: number;
   optimizer: OptimizerState;
   best: { parameters: Float32Array; bpb: number; step: number };
   /** Bits per byte of the held-out rows before the first step. */
   startBpb: number;
-  /** Seconds of training so far. */
+  /** Seconds of training in all, and so far; pauses do not count. */
+  seconds: number;
   elapsed: number;
   epoch: number;
   /** Rows of the epoch that are done. */
@@ -74,13 +77,17 @@ export interface StepInfo {
   heldOutBpb: number;
 }
 
-export type TrainEnd = "time" | "steps" | "epochs" | "patience" | "not a number" | "cancelled";
+export type TrainEnd = "time" | "steps" | "epochs" | "patience" | "not a number" | "asked" | "cancelled";
 
 export interface TrainHooks {
   onStep(info: StepInfo): void;
   onScore(point: HistoryPoint, state: TrainState): Promise<void>;
+  /** The loss was not a number: the run is back at an earlier step, with a smaller rate. */
+  onSetback(step: number): void;
   /** Waits while the run is paused; resolves at once when it is not. */
   whilePaused(): Promise<void>;
+  /** Whether what was learned until now is to be judged. */
+  isEnough(): boolean;
   signal: AbortSignal;
 }
 
@@ -101,29 +108,41 @@ export async function train<R extends Row>(
   let since = emptySums();
   let lastScore = state.elapsed;
   let good = state.optimizer;
+  let mark = performance.now();
+  /** Seconds since the last call, added to the time of the run. */
+  const lap = () => {
+    const now = performance.now();
+    const seconds = (now - mark) / 1000;
+    mark = now;
+    state.elapsed += seconds;
+    return seconds;
+  };
+  // What a step and a score take at present, seconds: the last ones are begun while there is time for them.
+  let [stepSeconds, scoreSeconds] = [0, options.scoreSeconds];
   for (;;) {
     const order = shuffled(rows.train.length, createRandom((options.seed + 7919 * (state.epoch + 1)) >>> 0));
     while (state.position < order.length) {
+      lap();
       await hooks.whilePaused();
+      mark = performance.now();
       if (hooks.signal.aborted) return "cancelled";
-      const started = performance.now();
       const indices = order.slice(state.position, state.position + options.rowsPerStep);
       const batch = indices.map((index) => rows.train[index]);
-      const progress = options.steps === null ? state.elapsed / options.seconds : state.optimizer.step / options.steps;
+      const progress = options.steps === null ? state.elapsed / state.seconds : state.optimizer.step / options.steps;
       const rate = state.rateScale * rateAt(progress, options.rate, options.warmup);
       const taken = await step(trainee, adam, batch, state.optimizer, rate, random);
-      state.elapsed += (performance.now() - started) / 1000;
+      stepSeconds = lap();
+      state.position += batch.length;
       if (taken === null) {
         if (++state.setbacks >= MOST_SETBACKS) return "not a number";
         // Back to the parameters of the last held-out score, with half the rate; the rows are passed over.
         state.rateScale /= 2;
         state.optimizer = good;
-        state.position += batch.length;
+        hooks.onSetback(good.step);
         continue;
       }
       state.setbacks = 0;
       state.optimizer = taken.state;
-      state.position += batch.length;
       addTo(since, taken);
       hooks.onStep({
         step: state.optimizer.step,
@@ -135,16 +154,19 @@ export async function train<R extends Row>(
         heldOutBpb: state.history.at(-1)?.heldOutBpb ?? state.startBpb,
       });
       const { step: done } = state.optimizer;
-      const isOver = options.steps === null ? state.elapsed >= options.seconds : done >= options.steps;
+      const isAsked = hooks.isEnough();
+      const isOver =
+        isAsked ||
+        (options.steps === null ? state.elapsed + stepSeconds + scoreSeconds >= state.seconds : done >= options.steps);
       const isEpochEnd = state.position >= order.length;
       const isTime =
         options.steps === null
           ? state.elapsed - lastScore >= options.scoreEvery
           : done % Math.ceil(options.steps / SCORES_OF_STEPS) === 0;
       if (isOver || isEpochEnd || isTime) {
-        const before = performance.now();
+        lap();
         const heldOutBpb = await scoreAll(trainee, rows.heldOut, state.optimizer.parameters);
-        state.elapsed += (performance.now() - before) / 1000;
+        scoreSeconds = lap();
         lastScore = state.elapsed;
         const point = pointOf(since, state, heldOutBpb, rate);
         since = emptySums();
@@ -157,7 +179,7 @@ export async function train<R extends Row>(
         await hooks.onScore(point, state);
         if (state.scoresSinceBest >= options.patience) return "patience";
       }
-      if (isOver) return options.steps === null ? "time" : "steps";
+      if (isOver) return isAsked ? "asked" : options.steps === null ? "time" : "steps";
     }
     state.epoch++;
     state.position = 0;

@@ -5,6 +5,7 @@
 import { createRandom } from "../generation/random";
 import type { DocumentScorer, Prediction } from "./document-scores";
 import { languageOf } from "./language";
+import { LEAST_BYTES, type LineResult, type LineResults, placesOf } from "./line-completions";
 import type { Document } from "./trainee";
 
 /** What was measured on a set of texts, before and after. */
@@ -21,10 +22,21 @@ export interface Pair {
   after: number;
 }
 
+/** Lines of held-out text that were really completed, byte by byte. */
+export interface Completions {
+  lines: number;
+  /** Of the bytes from the cursor to the end of the line. */
+  bpb: Pair;
+  /** Share of lines that were written as they stand, to their end. */
+  exactMatch: Pair;
+}
+
 export interface Verdict {
   heldOut: Comparison;
   byLanguage: Record<string, Comparison>;
   general: Comparison;
+  /** By the model alone, and mixed with counts over the text that was learned from; null where nothing was completed. */
+  completions: { plain: Completions; mixed: Completions } | null;
   /** 95 % interval of the difference in bits per byte on held-out text (negative is better), by paired bootstrap. */
   interval: [number, number];
   isUsed: boolean;
@@ -38,8 +50,6 @@ const RESAMPLES = 2000;
 /** With fewer files, parts of this many bytes are drawn instead of whole files. */
 const LEAST_FILES = 8;
 const PART_BYTES = 2000;
-/** Line completions begin after a third of the line, and have at least this many bytes before and after that. */
-const LEAST_BYTES = 4;
 
 /** Scores of one document with one model. */
 export interface Scored {
@@ -47,17 +57,17 @@ export interface Scored {
   predictions: Prediction[];
 }
 
+/** Scores documents one after the other, until all are done or `isLate` says so; at least one. */
 export async function scoreDocuments(
   scorer: DocumentScorer,
   documents: readonly Document[],
-  options: { signal?: AbortSignal; onProgress?: (bytes: number) => void } = {},
+  options: { signal?: AbortSignal; whilePaused?: () => Promise<void>; isLate?: () => boolean } = {},
 ): Promise<Scored[]> {
   const scored: Scored[] = [];
-  let done = 0;
   for (const document of documents) {
+    await options.whilePaused?.();
+    if (scored.length > 0 && options.isLate?.()) break;
     scored.push({ document, predictions: await scorer.score(document.bytes, options.signal) });
-    done += document.bytes.length;
-    options.onProgress?.(done);
   }
   return scored;
 }
@@ -70,7 +80,7 @@ export function judge(
   heldOut: { before: readonly Scored[]; after: readonly Scored[] },
   general: { before: readonly Scored[]; after: readonly Scored[] },
   collapse: string | null,
-  seed = 0,
+  { seed = 0, lines = null }: { seed?: number; lines?: { before: LineResults; after: LineResults } | null } = {},
 ): Verdict {
   const whole = compare(heldOut.before, heldOut.after);
   const wide = compare(general.before, general.after);
@@ -100,7 +110,24 @@ export function judge(
       `Discarded: better here (${gain}), but worse by ${rise.toFixed(3)} bits per byte on general code, where ${GENERAL_TOLERANCE} is allowed.`,
     );
   else if (collapse !== null) refuse(`Discarded: ${collapse}`);
-  return { heldOut: whole, byLanguage, general: wide, interval, isUsed, reason };
+  const completions = lines === null || lines.after.plain.length === 0 ? null : completionsOf(lines);
+  return { heldOut: whole, byLanguage, general: wide, completions, interval, isUsed, reason };
+}
+
+/** Of the lines that both completed. */
+function completionsOf({ before, after }: { before: LineResults; after: LineResults }): Verdict["completions"] {
+  const lines = Math.min(before.plain.length, after.plain.length);
+  const pair = (of: (results: readonly LineResult[]) => number, kind: keyof LineResults) => ({
+    before: of(before[kind].slice(0, lines)),
+    after: of(after[kind].slice(0, lines)),
+  });
+  const sum = (results: readonly LineResult[], of: (result: LineResult) => number) =>
+    results.reduce((total, result) => total + of(result), 0);
+  const bpb = (results: readonly LineResult[]) =>
+    sum(results, ({ nats }) => nats) / Math.LN2 / sum(results, ({ bytes }) => bytes);
+  const rights = (results: readonly LineResult[]) => sum(results, ({ isRight }) => Number(isRight)) / results.length;
+  const of = (kind: keyof LineResults) => ({ lines, bpb: pair(bpb, kind), exactMatch: pair(rights, kind) });
+  return { plain: of("plain"), mixed: of("mixed") };
 }
 
 function compare(before: readonly Scored[], after: readonly Scored[]): Comparison {
@@ -122,12 +149,7 @@ function compare(before: readonly Scored[], after: readonly Scored[]): Compariso
 export function lineCompletions({ document: { bytes }, predictions }: Scored): boolean[] {
   const rights: boolean[] = [];
   let next = 0;
-  for (let start = 0; start < bytes.length; ) {
-    const newline = bytes.indexOf(0x0a, start);
-    const end = newline < 0 ? bytes.length : newline;
-    let text = start;
-    while (text < end && (bytes[text] === 0x20 || bytes[text] === 0x09)) text++;
-    const cursor = text + Math.max(LEAST_BYTES, Math.ceil((end - text) / 3));
+  for (const { cursor, end } of placesOf(bytes)) {
     while (next < predictions.length && predictions[next].offset < cursor) next++;
     let [right, completed] = [true, 0];
     for (let i = next; i < predictions.length && predictions[i].offset < end; i++) {
@@ -135,7 +157,6 @@ export function lineCompletions({ document: { bytes }, predictions }: Scored): b
       completed += predictions[i].length;
     }
     if (completed >= LEAST_BYTES) rights.push(right);
-    start = end + 1;
   }
   return rights;
 }

@@ -4,13 +4,14 @@ import { contributes, name, publisher } from "../../package.json";
 
 describe("menu", () => {
   const overlay = ["blt.toggleOverlay", "blt.openExplorer", "blt.showStatistics"];
+  const learning = ["blt.fineTune", "blt.manageAdapters"];
   const rest = ["blt.selectModel", "workbench.action.openSettings", "blt.showLog", "blt.restartServer"];
 
   function check(state: MenuState, first: string[]) {
     assert.deepEqual(
       menuEntries(state).map(({ command }) => command),
       // Without a model there is nothing to see of it.
-      [...first, "blt.showWhy", ...(state.enabled ? overlay : []), ...rest],
+      [...first, "blt.showWhy", ...(state.enabled ? [...overlay, ...learning] : []), ...rest],
     );
   }
 
@@ -46,6 +47,8 @@ describe("menu", () => {
       "blt.toggle",
       "blt.trigger",
       "blt.showWhy",
+      "blt.fineTune",
+      "blt.manageAdapters",
       "blt.selectModel",
       "blt.showLog",
       "blt.restartServer",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { logLine, type ServerState, type StatusView, statusView } from "../../client/status-view";
 import type { ModelState } from "../../server/protocol";
 
-const loaded = { model: "default", device: "cpu", kernel: null, lastMs: null };
+const loaded = { model: "default", device: "cpu", kernel: null, adapter: null, lastMs: null };
 
 describe("status view", () => {
   function check(server: ServerState, text: string, severity: StatusView["severity"], tooltip: RegExp) {

@@ -49,7 +49,7 @@ class Editor {
   readonly documents = new Documents();
   readonly jobs: ScriptedJob[] = [];
   readonly decisions: Decision[] = [];
-  state: HostState = { kind: "ready", device: "cpu", kernel: null, notice: null };
+  state: HostState = { kind: "ready", device: "cpu", kernel: null, notice: null, adapter: null, adapterNotice: null };
   private version = 1;
   private cursor: number;
   readonly completer: Completer;

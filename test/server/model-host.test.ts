@@ -3,7 +3,8 @@ import { EventEmitter, once } from "node:events";
 import { type HostState, type Job, ModelHost, type WorkerLike } from "../../server/model-host";
 import type { FromWorker, ModelChoice, ModelRequest, ToWorker } from "../../server/worker-protocol";
 
-const choice: ModelChoice = { folder: "/m", device: "cpu", threads: 1 };
+const choice: ModelChoice = { folder: "/m", device: "cpu", threads: 1, adapter: null };
+const loadedState = { device: "cpu", kernel: null, notice: null, adapter: null, adapterNotice: null };
 const request: ModelRequest = {
   context: Buffer.from("a"),
   extent: { kind: "line" },
@@ -29,7 +30,7 @@ class ScriptedWorker extends EventEmitter implements WorkerLike {
     this.emit("message", message);
   }
   loads(): void {
-    this.says({ type: "loaded", device: "cpu", kernel: null, notice: null });
+    this.says({ type: "loaded", ...loadedState });
   }
   writes(job: number, text: string): void {
     for (const byte of Buffer.from(text)) this.says({ type: "byte", id: job, byte, logProb: -1 });
@@ -87,8 +88,22 @@ describe("model host", () => {
     assert.deepEqual(worker.received, [{ type: "load", choice }]);
     assert.deepEqual(states, [
       { kind: "loading", fraction: 0 },
-      { kind: "ready", device: "cpu", kernel: null, notice: null },
+      { kind: "ready", ...loadedState },
     ]);
+  });
+  it("swaps the adapter of the loaded model, and keeps the thread", async () => {
+    const { host, worker, workers, kinds } = await loaded();
+    const job = host.complete(request);
+    host.use({ ...choice, adapter: "/a" });
+    assert.equal(await ended(job), "aborted:");
+    assert.deepEqual(worker.received.at(-1), { type: "adapter", folder: "/a" });
+    worker.says({ type: "adapted", adapter: "/a", adapterNotice: null });
+    assert.deepEqual(host.state, { kind: "ready", ...loadedState, adapter: "/a" });
+    assert.equal(workers.length, 1);
+    assert.deepEqual(kinds(), ["loading", "ready", "working", "ready", "ready"]);
+    host.use({ ...choice, adapter: null });
+    worker.says({ type: "adapted", adapter: null, adapterNotice: "It does not fit." });
+    assert.deepEqual(host.state, { kind: "ready", ...loadedState, adapterNotice: "It does not fit." });
   });
   it("answers a request", async () => {
     const { host, worker, kinds } = await loaded();

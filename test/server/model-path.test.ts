@@ -3,10 +3,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../model-runtime/errors";
-import { resolveModelPath } from "../../server/model-path";
+import { resolveModel } from "../../server/model-path";
 
 function check(modelPath: string, expected: string, workspaceFolder: string | null = "/work space"): void {
-  assert.equal(resolveModelPath(modelPath, { workspaceFolder, programFolder: "/nowhere/dist" }), expected);
+  const options = { workspaceFolder, programFolder: "/nowhere/dist" };
+  assert.deepEqual(resolveModel(modelPath, options), { folder: expected, adapter: null });
 }
 
 describe("model path", () => {
@@ -25,17 +26,29 @@ describe("model path", () => {
     ));
   it("that is empty needs an embedded model", () =>
     assert.throws(() => check(" ", ""), /^UserError: No model comes with this program; .* blt\.modelPath/));
-  it("that is empty is the embedded model, the default before the tiny one", () => {
-    const root = mkdtempSync(join(tmpdir(), "blt-model-path-"));
-    try {
-      const embedded = () => resolveModelPath("", { workspaceFolder: null, programFolder: join(root, "dist") });
+  describe("that is empty, or names an adapter,", () => {
+    let root: string;
+    beforeEach(() => {
+      root = mkdtempSync(join(tmpdir(), "blt-model-path-"));
+    });
+    afterEach(() => rmSync(root, { recursive: true }));
+    const resolved = (modelPath: string) =>
+      resolveModel(modelPath, { workspaceFolder: root, programFolder: join(root, "dist") });
+    const write = (folder: string, name: string) => {
+      mkdirSync(join(root, folder), { recursive: true });
+      writeFileSync(join(root, folder, name), "{}");
+    };
+
+    it("is the embedded model, the default before the tiny one", () => {
       for (const name of ["tiny", "default"]) {
-        mkdirSync(join(root, "models", name), { recursive: true });
-        writeFileSync(join(root, "models", name, "config.json"), "{}");
-        assert.equal(embedded(), join(root, "models", name));
+        write(`models/${name}`, "config.json");
+        assert.deepEqual(resolved(""), { folder: join(root, "models", name), adapter: null });
       }
-    } finally {
-      rmSync(root, { recursive: true });
-    }
+    });
+    it("with the adapter", () => {
+      write("models/tiny", "config.json");
+      write("shared", "adapter_config.json");
+      assert.deepEqual(resolved("shared"), { folder: join(root, "models/tiny"), adapter: join(root, "shared") });
+    });
   });
 });

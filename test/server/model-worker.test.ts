@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import { on, once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { openModel } from "../../model-runtime/model/load-model";
+import { writeAdapter } from "../../model-runtime/training/adapter-file";
+import { adapterBase } from "../../model-runtime/training/kit";
 import type { FromWorker, ModelRequest, ToWorker } from "../../server/worker-protocol";
+
+import { randomAdapter } from "../model-runtime/training/adapter-fixture";
 
 const folder = join(__dirname, "../golden/k2");
 
@@ -26,7 +33,8 @@ async function answersOf(model: ToWorker, requests: readonly ToWorker[]): Promis
   for (const message of [model, ...requests]) worker.postMessage(message);
   for await (const [message] of on(worker, "message") as AsyncIterable<[FromWorker]>) {
     received.push(message);
-    if (received.filter(({ type }) => type === "done").length === requests.length) break;
+    const isAsked = ({ type }: ToWorker) => type === "complete";
+    if (received.filter(({ type }) => type === "done").length === requests.filter(isAsked).length) break;
   }
   await end(worker);
   return received;
@@ -42,10 +50,10 @@ async function end(worker: Worker): Promise<void> {
   assert.deepEqual(await exited, [0]);
 }
 
-const load: ToWorker = { type: "load", choice: { folder, device: "cpu", threads: 1 } };
+const load: ToWorker = { type: "load", choice: { folder, device: "cpu", threads: 1, adapter: null } };
 const loadDefault: ToWorker = {
   type: "load",
-  choice: { folder: join(__dirname, "../../models/default"), device: "cpu", threads: undefined },
+  choice: { folder: join(__dirname, "../../models/default"), device: "cpu", threads: undefined, adapter: null },
 };
 
 describe("model worker", () => {
@@ -75,7 +83,7 @@ describe("model worker", () => {
     assert.deepEqual(all.at(-1), { type: "done", id: 1, end: "rule", processedBytes: 27, reusedBytes: 0 });
   });
   it("refuses a folder that is no model in one sentence", async () => {
-    const choice = { folder: __dirname, device: "cpu" as const, threads: 1 };
+    const choice = { folder: __dirname, device: "cpu" as const, threads: 1, adapter: null };
     const worker = start();
     const exited = once(worker, "exit");
     const received: FromWorker[] = [];
@@ -84,6 +92,40 @@ describe("model worker", () => {
     assert.deepEqual(await exited, [0]);
     const last = received.at(-1)!;
     assert.match(last.type === "refused" ? last.sentence : "", /config\.json/);
+  });
+  it("swaps adapters between requests without losing the texts, and is the model as it was without one", async () => {
+    const checkpoint = openModel(folder);
+    const layer = "model.local_decoder.cross_attn_layers.0.q_proj";
+    const home = mkdtempSync(join(tmpdir(), "blt-adapter-"));
+    try {
+      const adapter = randomAdapter(checkpoint, [layer]);
+      await writeAdapter(home, adapter, adapterBase(checkpoint));
+      await writeAdapter(
+        join(home, "other"),
+        { ...adapter, card: { ...adapter.card!, base: "another" } },
+        adapterBase(checkpoint),
+      );
+      const ask = (id: number): ToWorker => ({ type: "complete", id, request });
+      const all = await answersTo(
+        ask(1),
+        { type: "adapter", folder: home },
+        ask(2),
+        { type: "adapter", folder: join(home, "other") },
+        ask(3),
+      );
+      const written = (id: number) =>
+        all.flatMap((message) => (message.type === "byte" && message.id === id ? [message.logProb] : []));
+      assert.notDeepEqual(written(2), written(1));
+      assert.deepEqual(written(3), written(1));
+      const adapted = all.filter((message) => message.type === "adapted");
+      assert.deepEqual(
+        adapted.map((message) => message.adapter),
+        [home, null],
+      );
+      assert.match(adapted[1].adapterNotice!, /was trained on another model than .* The model is used without it\.$/);
+    } finally {
+      rmSync(home, { recursive: true });
+    }
   });
   it("stops an aborted request before its next run", async () => {
     const worker = start();

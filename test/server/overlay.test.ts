@@ -7,7 +7,14 @@ import { LINES_NOTIFICATION, READING_NOTIFICATION, type ReadingState } from "../
 import type { ToReadings } from "../../server/readings-protocol";
 
 const uri = "file:///a.ts";
-const ready: HostState = { kind: "ready", device: "cpu", kernel: null, notice: null };
+const ready: HostState = {
+  kind: "ready",
+  device: "cpu",
+  kernel: null,
+  notice: null,
+  adapter: null,
+  adapterNotice: null,
+};
 const none = new CancellationTokenSource().token;
 
 function setup(text = "ab\ncd", { state = ready as HostState, enabled = true } = {}) {

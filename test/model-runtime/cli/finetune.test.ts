@@ -1,29 +1,15 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { createRandom } from "../../../model-runtime/generation/random";
 import { openModel } from "../../../model-runtime/model/load-model";
 import { readAdapter } from "../../../model-runtime/training/adapter-file";
 import { adapterBase } from "../../../model-runtime/training/kit";
 import { useTemporaryFolder } from "../checkpoint/fixture";
+import { writeWorkspace } from "../training/workspace-fixture";
 import { useCli } from "./cli";
 
 const model = "test/golden/lexicon/blocks";
-
-/** A workspace whose files are alike, so that one teaches about the others. */
-function writeWorkspace(folder: string, files = 14): void {
-  const random = createRandom(11);
-  const names = ["value", "total", "items", "count"];
-  for (let file = 0; file < files; file++) {
-    mkdirSync(join(folder, `part${file % 4}`), { recursive: true });
-    const lines = Array.from({ length: 110 }, () => {
-      const [a, b] = [names[Math.floor(4 * random())], names[Math.floor(4 * random())]];
-      return `const ${a} = con(${b});\n    return ${a}\n`;
-    });
-    writeFileSync(join(folder, `part${file % 4}`, `file${file}.ts`), lines.join(""));
-  }
-}
 
 describe("blt finetune", function () {
   // Runs have seconds of their own, which a loaded machine stretches.

@@ -7,14 +7,12 @@ import { openLexiconCheckpoint, pieceEmbeddingName } from "../../../model-runtim
 import { readSafetensorsHeader, readSafetensorsMetadata } from "../../../model-runtime/checkpoint/safetensors";
 import { readTensor } from "../../../model-runtime/checkpoint/tensor-data";
 import { UserError } from "../../../model-runtime/errors";
-import { createRandom } from "../../../model-runtime/generation/random";
 import { CausalNetwork } from "../../../model-runtime/model/causal-network";
 import { openModel } from "../../../model-runtime/model/load-model";
-import { appliedAdapter, type LowRank } from "../../../model-runtime/model/low-rank";
+import { appliedAdapter } from "../../../model-runtime/model/low-rank";
 import { pieceLatentGraph } from "../../../model-runtime/model/piece-latent";
 import { createSession } from "../../../model-runtime/session";
 import {
-  type Adapter,
   adapterCardName,
   adapterConfigName,
   adapterWeightsName,
@@ -25,31 +23,13 @@ import { fingerprint } from "../../../model-runtime/training/fingerprint";
 import { readFloatWeight } from "../../../model-runtime/training/float-weights";
 import { adapterBase } from "../../../model-runtime/training/kit";
 import { scoreGraph } from "../../../model-runtime/training/piece-graphs";
+import { randomAdapter } from "./adapter-fixture";
 
 const lexicon = openModel("test/golden/lexicon/blocks");
 const base = adapterBase(lexicon);
 const layer = (name: string) => `model.global_transformer.layers.1.${name}`;
 
-function adapterFor(layers: string[]): Adapter {
-  const random = createRandom(3);
-  const numbers = (count: number) => Float32Array.from({ length: count }, () => Math.fround(random() - 0.5));
-  const parts: LowRank["parts"] = new Map(
-    layers.map((name) => {
-      const [outputs, inputs] = readFloatWeight(lexicon, `${name}.weight`).shape;
-      return [name, { a: numbers(2 * inputs), b: numbers(2 * outputs), inputs, outputs }];
-    }),
-  );
-  const card = {
-    base: fingerprint(lexicon),
-    date: "2026-01-02T03:04:05.678Z",
-    files: 12,
-    bytes: 34567,
-    heldOut: { before: 0.8, after: 0.7 },
-    general: { before: 0.9, after: 0.91 },
-    exactMatch: null,
-  };
-  return { lowRank: { rank: 2, alpha: 4, parts }, card };
-}
+const adapterFor = (layers: string[]) => randomAdapter(lexicon, layers);
 
 /** Log-probabilities after each piece by transformers with PEFT (pretraining/golden_adapter.py). */
 function goldenLogProbs(): { pieces: number[]; logProbs: Float32Array } {
