@@ -1,5 +1,6 @@
 /** Joins fine-tuning and the adapters to the connection, and says which adapter the model uses. */
 import { fork } from "node:child_process";
+import { constants } from "node:os";
 import { extname, join } from "node:path";
 import type { Connection, InitializeParams } from "vscode-languageserver/node";
 import { fileStatus } from "../model-runtime/checkpoint/file-access";
@@ -179,7 +180,8 @@ export class FineTuning {
   private base() {
     const { folder, device } = this.options;
     const lockFolder = this.sharedFolder === null ? null : join(this.sharedFolder, "fine-tuning-lock");
-    return { model: folder(), ...device(), lockFolder };
+    // Not the lowest: beside a build that takes all cores nothing would be learned.
+    return { model: folder(), ...device(), lockFolder, priority: constants.priority.PRIORITY_BELOW_NORMAL };
   }
 
   /** Of the model in use, worked out once a folder. */

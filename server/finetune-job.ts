@@ -23,7 +23,10 @@ export interface ChildLike {
 }
 
 /** What the process needs besides what the user chose. */
-export type Base = Pick<Extract<ToProcess, { type: "start" }>, "model" | "device" | "threads" | "lockFolder">;
+export type Base = Pick<
+  Extract<ToProcess, { type: "start" }>,
+  "model" | "device" | "threads" | "lockFolder" | "priority"
+>;
 
 export interface JobOptions {
   fork(): ChildLike;

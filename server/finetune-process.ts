@@ -1,8 +1,8 @@
 /**
- * The process that fine-tunes: forked by the server, at the lowest priority, told what to do over Node's own channel and
+ * The process that fine-tunes: forked by the server, at low priority, told what to do over Node's own channel and
  * over nothing else. When the channel closes (the window was closed, the server ended) it keeps its state and ends.
  */
-import { constants, setPriority } from "node:os";
+import { setPriority } from "node:os";
 import { resolveDevice } from "../model-runtime/session";
 import { fineTuneDefaults } from "../model-runtime/training/defaults";
 import { fineTune, runErrorSentence } from "../model-runtime/training/finetune";
@@ -16,9 +16,6 @@ const abort = new AbortController();
 let isEnough = false;
 /** Resolves when the run is to go on; null while it does. */
 let paused: { promise: Promise<void>; resolve: () => void } | null = null;
-
-// Before any thread of onnxruntime exists: on Linux each thread has the priority of the one that made it.
-setPriority(constants.priority.PRIORITY_LOW);
 
 process.on("message", (message: ToProcess) => {
   switch (message.type) {
@@ -55,7 +52,9 @@ function setPaused(isPaused: boolean): void {
   }
 }
 
-async function run({ lockFolder, minutes, device, ...given }: Start): Promise<void> {
+async function run({ lockFolder, minutes, device, priority, ...given }: Start): Promise<void> {
+  // Before any thread of onnxruntime exists: on Linux each thread has the priority of the one that made it.
+  setPriority(priority);
   let release: (() => void) | null = null;
   try {
     release = lockFolder === null ? null : takeFolder(lockFolder);

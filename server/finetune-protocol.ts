@@ -176,6 +176,8 @@ export type ToProcess =
       without: string[];
       /** Taken while the run goes on, so that there is one run at a time; null for no such lock. */
       lockFolder: string | null;
+      /** Of the process, from 19, the lowest, to 0, that of others. */
+      priority: number;
     }
   | { type: "pause"; isPaused: boolean }
   | { type: "finish" };

@@ -34,6 +34,7 @@ if (web && only !== "host")
     "test/e2e/ui.test.ts",
     "test/e2e/restricted.test.ts",
     "test/e2e/overlay.test.ts",
+    "test/e2e/fine-tuning.test.ts",
   ]);
 if (only !== "ui") {
   const extension = unpack();

@@ -7,7 +7,7 @@ import type { FromProcess, RunState, StartParams, ToProcess } from "../../server
 import { useTemporaryFolder } from "../model-runtime/checkpoint/fixture";
 
 const params: StartParams = { folder: "/w", filesExclude: {}, without: ["docs"], minutes: 5 };
-const base: Base = { model: "/m", device: "cpu", threads: 1, lockFolder: null };
+const base: Base = { model: "/m", device: "cpu", threads: 1, lockFolder: null, priority: 10 };
 
 /** A process whose words the test writes. */
 class ScriptedChild extends EventEmitter implements ChildLike {

@@ -22,7 +22,11 @@ describe("fine-tuning process", function () {
     for (const child of children.splice(0)) child.kill("SIGKILL");
   });
 
-  function start(minutes = 0.2, out = "out"): { child: ChildProcess; said: FromProcess[]; ended: Promise<unknown[]> } {
+  /** At the priority of others, unless it is about that: a loaded machine would leave it no time. */
+  function start(
+    out = "out",
+    priority: number = constants.priority.PRIORITY_NORMAL,
+  ): { child: ChildProcess; said: FromProcess[]; ended: Promise<unknown[]> } {
     const child = fork(join(__dirname, "../../server/finetune-process.ts"), [], {
       execArgv: ["--require", "tsx/cjs"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -37,25 +41,28 @@ describe("fine-tuning process", function () {
       model: "test/golden/lexicon/blocks",
       device: "cpu",
       threads: 1,
-      minutes,
+      minutes: 5,
       filesExclude: {},
       without: [],
       lockFolder: path("lock"),
+      priority,
     };
     child.send(message);
     return { child, said, ended: once(child, "exit") };
   }
 
   async function until(child: ChildProcess, said: FromProcess[], wanted: (message: FromProcess) => boolean) {
-    while (!said.some(wanted) && child.exitCode === null && child.signalCode === null)
-      await Promise.race([once(child, "message"), once(child, "exit")]);
+    if (said.some(wanted)) return;
+    await new Promise<void>((resolve) => {
+      child.on("message", () => said.some(wanted) && resolve());
+      child.on("exit", () => resolve());
+    });
   }
   const isStep = ({ type }: FromProcess) => type === "step";
 
-  it("runs at the lowest priority, pauses, and ends early with a verdict when it is told so", async () => {
-    const { child, said, ended } = start(5);
+  it("pauses, and ends early with a verdict when it is told so", async () => {
+    const { child, said, ended } = start();
     await until(child, said, isStep);
-    if (process.platform !== "win32") assert.equal(getPriority(child.pid), constants.priority.PRIORITY_LOW);
     child.send({ type: "pause", isPaused: true } satisfies ToProcess);
     child.send({ type: "finish" } satisfies ToProcess);
     assert.deepEqual(await ended, [0, null]);
@@ -67,29 +74,30 @@ describe("fine-tuning process", function () {
   });
 
   it("keeps its state when the window is closed, and another one goes on with it", async () => {
-    const first = start(5);
+    const first = start();
     await until(first.child, first.said, isStep);
     first.child.disconnect();
     assert.deepEqual(await first.ended, [0, null]);
     assert.ok(existsSync(path("out/run/state.safetensors")));
-    const second = start(5);
+    const second = start();
     await until(second.child, second.said, isStep);
     assert.ok(second.said.some((message) => message.type === "notice" && /^Going on from step/.test(message.sentence)));
     second.child.kill("SIGKILL");
     await second.ended;
   });
 
-  it("is one at a time, whatever folders they work in", async () => {
-    const first = start(5);
+  it("runs at low priority, one at a time, whatever folders they work in", async () => {
+    const first = start("out", constants.priority.PRIORITY_BELOW_NORMAL);
     await until(first.child, first.said, ({ type }) => type === "data");
-    const second = start(5, "other");
+    assert.equal(getPriority(first.child.pid), constants.priority.PRIORITY_BELOW_NORMAL);
+    const second = start("other");
     assert.deepEqual(await second.ended, [0, null]);
     const last = second.said.at(-1)!;
     assert.ok(last.type === "failed");
     assert.match(last.sentence, /^Process \d+ is fine-tuning .* already; wait until it is done, or cancel it first\.$/);
     first.child.kill("SIGKILL");
     await first.ended;
-    const third = start(5, "other");
+    const third = start("other");
     await until(third.child, third.said, ({ type }) => type === "data");
     assert.ok(third.said.some(({ type }) => type === "data"));
     third.child.kill("SIGKILL");

@@ -115,8 +115,10 @@ describe("model worker", () => {
       );
       const written = (id: number) =>
         all.flatMap((message) => (message.type === "byte" && message.id === id ? [message.logProb] : []));
-      assert.notDeepEqual(written(2), written(1));
-      assert.deepEqual(written(3), written(1));
+      const distance = (a: readonly number[], b: readonly number[]) =>
+        Math.max(...a.map((value, i) => Math.abs(value - b[i])));
+      assert.ok(distance(written(2), written(1)) > 0.01);
+      assert.ok(distance(written(3), written(1)) < 1e-4);
       const adapted = all.filter((message) => message.type === "adapted");
       assert.deepEqual(
         adapted.map((message) => message.adapter),
