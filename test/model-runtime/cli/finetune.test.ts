@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRandom } from "../../../model-runtime/generation/random";
 import { openModel } from "../../../model-runtime/model/load-model";
 import { readAdapter } from "../../../model-runtime/training/adapter-file";
@@ -60,29 +60,56 @@ describe("blt finetune", function () {
     );
   });
 
-  it("goes on, or begins anew, wherever it was killed", async () => {
-    writeWorkspace(path("workspace"));
+  it("goes on, or begins anew, wherever it was killed; the model without it always works", async () => {
+    writeWorkspace(path("workspace"), 8);
     const random = createRandom(4);
+    const endless = args(["--steps", "100000", "--json"]);
     let resumed = 0;
-    let isDone = false;
-    for (let kill = 0; kill < 20 && !isDone; kill++) {
-      // Also before anything is written, and between files that belong together.
-      const lines = 1 + Math.floor(random() * 40);
-      const child = cli.start(args(["--steps", "48", "--json"]));
+    for (let kill = 0; kill < 20; kill++) {
+      const child = cli.start(endless);
       const ended = cli.outcome(child);
-      await killAfter(child, lines, random() * 30);
+      // Also before anything is written, and while files that belong together are.
+      await killAfter(child, 1 + Math.floor(random() * 60), random() * 30);
       const { stdout, stderr, code } = await ended;
-      assert.ok(code === null || code === 0, stderr);
-      isDone = code === 0;
+      assert.equal(code, null, stderr);
       if (/Going on from step/.test(stdout)) resumed++;
-      // What is there is whole: an adapter only with a verdict.
-      if (existsSync(path("out/adapter_config.json"))) assert.ok(existsSync(path("out/adapter_model.safetensors")));
+      assert.ok(!existsSync(path("out/adapter_config.json")), "there is an adapter without a verdict");
     }
     assert.ok(resumed > 0, "no run went on from another's state");
     const { code, stderr } = await cli.run(args(["--steps", "3"]));
     assert.equal(code, 0, stderr);
     assert.deepEqual(readdirSync(path("out/run")), []);
     assert.ok(existsSync(path("out/report.json")));
+    const { code: written } = await cli.run(["generate", "const ", "--model", model, "--device", "cpu"]);
+    assert.equal(written, 0);
+  });
+
+  it("learns from what it has read when files change or vanish meanwhile", async () => {
+    writeWorkspace(path("workspace"));
+    const child = cli.start(args(["--steps", "4", "--json"]));
+    const ended = cli.outcome(child);
+    await lineWith(child, '"type":"data"');
+    writeFileSync(path("workspace/part0/file0.ts"), "const changed = 1;\n");
+    rmSync(path("workspace/part1"), { recursive: true });
+    const { stdout, stderr, code } = await ended;
+    assert.deepEqual([stderr, code], ["", 0]);
+    assert.equal(JSON.parse(stdout.trim().split("\n").at(-1)!).type, "report");
+  });
+
+  it("says so when the disk takes no state, trains on, and leaves no half of an adapter", async function () {
+    if (process.platform === "win32") this.skip();
+    writeWorkspace(path("workspace"));
+    // Settings fit into the limit (of blocks of 512 bytes), a state does not, nor does an adapter.
+    writeFileSync(path("limited.sh"), 'ulimit -f 20; exec "$@"');
+    const { code, stdout, stderr } = await cli.run(args(["--steps", "12"]), { wrapper: ["sh", path("limited.sh")] });
+    assert.match(stderr, /The state of the run could not be written to .*; training goes on/);
+    assert.match(stderr, /would be larger than files may be there/);
+    assert.equal(code, 2, stdout);
+    assert.ok(!existsSync(path("out/adapter_config.json")));
+    assert.deepEqual(
+      readdirSync(path("out")).filter((name) => name.includes("partial")),
+      [],
+    );
   });
 
   it("keeps its state when it is interrupted, and goes on with it", async () => {
