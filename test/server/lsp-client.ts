@@ -25,7 +25,12 @@ export async function buildServer(): Promise<string> {
   mkdirSync(join(root, ".cache"), { recursive: true });
   const outdir = mkdtempSync(join(root, ".cache/server-"));
   await build({
-    entryPoints: { server: join(root, "server/main.ts"), "model-worker": join(root, "server/model-worker.ts") },
+    entryPoints: Object.fromEntries(
+      ["main", "model-worker", "finetune-process"].map((name) => [
+        name === "main" ? "server" : name,
+        join(root, `server/${name}.ts`),
+      ]),
+    ),
     outdir,
     bundle: true,
     platform: "node",
