@@ -344,6 +344,7 @@ describe("language server", () => {
       assert.deepEqual((await statusNow(client)).state, {
         kind: "ready",
         model: "tiny",
+        adapter: null,
         device: "cpu",
         kernel: null,
         lastMs: null,
