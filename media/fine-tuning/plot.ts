@@ -38,8 +38,8 @@ export class RunPlot {
       labelFont: `11px ${style.fontFamily}`,
       font: `11px ${style.fontFamily}`,
       stroke: colour("--muted"),
-      grid: { stroke: colour("--rule"), width: 1, show: scale !== "bpb" },
-      ticks: { stroke: colour("--rule"), width: 1 },
+      grid: { stroke: colour("--grid"), width: 1, show: scale !== "bpb" },
+      ticks: { stroke: colour("--grid"), width: 1 },
     });
     const heldOut = style.getPropertyValue("--vscode-charts-orange").trim() || "#d18616";
     this.plot = new uPlot(
