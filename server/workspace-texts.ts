@@ -5,6 +5,7 @@
 import { stat } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, sep } from "node:path";
 import { encode } from "../model-runtime/ids";
+import { DistinctTexts } from "../model-runtime/ngram/distinct-texts";
 import { History } from "../model-runtime/ngram/history";
 import { symbolLogits } from "../model-runtime/ngram/mixed-model";
 import { Mixture } from "../model-runtime/ngram/mixture";
@@ -37,6 +38,8 @@ export interface WorkspaceTextsOptions {
 
 export class WorkspaceTexts {
   readonly index = new WorkspaceIndex();
+  /** The files in the index; the parts of the document at hand are no files. */
+  private readonly texts = new DistinctTexts(this.index);
   private folders: string[] = [];
   private filesExclude: FilesExclude = {};
   private near: string[] = [];
@@ -83,7 +86,7 @@ export class WorkspaceTexts {
     }
     this.current = { path, afterLine };
     this.open.add(path);
-    index.remove(path);
+    this.texts.remove(path);
     for (const [part, text] of Object.entries({ before, after })) {
       const name = path + PARTS[part as keyof typeof PARTS];
       if (text.trim() === "") index.remove(name);
@@ -148,9 +151,8 @@ export class WorkspaceTexts {
   }
 
   private async countFolders(signal: AbortSignal): Promise<void> {
-    const { index, folders } = this;
-    const isKept = (path: string) => this.open.has(path) || path.includes("\0");
-    for (const path of index.paths) if (!isKept(path)) index.remove(path);
+    const { folders } = this;
+    this.texts.retain((path) => this.open.has(path));
     const found = { files: 0, bytes: 0, sentences: [] as string[], notices: [] as string[] };
     for (const folder of folders) {
       const texts: { path: string; bytes: Uint8Array }[] = [];
@@ -159,8 +161,12 @@ export class WorkspaceTexts {
       const reading = readWorkspace(folder, { maxBytes, near, filesExclude: this.filesExclude, signal });
       let step = await reading.next();
       for (; !step.done; step = await reading.next()) texts.push(step.value);
-      await this.add(folder, texts.reverse(), signal);
       const summary = step.value;
+      const twins = summary.twins.map(({ path, of }) => ({
+        path,
+        bytes: texts.find((text) => text.path === of)!.bytes,
+      }));
+      await this.add(folder, [...texts.reverse(), ...twins], signal);
       found.files += summary.files;
       found.bytes += summary.bytes;
       const sentence = `${basename(folder)}: ${summarySentence(summary)}`;
@@ -180,7 +186,7 @@ export class WorkspaceTexts {
     let slice = 0;
     for (const { path, bytes } of texts) {
       const name = join(folder, path);
-      if (!this.open.has(name)) this.index.set(name, withoutCarriageReturns(bytes));
+      if (!this.open.has(name)) this.texts.set(name, withoutCarriageReturns(bytes));
       slice += bytes.length;
       if (slice < SLICE_BYTES) continue;
       slice = 0;
@@ -209,7 +215,7 @@ export class WorkspaceTexts {
       this.accepted.add(path);
       this.countOpen(path, text);
     } else if (this.current?.path !== path) {
-      this.index.remove(path);
+      this.texts.remove(path);
     }
     this.index.packWhenWorthwhile();
   }
@@ -217,8 +223,8 @@ export class WorkspaceTexts {
   private countOpen(path: string, text: string): void {
     if (this.current?.path === path) return;
     const bytes = asCounted(text);
-    if (passContent(basename(path), bytes) === null) this.index.set(path, bytes);
-    else this.index.remove(path);
+    if (passContent(basename(path), bytes) === null) this.texts.set(path, bytes);
+    else this.texts.remove(path);
   }
 
   /** Brings files up to what is on the disk now. */
@@ -249,16 +255,14 @@ export class WorkspaceTexts {
     await this.pause();
     if (this.open.has(path)) return;
     const fits = "bytes" in read && this.index.length + read.bytes.length <= MOST_BYTES;
-    if (fits) this.index.set(path, withoutCarriageReturns(read.bytes));
+    if (fits) this.texts.set(path, withoutCarriageReturns(read.bytes));
     else this.removeUnder(path);
   }
 
   /** Forgets a file, or all files of a folder, unless they are open. */
   private removeUnder(path: string): void {
-    for (const other of this.index.paths) {
-      const isUnder = other === path || other.startsWith(path + sep);
-      if (isUnder && !this.open.has(other) && !other.includes("\0")) this.index.remove(other);
-    }
+    const isGone = (other: string) => other === path || other.startsWith(path + sep);
+    this.texts.retain((other) => !isGone(other) || this.open.has(other));
   }
 
   private readAllSoon(): void {

@@ -39,8 +39,8 @@ export async function readDataset(root: string, options: DatasetOptions): Promis
   const { maxBytes, filesExclude, without = [], signal } = options;
   const exclude: FilesExclude = { ...filesExclude, ...Object.fromEntries(without.map((folder) => [folder, true])) };
   const texts: WorkspaceText[] = [];
-  const seen = new Set<string>();
-  let duplicates = 0;
+  const seen = new Map<string, string>();
+  const twins: WorkspaceSummary["twins"] = [];
   const reading = readWorkspace(root, { maxBytes, filesExclude: exclude, signal });
   let step = await reading.next();
   for (; !step.done; step = await reading.next()) {
@@ -50,11 +50,15 @@ export async function readDataset(root: string, options: DatasetOptions): Promis
     const key = createHash("sha256")
       .update(Buffer.from(text.bytes).toString("latin1").replace(/\s+/g, ""))
       .digest("hex");
-    if (seen.has(key)) duplicates++;
-    else texts.push(text);
-    seen.add(key);
+    const of = seen.get(key);
+    if (of !== undefined) {
+      twins.push({ path: text.path, of });
+      continue;
+    }
+    seen.set(key, text.path);
+    texts.push(text);
   }
-  const summary = { ...step.value, duplicates: step.value.duplicates + duplicates };
+  const summary = { ...step.value, twins: [...step.value.twins, ...twins] };
   const bytes = texts.reduce((sum, text) => sum + text.bytes.length, 0);
   if (bytes < LEAST_BYTES) throw new UserError(tooLittle(root, texts.length, bytes, summary));
   return { ...split(texts), summary };

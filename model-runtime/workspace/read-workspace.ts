@@ -22,8 +22,8 @@ export interface WorkspaceSummary {
   files: number;
   bytes: number;
   passedOver: PassedOver[];
-  /** Files whose text another file has as well. */
-  duplicates: number;
+  /** Files whose text another file that was read has as well. */
+  twins: { path: string; of: string }[];
   /** Files that would have been read if more bytes were allowed. */
   leftOut: number;
   /** Whether the folder has more files than are looked at. */
@@ -37,8 +37,8 @@ export async function* readWorkspace(
 ): AsyncGenerator<WorkspaceText, WorkspaceSummary> {
   const { files: listed, passedOver, isCut } = await listFiles(root, options);
   const { files, leftOut } = selectFiles(listed, options);
-  const seen = new Set<string>();
-  const summary: WorkspaceSummary = { files: 0, bytes: 0, passedOver, duplicates: 0, leftOut, isCut };
+  const seen = new Map<string, string>();
+  const summary: WorkspaceSummary = { files: 0, bytes: 0, passedOver, twins: [], leftOut, isCut };
   for (const { path } of files) {
     options.signal?.throwIfAborted();
     const read = await readWorkspaceFile(root, path);
@@ -52,11 +52,12 @@ export async function* readWorkspace(
       continue;
     }
     const digest = createHash("sha256").update(read.bytes).digest("base64");
-    if (seen.has(digest)) {
-      summary.duplicates++;
+    const of = seen.get(digest);
+    if (of !== undefined) {
+      summary.twins.push({ path, of });
       continue;
     }
-    seen.add(digest);
+    seen.set(digest, path);
     summary.files++;
     summary.bytes += read.bytes.length;
     yield { path, ...read };

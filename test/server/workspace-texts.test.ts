@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { FromWorkspace, Quote } from "../../server/workspace-protocol";
@@ -152,6 +152,64 @@ describe("WorkspaceTexts", () => {
       await texts.settled();
     }
     assert.equal(counted().length, 301);
+  });
+
+  it("counts equal files once, and the other one when the counted one is changed, removed or at hand", async () => {
+    const same = "export const shared = 1;\n";
+    await count({ "a.ts": same, "b.ts": same, "c.ts": same });
+    const whose = () => counted().filter((path) => textOf(path.slice(1)) === same);
+    const [first] = whose();
+    assert.deepEqual(whose(), [first]);
+    write({ [first.slice(1)]: "changed\n" });
+    await change(first.slice(1));
+    const [second] = whose();
+    assert.ok(second !== first && whose().length === 1);
+    assert.deepEqual(counted(), [first, second].sort());
+    rmSync(at(second.slice(1)));
+    await change(second.slice(1));
+    const [third] = whose();
+    assert.deepEqual(counted(), [first, third].sort());
+    // A copy that is made later waits; the document at hand leaves its text to it.
+    write({ "d.ts": same });
+    await change("d.ts");
+    assert.deepEqual(whose(), [third]);
+    texts.cut({ path: at(third.slice(1)), before: "export", after: "", afterLine: 1 });
+    assert.deepEqual(whose(), ["/d.ts"]);
+  });
+
+  it("takes the most relevant of two gigabytes, and says so", async () => {
+    write({ "src/a.ts": "let a;\n", "src/b.ts": "let b;\n" });
+    mkdirSync(at("far"));
+    // Files with holes: they have the size, the disk does not.
+    for (let i = 0; i < 2100; i++) {
+      writeFileSync(at(`far/f${i}.go`), "package far\n");
+      truncateSync(at(`far/f${i}.go`), 1_000_000);
+    }
+    const near = [at("src/a.ts")];
+    texts.handle({ type: "workspace", isOn: true, folders: [root], filesExclude: {}, near });
+    await texts.settled();
+    assert.deepEqual(counted(), ["/src/a.ts", "/src/b.ts"]);
+    const { notice } = sent[0] as Extract<FromWorkspace, { type: "counted" }>;
+    assert.match(notice!, /: 2 files with 0 kB of text; 2,093 less relevant files did not fit\.$/);
+  });
+
+  it("passes over what is no text and takes ten megabytes of one byte in its stride", async () => {
+    await count({ "a.ts": "let a;\n", "data.ts": "\0\u0001\u0002", "same.txt": "a".repeat(10_000_000) });
+    assert.deepEqual(counted(), ["/a.ts"]);
+    await open("typed.txt", "a".repeat(900_000));
+    assert.deepEqual(counted(), ["/a.ts"]);
+  });
+
+  it("forgets a folder of the workspace that is removed or renamed while it is counted", async () => {
+    const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`in/f${i}.ts`, `let x${i};\n`.repeat(1000)]));
+    write(many);
+    texts.handle({ type: "workspace", isOn: true, folders: [at("in")], filesExclude: {}, near: [] });
+    onPause = () => {
+      renameSync(at("in"), at("out"));
+      texts.handle({ type: "filesChanged", paths: Object.keys(many).map(at) });
+    };
+    await texts.settled();
+    assert.deepEqual(counted(), []);
   });
 
   it("says what the other documents make of a place in one", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { errorReason, listFiles, passReasonOf, readWorkspaceFile } from "../../../model-runtime/workspace/list-files";
@@ -126,18 +127,53 @@ describe("listFiles", () => {
     assert.throws(() => errorReason(new TypeError("defect")), /defect/);
   });
 
-  // Nothing is refused to root.
-  if (process.getuid !== undefined && process.getuid() !== 0) {
-    it("goes on where it may not read", async () => {
-      write({ "closed/a.ts": "1", "secret.ts": "2", "open.ts": "3" });
-      chmodSync(join(root, "closed"), 0);
-      chmodSync(join(root, "secret.ts"), 0);
+  it("goes on where it may not read", async function () {
+    if (process.geteuid === undefined) this.skip(); // No such permissions on this system.
+    write({ "closed/a.ts": "1", "secret.ts": "2", "open.ts": "3" });
+    chmodSync(root, 0o755);
+    chmodSync(join(root, "closed"), 0);
+    chmodSync(join(root, "secret.ts"), 0);
+    // Nothing is refused to root, so it reads as somebody else.
+    const isRoot = process.geteuid() === 0;
+    if (isRoot) process.seteuid!("nobody");
+    try {
       assert.deepEqual(await listed(), ["open.ts", "secret.ts"]);
       assert.equal((await reasons()).closed, "no permission");
       assert.deepEqual(await readWorkspaceFile(root, "secret.ts"), { reason: "no permission" });
+    } finally {
+      if (isRoot) process.seteuid!(0);
       chmodSync(join(root, "closed"), 0o700);
-    });
-  }
+    }
+  });
+
+  it("reads a file again that is written while it is read, and gives up one that never rests", async () => {
+    write({ "a.ts": "let a = 1;\n" });
+    const path = join(root, "a.ts");
+    const real = fs.open;
+    let writes = 0;
+    const readWhileWritten = async (times: number) => {
+      writes = 0;
+      fs.open = async (...args) => {
+        const handle = await real(...args);
+        const read = handle.readFile.bind(handle);
+        handle.readFile = (async () => {
+          if (writes++ < times) appendFileSync(path, `let b${writes};\n`);
+          return read();
+        }) as typeof handle.readFile;
+        return handle;
+      };
+      try {
+        return await readWorkspaceFile(root, "a.ts");
+      } finally {
+        fs.open = real;
+      }
+    };
+    const once = await readWhileWritten(1);
+    assert.ok("bytes" in once && Buffer.from(once.bytes).toString() === "let a = 1;\nlet b1;\n");
+    assert.equal(writes, 2);
+    assert.deepEqual(await readWhileWritten(100), { reason: "changing" });
+    assert.equal(writes, 3);
+  });
 
   it("gives nothing for a folder that is not there", async () => {
     rmSync(root, { recursive: true });

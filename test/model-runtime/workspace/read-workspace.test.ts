@@ -33,7 +33,8 @@ describe("readWorkspace", () => {
     writeFileSync(join(root, "copy.ts"), "export const a = 1;\n");
     const { paths, summary } = await read();
     assert.equal(paths.length, 3);
-    assert.deepEqual([summary.files, summary.bytes, summary.duplicates, summary.leftOut], [3, 60, 1, 0]);
+    assert.deepEqual([summary.files, summary.bytes, summary.twins.length, summary.leftOut], [3, 60, 1, 0]);
+    assert.deepEqual([summary.twins[0].path, summary.twins[0].of].sort(), ["copy.ts", "src/a.ts"]);
   });
 
   it("ends at the number of bytes, and says so", async () => {
@@ -69,7 +70,7 @@ describe("readWorkspace", () => {
   });
 
   it("names the folder with more files than are looked at", () => {
-    const summary = { files: 1234, bytes: 5_600_000, passedOver: [], duplicates: 0, leftOut: 3, isCut: true };
+    const summary = { files: 1234, bytes: 5_600_000, passedOver: [], twins: [], leftOut: 3, isCut: true };
     assert.match(
       summarySentence(summary),
       /^1,234 files with 5\.6 MB of text; the folder has more files .*\.bltignore/,
