@@ -9,9 +9,9 @@
  *     node .cache/workspace-model.js report SPLIT.json CACHE              # bits per byte
  *     node .cache/workspace-model.js speed SPLIT.json                     # index, prediction, edit
  *     node .cache/workspace-model.js sums SPLIT.json CONTEXTS             # whether every prediction sums to 1
- *     node .cache/workspace-model.js lines SPLIT.json CASES [MODEL]       # whole lines, with and without
+ *     node .cache/workspace-model.js lines SPLIT.json CASES RESULTS.json  # whole lines, with and without; nine minutes a call
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { scoreText } from "../../model-runtime/evaluate";
 import { generate } from "../../model-runtime/generation/generate";
@@ -28,12 +28,14 @@ import { indexOf, type Project, RecordedModel, record, recordingOf, splitProject
 
 const WEIGHTS = "model-runtime/ngram/mixture-weights.json";
 const TRAINING_PASSES = 4;
+/** Time that one call of `lines` takes at most, ms. */
+const LINES_MS = 540_000;
 
 async function main([command, split, ...rest]: string[]): Promise<void> {
   if (command === "split") {
     const projects = rest.map((each) => {
       const [name, folder] = each.split("=");
-      return splitProject(name, folder, { mostBytes: 14_000, largestFile: 7000 });
+      return splitProject(name, folder, { mostBytes: 14_000, largestFile: 14_000 });
     });
     writeFileSync(split, JSON.stringify(projects, null, 1));
     return;
@@ -44,7 +46,7 @@ async function main([command, split, ...rest]: string[]): Promise<void> {
   else if (command === "report") await report(projects, rest[0]);
   else if (command === "speed") speed(projects);
   else if (command === "sums") sums(projects, Number(rest[0]));
-  else if (command === "lines") await lines(projects, Number(rest[0]), rest[1]);
+  else if (command === "lines") await lines(projects, Number(rest[0]), rest[1], rest[2]);
   else throw new Error(`there is no command ${command}`);
 }
 
@@ -180,32 +182,47 @@ function sums(projects: Project[], contexts: number): void {
   console.log(`${seen} contexts, each with and without a network: sums differ from 1 by ${furthest} at most`);
 }
 
-async function lines(projects: Project[], cases: number, folder = "models/default"): Promise<void> {
+/** One completed line: whether it was right to the byte without and with the workspace; null what was not run yet. */
+interface LineResult {
+  alone: boolean | null;
+  mixed: boolean | null;
+}
+
+/** Completes lines until all are done or the time is up; what is done stands in `results`, and the next call goes on. */
+async function lines(projects: Project[], cases: number, results: string, folder = "models/default"): Promise<void> {
+  const known: Record<string, LineResult> = existsSync(results) ? JSON.parse(readFileSync(results, "utf8")) : {};
+  const deadline = Date.now() + LINES_MS;
   const network = await loadModel(openModel(folder), { device: "cpu" });
-  const random = createRandom(1);
-  const total = { cases: 0, alone: 0, mixed: 0 };
-  for (const project of projects) {
+  for (const [at, project] of projects.entries()) {
     const mixed = new MixedModel({ network, workspace: indexOf(project) });
-    const right = { alone: 0, mixed: 0 };
     for (let i = 0; i < cases; i++) {
-      const file = readFileSync(project.scored[Math.floor(random() * project.scored.length)], "utf8");
-      const { before, rest } = cut(file, random);
+      const random = createRandom(1000 * at + i);
+      const { before, rest } = cut(project.scored, random);
       const context = encode(new TextEncoder().encode(before.slice(-1500)));
-      if ((await lineAfter(network, context)) === rest) right.alone++;
-      if ((await lineAfter(mixed, context)) === rest) right.mixed++;
+      const result = (known[`${project.name} ${i}`] ??= { alone: null, mixed: null });
+      for (const [name, model] of [["alone", network] as const, ["mixed", mixed] as const]) {
+        if (result[name] !== null || Date.now() > deadline) continue;
+        result[name] = (await lineAfter(model, context)) === rest;
+        writeFileSync(results, JSON.stringify(known, null, 1));
+      }
     }
-    total.cases += cases;
-    total.alone += right.alone;
-    total.mixed += right.mixed;
-    console.log(`${project.name}: of ${cases} lines the network ${right.alone} right, the mixture ${right.mixed}`);
   }
-  console.log(`all: of ${total.cases} lines the network ${total.alone} right, the mixture ${total.mixed}`);
   await network.release();
+  for (const name of [...projects.map((project) => project.name), ""]) {
+    const done = Object.entries(known).filter(
+      ([key, { alone, mixed }]) => (name === "" || key.startsWith(`${name} `)) && alone !== null && mixed !== null,
+    );
+    const right = (which: "alone" | "mixed") => done.filter(([, result]) => result[which]).length;
+    console.log(
+      `${name || "all"}: of ${done.length} lines the network ${right("alone")} right, the mixture ${right("mixed")}`,
+    );
+  }
 }
 
 /** A cut behind the first word or so of a random line that has more, and at least 300 bytes before it. */
-function cut(file: string, random: () => number): { before: string; rest: string } {
+function cut(files: readonly string[], random: () => number): { before: string; rest: string } {
   for (;;) {
+    const file = readFileSync(files[Math.floor(random() * files.length)], "utf8");
     const start = file.indexOf("\n", Math.floor(random() * file.length)) + 1;
     const end = file.indexOf("\n", start);
     const line = end < 0 ? "" : file.slice(start, end);
