@@ -1,4 +1,5 @@
 /** The only door to onnxruntime: compiles graphs for a device and runs them. */
+import "./no-telemetry";
 import * as ort from "onnxruntime-node";
 import { cudaLibraryProblem, type Device, type ResolvedDevice } from "./device";
 import { Graph } from "./graph/graph";

@@ -51,6 +51,8 @@ export interface ClientOptions {
   /** File of the server. */
   program: string;
   workspaceFolder?: string;
+  /** The server's environment; this process's when undefined. */
+  environment?: NodeJS.ProcessEnv;
 }
 
 export class LspClient {
@@ -64,7 +66,7 @@ export class LspClient {
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly options: ClientOptions) {
-    this.process = spawn(process.execPath, [options.program, "--stdio"], { cwd: root });
+    this.process = spawn(process.execPath, [options.program, "--stdio"], { cwd: root, env: options.environment });
     this.process.stderr.on("data", (data) => {
       this.errors += data;
     });

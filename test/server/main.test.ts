@@ -123,6 +123,18 @@ describe("language server", () => {
     assert.equal((await exited)[0], 1);
   });
 
+  it("leaves nothing of its own or of onnxruntime's in the user's folders", async () => {
+    const home = mkdtempSync(join(tmpdir(), "blt-home-"));
+    // Nothing else of the environment: onnxruntime sends nothing by itself where it recognises a CI.
+    const environment = { HOME: home, USERPROFILE: home, TMPDIR: home, TEMP: home, PATH: process.env.PATH };
+    const client = await ready({ configuration: usable, environment });
+    await client.open(uri, "const a = ");
+    await client.complete(uri, 0, 10);
+    assert.equal(await client.stop(), 0);
+    assert.deepEqual(readdirSync(home, { recursive: true }), []);
+    rmSync(home, { recursive: true });
+  });
+
   it("completes", async () => {
     const client = await ready();
     const text = "function add(a: number, b: number) {\n  return ";

@@ -3,7 +3,7 @@ import { on, once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
+import { SHARE_ENV, Worker } from "node:worker_threads";
 import { openModel } from "../../model-runtime/model/load-model";
 import { writeAdapter } from "../../model-runtime/training/adapter-file";
 import { adapterBase } from "../../model-runtime/training/kit";
@@ -41,7 +41,8 @@ async function answersOf(model: ToWorker, requests: readonly ToWorker[]): Promis
 }
 
 function start(): Worker {
-  return new Worker(join(__dirname, "../../server/model-worker.ts"), { execArgv: ["--require", "tsx/cjs"] });
+  const execArgv = ["--require", "tsx/cjs"];
+  return new Worker(join(__dirname, "../../server/model-worker.ts"), { execArgv, env: SHARE_ENV });
 }
 
 async function end(worker: Worker): Promise<void> {
