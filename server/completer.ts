@@ -12,7 +12,7 @@ import {
 } from "vscode-languageserver/node";
 import { type CachedText, SuggestionCache } from "./cache";
 import { toInsertion } from "./completion";
-import { bytesOf, type Context, contextAt } from "./context";
+import { bytesOf, type Context, contextAt, windowLimit } from "./context";
 import type { Documents, OpenDocument } from "./documents";
 import { type Extent, extentAt } from "./extent";
 import { type Refusal, refuseDocument, refusePlace } from "./gate";
@@ -150,7 +150,11 @@ export class Completer {
     const selected = params.context.selectedCompletionInfo;
     const from = selected === undefined ? offset : Math.min(offset, text.offsetAt(selected.range.start));
     const place: Place = {
-      context: contextAt(document, { from, to: offset, selected: selected?.text ?? "" }, settings.contextBytes),
+      context: contextAt(
+        document,
+        { from, to: offset, selected: selected?.text ?? "" },
+        windowLimit(settings, this.options.host.state),
+      ),
       selected: selected?.text ?? "",
       start: text.positionAt(from),
       end: text.positionAt(offset),

@@ -7,6 +7,8 @@
  * document has, because that is how models see text in training. The text after the cursor is not given to the model.
  */
 import type { OpenDocument } from "./documents";
+import type { HostState } from "./model-host";
+import type { Settings } from "./protocol";
 
 export interface Context {
   /** Parts of other files that the model reads before the text; else empty. */
@@ -25,6 +27,8 @@ export interface Context {
 
 /** Size of a window at a place where nothing was read ahead, bytes: it takes half a second on two cores. */
 const QUICK_BYTES = 1024;
+/** Most bytes of a window while the model is not loaded: who waits for the model should not wait for a long text as well. */
+const FIRST_BYTES = 1024;
 /** How far behind the cursor the rules look, UTF-16 code units. */
 const FOLLOWING_LENGTH = 2000;
 
@@ -57,6 +61,12 @@ export function contextAt(document: OpenDocument, { from, to, selected }: Cursor
     following: asModelSees(text.slice(lineEnd, lineEnd + FOLLOWING_LENGTH)).replace(/^\n/, ""),
     eol: eolNear(text, to),
   };
+}
+
+/** Longest text of a window, bytes: little at first, since the first request waits for the model itself. */
+export function windowLimit({ contextBytes }: Settings, model: HostState): number {
+  const isLoaded = model.kind === "ready" || model.kind === "working";
+  return isLoaded ? contextBytes : Math.min(contextBytes, FIRST_BYTES);
 }
 
 /** Length in UTF-8, bytes; a lone surrogate counts as U+FFFD. */

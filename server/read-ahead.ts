@@ -6,7 +6,7 @@
 import { basename } from "node:path";
 import type { Position } from "vscode-languageserver/node";
 import { passName } from "../model-runtime/workspace/text-rules";
-import { bytesOf, type Context, contextAt, roomierStart, textIn } from "./context";
+import { bytesOf, type Context, contextAt, roomierStart, textIn, windowLimit } from "./context";
 import type { ContextWindow, Documents, OpenDocument } from "./documents";
 import { refuseDocument, refusePlace } from "./gate";
 import type { Job, ModelHost } from "./model-host";
@@ -23,7 +23,7 @@ const [QUERY_BEFORE, QUERY_AFTER] = [1000, 500];
 
 export interface ReadAheadOptions {
   documents: Pick<Documents, "get" | "others" | "openings">;
-  host: Pick<ModelHost, "read">;
+  host: Pick<ModelHost, "read" | "state">;
   settings(): Settings;
   /** Whether the model has nothing to do for a request. */
   isIdle(): boolean;
@@ -65,7 +65,8 @@ export class ReadAhead {
     const { document } = found;
     const text = document.text!;
     const offset = text.offsetAt(position);
-    const context = contextAt(document, { from: offset, to: offset, selected: "" }, settings.contextBytes);
+    const cursor = { from: offset, to: offset, selected: "" };
+    const context = contextAt(document, cursor, windowLimit(settings, this.options.host.state));
     if (refusePlace(context, true) !== null || !(await this.isRead(bytesOf(context)))) return;
     if (!(this.options.mayWorkAhead?.() ?? true)) return;
     const next = await this.nextWindow(document, context, offset, settings);

@@ -51,7 +51,7 @@ export function readVocabulary({ directory, config }: LexiconCheckpoint): Vocabu
   const pieces = readPieces(entries, where, config);
   const pieceOf = new Map(entries as [string, number][]);
   const merges = model.values.merges.map((merge): [number, number, number] => {
-    const [left, right] = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
+    const [left, right] = partsOf(merge);
     const ids = [pieceOf.get(left), pieceOf.get(right), pieceOf.get(left + right)];
     for (const id of ids)
       if (id === undefined || pieces[id] === null)
@@ -59,6 +59,13 @@ export function readVocabulary({ directory, config }: LexiconCheckpoint): Vocabu
     return ids as [number, number, number];
   });
   return { pieces, merges };
+}
+
+/** A merge's two pieces: written with a space between them, or as a pair. There are 50,000, so they are cut without a list. */
+function partsOf(merge: unknown): [string, string] {
+  if (typeof merge !== "string") return Array.isArray(merge) ? (merge as [string, string]) : ["", ""];
+  const space = merge.indexOf(" ");
+  return space < 0 ? ["", ""] : [merge.slice(0, space), merge.slice(space + 1)];
 }
 
 function readPieces(entries: [string, unknown][], where: string, config: LexiconConfig): (Uint8Array | null)[] {

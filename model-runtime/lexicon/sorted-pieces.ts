@@ -24,12 +24,7 @@ export class SortedPieces {
   private readonly beginnings = new Int32Array(257);
 
   constructor(pieces: readonly (Uint8Array | null)[]) {
-    // Strings of characters below U+0100 compare as their bytes do.
-    const keyed = pieces.flatMap((piece, index) =>
-      piece === null ? [] : [{ key: String.fromCharCode(...piece), index }],
-    );
-    keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
-    this.order = Int32Array.from(keyed, ({ index }) => index);
+    this.order = sortedOrder(pieces);
     this.place = new Int32Array(pieces.length).fill(-1);
     this.offsets = new Int32Array(this.order.length + 1);
     this.order.forEach((piece, place) => {
@@ -106,4 +101,43 @@ export class SortedPieces {
     }
     return low;
   }
+}
+
+/** Bytes at a piece's beginning that make the number by which it is sorted first. */
+const KEY_BYTES = 6;
+
+/**
+ * The pieces that have bytes, by their bytes. Sorting numbers takes half the time of sorting strings, while a model is waited
+ * for; pieces with the same beginning are few and compared whole.
+ */
+function sortedOrder(pieces: readonly (Uint8Array | null)[]): Int32Array {
+  const ofKey = new Map<number, number[]>();
+  const keys = new Float64Array(pieces.length);
+  let count = 0;
+  for (let piece = 0; piece < pieces.length; piece++) {
+    const bytes = pieces[piece];
+    if (bytes === null) continue;
+    // A piece that ends counts as less than any byte.
+    let key = 0;
+    for (let at = 0; at < KEY_BYTES; at++) key = key * 257 + (at < bytes.length ? bytes[at] + 1 : 0);
+    keys[count++] = key;
+    const same = ofKey.get(key);
+    if (same === undefined) ofKey.set(key, [piece]);
+    else same.push(piece);
+  }
+  const order = new Int32Array(count);
+  const sorted = keys.subarray(0, count).sort();
+  for (let place = 0; place < count; ) {
+    const same = ofKey.get(sorted[place])!;
+    if (same.length > 1) same.sort((a, b) => compareBytes(pieces[a]!, pieces[b]!));
+    order.set(same, place);
+    place += same.length;
+  }
+  return order;
+}
+
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  for (let at = 0; at < length; at++) if (a[at] !== b[at]) return a[at] - b[at];
+  return a.length - b.length;
 }

@@ -131,6 +131,19 @@ async function check(marked: string, written: string, expected: string | null, r
 }
 
 describe("completer", () => {
+  it("reads little for a request that waits for the model to be loaded as well", async () => {
+    const lengthOfContext = async (state: HostState) => {
+      const editor = new Editor(`${"const value = 1;\n".repeat(500)}const a = |`);
+      editor.state = state;
+      const item = editor.ask();
+      await settled();
+      editor.job.end();
+      await item;
+      return editor.job.request.context.length;
+    };
+    assert.ok((await lengthOfContext({ kind: "loading", fraction: 0 })) <= 600);
+    assert.ok((await lengthOfContext({ kind: "ready", device: "cpu", kernel: null, notice: null })) >= 900);
+  });
   it("makes an item", () => check("a = |", "foo();", "a = foo();", "shown"));
   it("fits it to the text behind the cursor", () => check("f(|)", "ab);", "f(ab);", "shown"));
   it("replaces the white space of a blank line", () => check("{\n  |\n}", "foo();", "{\n  foo();\n}", "shown"));
