@@ -1,7 +1,17 @@
 // Makes the .vsix of one platform: the bundles, that platform's onnxruntime and the embedded model, nothing else.
 // Usage: node package.mjs [--target linux-x64] [--out FILE]; without a target, for the platform it runs on.
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,9 +52,9 @@ console.log(`${values.out ?? name}: ${(statSync(out).size / 1e6).toFixed(1)} MB,
 
 /** Lays out the extension's files in a folder of its own, and returns the folder. */
 function layOut() {
-  const stage = join(root, ".cache/package", target);
-  rmSync(stage, { recursive: true, force: true });
-  mkdirSync(stage, { recursive: true });
+  mkdirSync(join(root, ".cache/package"), { recursive: true });
+  // A folder of its own: two packages may be made at the same time.
+  const stage = mkdtempSync(join(root, ".cache/package", `${target}-`));
   const library = `bin/napi-v6/${targets[target]}`;
   const paths = [
     ...["README.md", "CHANGELOG.md", "LICENSE", "NOTICE"].filter((file) => existsSync(file)),

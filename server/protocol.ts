@@ -107,6 +107,11 @@ export interface MeasurementsParams {
 export interface Measurements {
   /** Longest time the event loop of the LSP thread was blocked since the last reset, ms. */
   longestBlockMs: number;
+  /**
+   * Longest it computed at a stretch, ms of processor time: a block without the waiting for a processor. Null where the
+   * system does not tell.
+   */
+  longestComputingMs: number | null;
   /** Share of time the LSP thread was busy since the last reset, 0 to 1. */
   utilization: number;
   /** Resident memory of the whole server process, bytes. */

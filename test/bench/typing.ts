@@ -195,6 +195,7 @@ function report({ state }: Status, sessions: Session[]): string {
         "from running work",
         "context reused",
         "longest block, ms",
+        "of it computing",
         "LSP thread busy",
         "resident, MB",
       ],
@@ -209,6 +210,7 @@ function report({ state }: Status, sessions: Session[]): string {
           each((one) => share(one.answers.fromRunning, items(one))),
           each((one) => share(one.reusedBytes, one.reusedBytes + one.processedBytes)),
           each((one) => one.longestBlockMs.toFixed(1)),
+          each((one) => one.longestComputingMs?.toFixed(1) ?? "-"),
           each((one) => `${(100 * one.utilization).toFixed(1)} %`),
           each((one) => (one.residentBytes / 1e6).toFixed(0)),
         ];
