@@ -142,7 +142,16 @@ describe("completer", () => {
       return editor.job.request.context.length;
     };
     assert.ok((await lengthOfContext({ kind: "loading", fraction: 0 })) <= 600);
-    assert.ok((await lengthOfContext({ kind: "ready", device: "cpu", kernel: null, notice: null })) >= 900);
+    assert.ok(
+      (await lengthOfContext({
+        kind: "ready",
+        device: "cpu",
+        kernel: null,
+        notice: null,
+        adapter: null,
+        adapterNotice: null,
+      })) >= 900,
+    );
   });
   it("makes an item", () => check("a = |", "foo();", "a = foo();", "shown"));
   it("fits it to the text behind the cursor", () => check("f(|)", "ab);", "f(ab);", "shown"));

@@ -44,7 +44,7 @@ function open(text: string, settings: Partial<Settings> = {}) {
   const readAhead = new ReadAhead({
     documents,
     host: {
-      state: { kind: "ready", device: "cpu", kernel: null, notice: null },
+      state: { kind: "ready", device: "cpu", kernel: null, notice: null, adapter: null, adapterNotice: null },
       read(context) {
         readings.push(new Reading(Buffer.from(context).toString()));
         return readings[readings.length - 1];
