@@ -19,6 +19,8 @@ import { pageHtml, pageOptions } from "./webview";
 
 /** Pause after an edit before the page follows it. */
 const EDIT_PAUSE_MS = 200;
+/** How long the first answer may take, and each that follows with more of a text that is not read by then. */
+const PATIENCE_MS = { first: 250, later: 2000 };
 const TOKENIZER_KEY = "llama3Tokenizer";
 
 export class PatchExplorer implements vscode.Disposable {
@@ -134,23 +136,32 @@ export class PatchExplorer implements vscode.Disposable {
       return;
     }
     const name = basename(document.uri.path);
-    const params: ExploreParams = { uri: document.uri.toString() };
     const { version } = document;
-    const answer = await this.server.request<Reading | Refused>(EXPLORE_REQUEST, params);
-    // After an edit meanwhile the text is asked for anew.
-    if (generation !== this.generation || (document.version !== version && !document.isClosed)) return;
-    if (answer === null || "problem" in answer) {
-      const sentence = answer?.problem ?? "The completion server does not run; the log says why.";
-      if (document.isClosed) this.document = null;
-      this.send({ type: "problem", name, sentence });
-      return;
+    for (let patienceMs = PATIENCE_MS.first; ; patienceMs = PATIENCE_MS.later) {
+      const params: ExploreParams = { uri: document.uri.toString(), patienceMs };
+      const answer = await this.server.request<Reading | Refused>(EXPLORE_REQUEST, params);
+      // After an edit meanwhile the text is asked for anew.
+      if (generation !== this.generation || (document.version !== version && !document.isClosed)) return;
+      if (answer === null || "problem" in answer) {
+        const sentence = answer?.problem ?? "The completion server does not run; the log says why.";
+        if (document.isClosed) this.document = null;
+        this.send({ type: "problem", name, sentence });
+        return;
+      }
+      this.send({ type: "reading", name, limit: EXPLORER_LIMIT, reading: answer });
+      if (patienceMs === PATIENCE_MS.first) {
+        const editor = vscode.window.visibleTextEditors.find((each) => each.document === document);
+        if (editor !== undefined) this.sendSelection(editor);
+        void this.tokenize(answer.text, generation);
+      }
+      if (answer.isComplete) return;
     }
-    this.send({ type: "reading", name, limit: EXPLORER_LIMIT, reading: answer });
-    const editor = vscode.window.visibleTextEditors.find((each) => each.document === document);
-    if (editor !== undefined) this.sendSelection(editor);
+  }
+
+  private async tokenize(text: string, generation: number): Promise<void> {
     const tokenizerFile = this.context.globalState.get<string>(TOKENIZER_KEY) ?? null;
-    const text: TokenizeParams = { text: answer.text, tokenizerFile };
-    const tokens = await this.server.request<Tokenized[]>(TOKENIZE_REQUEST, text);
+    const params: TokenizeParams = { text, tokenizerFile };
+    const tokens = await this.server.request<Tokenized[]>(TOKENIZE_REQUEST, params);
     if (generation === this.generation && tokens !== null) this.send({ type: "tokens", tokens });
   }
 

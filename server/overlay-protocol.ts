@@ -113,6 +113,8 @@ export interface Continuation {
 
 export interface ExploreParams {
   uri: string;
+  /** Time after which the answer comes with what is known by then, ms; without it all is read. */
+  patienceMs?: number;
 }
 
 /** A text with what the entropy model says of it. Base64 of little-endian numbers. */
@@ -122,8 +124,10 @@ export interface Reading {
   text: string;
   /** Bytes of the whole document. */
   wholeBytes: number;
-  /** Float32 [bytes]: nats before each byte. */
+  /** Float32 [bytes]: nats before each byte; NaN where it is not known yet. */
   entropies: string;
+  /** Whether all entropies are known. */
+  isComplete: boolean;
   patching: PatchingConfig;
   /** Name of the model. */
   model: string;

@@ -10,6 +10,7 @@ import type {
 import { type Documents, MAX_DOCUMENT_LENGTH } from "./documents";
 import type { HostState, ModelHost } from "./model-host";
 import {
+  type ExploreParams,
   LINES_NOTIFICATION,
   type LineRange,
   type PlaceParams,
@@ -25,14 +26,18 @@ export interface OverlayOptions {
   /** Whether the model may be used at all (setting `blt.enable`). */
   isEnabled(): boolean;
   notify(method: string, params: object): void;
+  /** How long a text is kept after a question about it, for the next one, ms. */
+  lingerMs?: number;
 }
+
+const DEFAULT_LINGER_MS = 60_000;
 
 interface Looked {
   /** Lines in view. */
   ranges: LineRange[];
   /** Whether the model's thread has its text. */
   isTold: boolean;
-  /** Questions about it that wait; it is closed when there is none and nothing in view. */
+  /** Questions about it that wait or were answered lately; it is closed when there is none and nothing in view. */
   questions: number;
 }
 
@@ -129,22 +134,25 @@ export class Overlay {
 
   /** Answers a question about a place in a document, or about its whole text. */
   async ask(
-    params: Pick<PlaceParams, "uri"> & Partial<PlaceParams>,
+    params: ExploreParams & Partial<PlaceParams>,
     kind: Exclude<Question["kind"], "measure">,
     token: CancellationToken,
   ): Promise<Answer> {
-    const { uri, position } = params;
+    const { uri, position, patienceMs = Number.POSITIVE_INFINITY } = params;
     const problem = this.problemOf(uri) ?? (kind === "read" && this.isEmpty(uri) ? emptySentence : null);
     if (problem !== null) return { problem };
     const looked = this.lookAt(uri);
     looked.questions++;
     this.tell(uri);
     try {
-      const question: Question = kind === "read" ? { kind, uri } : { kind, uri, position: position! };
+      const question: Question = kind === "read" ? { kind, uri, patienceMs } : { kind, uri, position: position! };
       return await this.question(question, token, () => this.tell(uri));
     } finally {
-      looked.questions--;
-      this.closeUnneeded(uri);
+      const leave = () => {
+        looked.questions--;
+        this.closeUnneeded(uri);
+      };
+      setTimeout(leave, this.options.lingerMs ?? DEFAULT_LINGER_MS).unref();
     }
   }
 

@@ -20,15 +20,20 @@ export class ReadText {
   readonly buffer: PatchedBuffer;
   private readonly lines: LineIndex;
 
-  /** A `UserError` when the model cannot patch by these settings. */
+  /**
+   * A `UserError` when the model cannot patch by these settings.
+   *
+   * @param onChange called with the lines of which values have changed, but for the edits themselves
+   */
   constructor(
     text: string,
     public version: number,
     patching: PatchingConfig,
     patcher: Omit<Patcher, "release"> | null,
+    onChange: (lines: LineRange) => void = () => undefined,
   ) {
     const bytes = asRead(text);
-    this.buffer = new PatchedBuffer(bytes, patching, patcher);
+    this.buffer = new PatchedBuffer(bytes, patching, patcher, (changed) => onChange(this.linesOf(changed)));
     this.lines = new LineIndex(lineLengths(bytes));
   }
 

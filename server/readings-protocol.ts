@@ -16,7 +16,7 @@ export type ToReadings =
 
 export type Question =
   | { kind: "explain" | "continue"; uri: string; position: Position }
-  | { kind: "read"; uri: string }
+  | { kind: "read"; uri: string; patienceMs: number }
   /** Of a text that is not open. */
   | { kind: "measure"; bytes: Uint8Array };
 

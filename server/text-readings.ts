@@ -116,7 +116,11 @@ export class TextReadings {
   private open(uri: string, content: string, version: number): void {
     const { model } = this.options;
     try {
-      const text = new ReadText(content, version, model.patching, model.patcher);
+      // Also what a question reads has to be drawn.
+      const text = new ReadText(content, version, model.patching, model.patcher, (lines) => {
+        const watched = this.texts.get(uri);
+        if (watched?.text === text) watched.changed = joined(watched.changed, lines);
+      });
       const flushedAt = performance.now();
       const rest = { ranges: [], changed: null, flushedAt, surpriseTimer: undefined, isToldSettled: false };
       this.texts.set(uri, { uri, text, ...rest });
@@ -176,15 +180,14 @@ export class TextReadings {
       // An edit that has arrived meanwhile is taken before the next run.
       await new Promise((resolve) => setImmediate(resolve));
       const next = this.isClosed ? null : this.choose();
+      for (const watched of this.texts.values()) if (this.isSeen(watched)) this.flush(watched);
       if (next === null) return;
       const { watched, first } = next;
       if (first === null) await this.options.whenIdle();
       if (this.isClosed || this.texts.get(watched.uri) !== watched) continue;
       const { text } = watched;
-      const read = await text.buffer.step(first === null ? {} : { first });
-      if (read !== null && read.to > read.from) watched.changed = joined(watched.changed, text.linesOf(read));
-      if (first === null || this.isSeen(watched) || performance.now() > watched.flushedAt + FLUSH_MS)
-        this.flush(watched);
+      await text.buffer.step(first === null ? {} : { first });
+      if (performance.now() > watched.flushedAt + FLUSH_MS) this.flush(watched);
       this.tell(watched);
     }
   }
@@ -254,6 +257,7 @@ export class TextReadings {
       this.options.send({ type: "answer", id, answer: { problem: error.message } });
     } finally {
       if (this.questions.get(id) === controller) this.questions.delete(id);
+      if (!this.isClosed) this.pump();
     }
   }
 
@@ -269,7 +273,7 @@ export class TextReadings {
         return this.continue(text.buffer.bytes(0, text.byteAt(question.position)), signal);
       }
       case "read":
-        return this.read(this.textOf(question.uri), signal);
+        return this.read(this.textOf(question.uri), question.patienceMs, signal);
       case "measure": {
         return measureText(this.options.model, question.bytes, { signal, turn: this.options.whenIdle });
       }
@@ -302,14 +306,15 @@ export class TextReadings {
     return { text: new TextDecoder().decode(Uint8Array.from(bytes)).replace(/\uFFFD+$/, "") };
   }
 
-  /** All entropies of a text, or of its beginning. */
-  private async read(text: ReadText, signal: AbortSignal): Promise<Reading> {
+  /** The entropies of a text, or of its beginning, that are known when the patience is at its end. */
+  private async read(text: ReadText, patienceMs: number, signal: AbortSignal): Promise<Reading> {
     const { model, folder, whenIdle } = this.options;
     const { buffer } = text;
     let to = Math.min(buffer.length, EXPLORER_LIMIT);
     while (to < buffer.length && to > 0 && (buffer.bytes(to, to + 1)[0] & 0xc0) === 0x80) to--;
     const { version } = text;
-    while (!buffer.isSettled(0, to)) {
+    const deadline = performance.now() + patienceMs;
+    while (!buffer.isSettled(0, to) && performance.now() < deadline) {
       await whenIdle();
       await buffer.step({ first: { from: 0, to }, signal });
       signal.throwIfAborted();
@@ -322,6 +327,7 @@ export class TextReadings {
       text: Buffer.from(bytes).toString("utf8"),
       wholeBytes: buffer.length,
       entropies: base64(buffer.entropies(0, to)),
+      isComplete: buffer.isSettled(0, to),
       patching: buffer.patching,
       model: basename(folder),
       pieces: model instanceof LexiconModel ? base64(await pieceStarts(model, bytes)) : null,

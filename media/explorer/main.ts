@@ -89,7 +89,8 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
 });
 
 function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading" }>): void {
-  const content = new ByteText(reading.text);
+  const isSameText = shown?.content.text === reading.text;
+  const content = isSameText ? shown!.content : new ByteText(reading.text);
   const entropies = float32(reading.entropies);
   const parameters = hasOwnParameters && shown !== null ? shown.parameters : parametersOf(reading.patching);
   shown = {
@@ -100,7 +101,8 @@ function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading"
     parameters,
     compared: comparedWithThreshold(entropies, parameters.monotonic),
   };
-  tokens = [];
+  // More of the same text keeps what was said of it.
+  if (!isSameText) tokens = [];
   $("problem").hidden = true;
   $("main").hidden = false;
   $("name").textContent = name;
@@ -108,9 +110,11 @@ function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading"
     reading.wholeBytes > content.bytes.length
       ? `; the first ${byteCount(content.bytes.length)} are shown (the limit is ${byteCount(limit)})`
       : "";
-  const mean = entropies.reduce((sum, each) => sum + each, 0) / Math.max(1, entropies.length);
+  const known = entropies.filter((each) => !Number.isNaN(each));
+  const mean = known.reduce((sum, each) => sum + each, 0) / Math.max(1, known.length);
+  const progress = reading.isComplete ? "" : ` · reading, ${Math.floor((100 * known.length) / content.bytes.length)} %`;
   $("about").textContent =
-    `${byteCount(reading.wholeBytes)}${rest} · mean entropy ${mean.toFixed(3)} nats · model ${reading.model}`;
+    `${byteCount(reading.wholeBytes)}${rest}${progress} · mean entropy ${mean.toFixed(3)} nats · model ${reading.model}`;
   fillControls();
   recut();
   plot.show(shown.compared, parameters.threshold);

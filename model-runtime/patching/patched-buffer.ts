@@ -46,11 +46,15 @@ export class PatchedBuffer {
   /** Bytes run through the patcher, those before an edit that only fill its caches included; and rows cut. */
   readonly counters = { bytesRun: 0, rowsCut: 0 };
 
-  /** @param patcher null is allowed in modes that use no entropy; else a `UserError` */
+  /**
+   * @param patcher null is allowed in modes that use no entropy; else a `UserError`
+   * @param onChange called with the bytes whose values a step has changed, whoever asked for the step
+   */
   constructor(
     bytes: Uint8Array,
     readonly patching: PatchingConfig,
     private readonly patcher: Omit<Patcher, "release"> | null,
+    private readonly onChange: (changed: Span) => void = () => undefined,
   ) {
     this.rule = createPatchRule(patching);
     if (usesEntropy(patching) && patcher === null)
@@ -135,7 +139,11 @@ export class PatchedBuffer {
    * @returns the bytes whose values have changed, empty if an edit made the run useless; null when there is nothing to do
    */
   step(options: { first?: Span; signal?: AbortSignal } = {}): Promise<Span | null> {
-    const result = this.last.then(() => this.run(options));
+    const result = this.last.then(async () => {
+      const changed = await this.run(options);
+      if (changed !== null && changed.to > changed.from) this.onChange(changed);
+      return changed;
+    });
     this.last = result.catch(() => undefined);
     return result;
   }

@@ -121,6 +121,24 @@ describe("TextReadings", () => {
     );
   });
 
+  it("sends the lines that were read for a question", async () => {
+    const { readings, messages, ask, settled } = setup();
+    readings.handle({ type: "openText", uri, text: content, version: 1 });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }] });
+    await Promise.all([
+      ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY }),
+      ask({ kind: "explain", uri, position: { line: 30, character: 3 } }),
+    ]);
+    await settled(1);
+    const shown = new OverlayLines();
+    for (const message of messages) if (message.type === "lines") shown.take(message);
+    const fresh = await freshLines(content);
+    assert.deepEqual(
+      fresh.map((_, line) => shown.at(line)),
+      fresh,
+    );
+  });
+
   it("lets suggestions go first with what is out of view", async () => {
     let letIdle: () => void = () => undefined;
     const idle = new Promise<void>((resolve) => {
@@ -185,19 +203,31 @@ describe("TextReadings", () => {
   it("gives a whole text with its entropies", async () => {
     const { readings, ask } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 3 });
-    const reading = (await ask({ kind: "read", uri })) as Reading;
+    const reading = (await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY })) as Reading;
     const bytes = Buffer.from(content.replaceAll("\r\n", "\n"));
     assert.deepEqual([reading.version, reading.text, reading.wholeBytes], [3, bytes.toString(), bytes.length]);
-    const entropies = new Float32Array(Uint8Array.from(Buffer.from(reading.entropies, "base64")).buffer);
+    const entropies = float32Of(reading.entropies);
     const expected = await entropiesOf(blt.patcher!, encode(bytes), { patching: blt.patching });
     assert.equal(entropies.length, bytes.length);
     assert.ok(entropies.every((entropy, i) => Math.abs(entropy - expected[i]) < 1e-4));
-    assert.ok(entropyLevel(entropies[3]) >= 0);
+    assert.ok(entropyLevel(entropies[3]) >= 0 && reading.isComplete);
+  });
+
+  it("gives what is known of a text when the patience is at its end, and goes on reading", async () => {
+    const { readings, ask, settled } = setup();
+    readings.handle({ type: "openText", uri, text: content, version: 1 });
+    const none = (await ask({ kind: "read", uri, patienceMs: 0 })) as Reading;
+    const known = float32Of(none.entropies);
+    assert.ok(!none.isComplete && known.length === none.wholeBytes && Number.isNaN(known[known.length - 1]));
+    readings.handle({ type: "watchText", uri, ranges: [] });
+    await settled(1);
+    const all = (await ask({ kind: "read", uri, patienceMs: 0 })) as Reading;
+    assert.ok(all.isComplete && float32Of(all.entropies).every((entropy) => entropy >= 0));
   });
 
   it("answers that a text was closed, and that a question was taken back", async () => {
     const { readings, ask } = setup();
-    const answer = await ask({ kind: "read", uri });
+    const answer = await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY });
     assert.deepEqual(answer, { problem: "The document was closed." });
     const bytes = Buffer.from(content);
     const measuring = ask({ kind: "measure", bytes });
@@ -235,3 +265,7 @@ describe("TextReadings", () => {
     assert.match(message.type === "unreadable" ? message.problem : "", /no entropy model/);
   });
 });
+
+function float32Of(base64: string): Float32Array {
+  return new Float32Array(Uint8Array.from(Buffer.from(base64, "base64")).buffer);
+}
