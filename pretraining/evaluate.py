@@ -8,7 +8,7 @@
 `--noise` the same with noise: characters dropped (10 %), random case (half), characters repeated (20 %, two to four
 times) as in the BLT paper, section 5.2. `table` scores them: bits per byte of xz -9e and PPMd (order 16) file by file,
 of the base's own tokens (whole canonical cut) and of the bytes as the runtime gives them; `--reference` adds the
-reference implementation in fp32.
+reference implementation in fp32, `--plain` a checkpoint of the plain form, by our model and by transformers.
 """
 
 import argparse
@@ -23,8 +23,12 @@ from pathlib import Path
 import numpy
 import pyppmd
 import torch
+from transformers import BltForCausalLM
 
 from add_patcher import FILE
+from checkpoint import load_checkpoint
+from evaluate_plain import score as score_plain
+from evaluate_plain import transformers_bits
 from fallback import CountModel, patcher_fallback
 from latent_reference import load_latent
 from lexicon_reference import Trunk, score, score_by_tokens
@@ -63,13 +67,14 @@ def main() -> None:
     table.add_argument("--runtime", type=Path, help="what `blt eval FOLDER --json` printed")
     table.add_argument("--checkpoint", type=Path, default=Path("models/default"))
     table.add_argument("--reference", action="store_true")
+    table.add_argument("--plain", type=Path, help="checkpoint of a plain BLT in the Hugging Face layout")
     args = parser.parse_args()
     if args.command == "files":
         write_files(args.data, args.out, args.per_language, args.noise)
         return
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    for line in lines(rows_of(args.folder, args.runtime, args.checkpoint, args.reference)):
+    for line in lines(rows_of(args.folder, args.runtime, args.checkpoint, args.reference, args.plain)):
         print(line)
 
 
@@ -100,9 +105,12 @@ def chosen_files(data: Path, per_language: int) -> Iterator[tuple[str, str, byte
         yield language, name, texts[i]
 
 
-def rows_of(folder: Path, runtime: Path | None, checkpoint: Path, reference: bool) -> Iterator[tuple[str, int, dict]]:
+def rows_of(
+    folder: Path, runtime: Path | None, checkpoint: Path, reference: bool, plain: Path | None = None
+) -> Iterator[tuple[str, int, dict]]:
     """(folder's name, bytes, bits by method) of each file."""
     by_runtime = runtime_bits(runtime) if runtime else {}
+    blt = plain and (load_checkpoint(plain), BltForCausalLM.from_pretrained(plain, dtype=torch.float32).eval())
     latent, lexicon = load_latent(checkpoint), load_lexicon(checkpoint)
     for path in sorted(folder.glob("*/*")):
         text = path.read_bytes()
@@ -118,6 +126,9 @@ def rows_of(folder: Path, runtime: Path | None, checkpoint: Path, reference: boo
             fallback = patcher_fallback(checkpoint, text) if (checkpoint / FILE).exists() else CountModel()
             result = score(Trunk(latent, lexicon, text), Rule(), fallback)
             bits["reference"] = -result.log_probability[:-1].sum() / math.log(2)
+        if blt:
+            bits["plain"] = score_plain(blt[0], text).bits
+            bits["plain, transformers"] = transformers_bits(blt[1], text)
         yield path.parent.name, len(text), bits
 
 

@@ -173,15 +173,21 @@ def main() -> None:
             for limit in limits:
                 byte_model = byte_model_of(text, logits, states, decoder)
                 sums[name, limit].add(QuietScore(trunk, Rule(), byte_model, limit, masses).run())
-        print(f"{len(text)} bytes", flush=True)
-    exact = sums["patcher", limits[0]]
-    print("\n| byte model | asks above, bits | bpb | more | steps a byte | of the first | positions a byte | bytes without a reading |")
-    print("|---|---|---|---|---|---|---|---|")
+        print("\n".join(table(sums, limits[0])), flush=True)
+
+
+def table(sums: dict[tuple[str, float], Curve], first: float) -> list[str]:
+    """The curve so far, beside the patcher's first point."""
+    exact = sums["patcher", first]
+    lines = ["", f"{exact.size} bytes", ""]
+    lines.append("| byte model | asks above, bits | bpb | more | steps a byte | of the first | positions a byte | bytes without a reading |")
+    lines.append("|---|---|---|---|---|---|---|---|")
     for (name, limit), curve in sums.items():
         cells = [f"{curve.bits / curve.size:.4f}", f"{(curve.bits - exact.bits) / curve.size:+.4f}"]
         cells += [f"{curve.steps / curve.size:.4f}", f"{curve.steps / exact.steps:.3f}"]
         cells += [f"{curve.positions / curve.size:.4f}", f"{curve.alone / curve.size:.3f}"]
-        print(f"| {name} | {limit:g} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {limit:g} | {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -75,3 +75,11 @@ def test_rows_with_the_reference(tmp_path: Path) -> None:
     assert (name, size) == ("Python", 11)
     assert set(bits) == {"xz", "PPMd", "tokens", "reference"}
     assert all(value > 0 for value in bits.values())
+
+
+def test_the_plain_form_stands_in_the_same_table(tmp_path: Path) -> None:
+    golden = Path(__file__).parent.parent / "golden"
+    (tmp_path / "eval" / "TypeScript").mkdir(parents=True)
+    (tmp_path / "eval" / "TypeScript" / "a.ts").write_bytes(b"const value = con(x);\n")
+    [(_, _, bits)] = rows_of(tmp_path / "eval", None, golden / "lexicon" / "plain", False, golden / "k2")
+    assert bits["plain"] > 0 and list(bits)[-2:] == ["plain", "plain, transformers"]
