@@ -96,7 +96,8 @@ async function chooseFolder(): Promise<string | undefined> {
     })) ?? [];
   if (folder === undefined) return undefined;
   const names = (await vscode.workspace.fs.readDirectory(folder)).map(([name]) => name);
-  if (names.includes("config.json") || names.includes("params.json")) return folder.fsPath;
+  // The last is an adapter's, for the model in the package.
+  if (["config.json", "params.json", "adapter_config.json"].some((name) => names.includes(name))) return folder.fsPath;
   const again = await vscode.window.showErrorMessage(
     `BLT: ${folder.fsPath} is not the folder of a BLT checkpoint: it has no config.json. Choose the folder with config.json and model.safetensors.`,
     "Choose another",

@@ -93,6 +93,11 @@ export class PieceTrainee implements Trainee<PieceRow> {
     this.trained = { session: await createSession(fed.graph, this.options), weights: feedsOf(fed), candidates };
   }
 
+  /** S of the rows that it was prepared for. */
+  get candidateCount(): number {
+    return this.trained!.candidates.count;
+  }
+
   beginStep(random: () => number): void {
     this.trained!.candidates.draw(random);
   }
