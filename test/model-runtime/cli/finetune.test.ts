@@ -65,15 +65,18 @@ describe("blt finetune", function () {
     const random = createRandom(4);
     const endless = args(["--steps", "100000", "--json"]);
     let resumed = 0;
-    for (let kill = 0; kill < 20; kill++) {
+    for (let kills = 0; kills < 20; ) {
       const child = cli.start(endless);
       const ended = cli.outcome(child);
       // Also before anything is written, and while files that belong together are.
-      await killAfter(child, 1 + Math.floor(random() * 60), random() * 30);
+      await killAfter(child, 1 + Math.floor(random() * 30), random() * 30);
       const { stdout, stderr, code } = await ended;
-      assert.equal(code, null, stderr);
+      // Taken up again and again, a run comes to its end some time; then another one begins.
+      assert.ok(code === null || code === 0, stderr);
+      if (code === null) kills++;
       if (/Going on from step/.test(stdout)) resumed++;
-      assert.ok(!existsSync(path("out/adapter_config.json")), "there is an adapter without a verdict");
+      if (existsSync(path("out/adapter_config.json")))
+        assert.ok(JSON.parse(readFileSync(path("out/report.json"), "utf8")).verdict.isUsed);
     }
     assert.ok(resumed > 0, "no run went on from another's state");
     const { code, stderr } = await cli.run(args(["--steps", "3"]));
