@@ -38,9 +38,9 @@ export function estimatedBytes({ layers, positions }: Shape): number {
   return 480e6 + layers * 14e6 + held * (28e6 * share + 22e6 * share * share) + CACHE_BYTES * 0.5;
 }
 
-/** Bytes of text from which the default model learns in a minute, estimated from a few runs: a start before one is measured. */
+/** Bytes of text from which the default model learns in a minute, estimated from a few runs on two cores. */
 export function estimatedBytesPerMinute(): number {
-  return 6_000 * Math.max(1, availableParallelism());
+  return 18_000 * Math.min(4, availableParallelism());
 }
 
 /** Memory that a process may still take, bytes. */
