@@ -50,6 +50,19 @@ export async function createSession(graph: Graph, options: SessionOptions): Prom
   };
 }
 
+/** A graph that is compiled when it is first run. */
+export function createSessionLater(graph: Graph, options: SessionOptions): Session {
+  let session: Promise<Session> | null = null;
+  return {
+    async run(feeds, signal) {
+      signal?.throwIfAborted();
+      session ??= createSession(graph, options);
+      return (await session).run(feeds, signal);
+    },
+    release: async () => (await session)?.release(),
+  };
+}
+
 export interface DeviceChoice {
   device: ResolvedDevice;
   /** One sentence for the user when the device asked for cannot be used and the CPU takes over; else null. */

@@ -192,7 +192,7 @@ export class TextReadings {
     }
   }
 
-  /** What to read next: lines in view, then the rest of any text. `first` is null for what can wait. */
+  /** What to read next: lines in view, then the rest of texts in view. `first` is null for what can wait. */
   private choose() {
     for (const watched of this.texts.values())
       for (const range of watched.ranges) {
@@ -200,6 +200,8 @@ export class TextReadings {
         if (!watched.text.buffer.isSettled(first.from, first.to)) return { watched, first };
       }
     for (const watched of this.texts.values()) {
+      // What is kept for further questions only is read when these come.
+      if (watched.ranges.length === 0) continue;
       if (!watched.text.buffer.isSettled()) return { watched, first: null };
       this.tell(watched);
     }

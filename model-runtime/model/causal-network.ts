@@ -1,7 +1,7 @@
 /** One of the four networks: a session over new rows, whose past lies in a `KvCache`. */
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph } from "../graph/graph";
-import { createSession, type Feeds, type Session, type SessionOptions } from "../session";
+import { createSession, createSessionLater, type Feeds, type Session, type SessionOptions } from "../session";
 import { KvCache } from "./kv-cache";
 import { RotaryTable } from "./rotary";
 
@@ -37,6 +37,13 @@ export class CausalNetwork {
     const small = graph.weightBytes < SMALL_NETWORK_BYTES && options.device === "cpu" && options.threads !== 1;
     const stepSession = small ? await createSession(graph, { ...options, threads: 1 }) : session;
     return new CausalNetwork(session, stepSession, config);
+  }
+
+  /** The same network, each of its sessions compiled when it is first run. */
+  static compiledLater(graph: Graph, config: TransformerConfig, options: SessionOptions): CausalNetwork {
+    const session = createSessionLater(graph, options);
+    const twice = options.device === "cpu" && options.threads !== 1;
+    return new CausalNetwork(session, twice ? createSessionLater(graph, { ...options, threads: 1 }) : session, config);
   }
 
   createCache(): KvCache {

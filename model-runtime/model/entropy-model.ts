@@ -11,7 +11,7 @@ import { resetsContext } from "../patching/patcher-rule";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
-import { fastestInt8Kernel, lexiconInt8Kernel } from "./int8-kernel";
+import { fastestInt8Kernel } from "./int8-kernel";
 import { patcherGraph } from "./networks";
 
 export interface Patcher {
@@ -48,7 +48,7 @@ export interface EntropyStream {
 /** Ids of one run: attention over a window costs window + chunk a row, so small chunks are fastest. */
 const CHUNK = 128;
 
-/** What the entropy model needs of a checkpoint; one with a lexicon has no `quantization` and no `semantics`. */
+/** What the entropy model needs of a checkpoint; one with a lexicon has neither `quantization` nor `semantics`. */
 export interface PatcherSource extends Weights {
   config: Pick<BltConfig, "patcher"> & Partial<Pick<BltConfig, "quantization" | "semantics">>;
 }
@@ -61,13 +61,8 @@ export async function loadPatcher(checkpoint: PatcherSource, options: LoadOption
       `${directory} holds no entropy model, so entropy patching is not possible; choose another --mode or give the entropy model's folder with --entropy-model.`,
     );
   }
-  const { semantics = "meta", quantization } = config;
-  const int8Kernel =
-    quantization === undefined
-      ? lexiconInt8Kernel(options)
-      : quantization === null
-        ? "float32"
-        : (options.int8Kernel ?? (await fastestInt8Kernel(options)));
+  const { semantics = "meta", quantization = null } = config;
+  const int8Kernel = quantization === null ? "float32" : (options.int8Kernel ?? (await fastestInt8Kernel(options)));
   const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   return patcherOf(network, table, { separatesDocuments: semantics === "meta" });

@@ -14,14 +14,6 @@ export function fastestInt8Kernel(options: SessionOptions): Promise<Int8Kernel> 
   return chosen;
 }
 
-/**
- * The kernel of a model with a lexicon: its activations have outliers; 8 bits for a whole row of them cost 0.03 bits a byte,
- * in blocks 0.002.
- */
-export function lexiconInt8Kernel({ device, int8Kernel }: SessionOptions & { int8Kernel?: Int8Kernel }): Int8Kernel {
-  return int8Kernel ?? (device === "cpu" ? "blocked" : "float32");
-}
-
 async function choose(options: SessionOptions): Promise<Int8Kernel> {
   // The integer kernels exist for CPUs only; elsewhere weights are expanded.
   if (options.device !== "cpu") return "float32";
