@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { cursorToEnd, ghostText, statusItem } from "./editor";
+import { cursorToEnd, ghostText, runCommand, statusItem } from "./editor";
 import {
   type CodeServer,
   installVsix,
@@ -56,5 +56,11 @@ describe("a person in a folder that is not trusted", function () {
     await page.screenshot({ path: join(shots, "18-restricted.png") });
     const label = (await statusItem(page).getAttribute("aria-label")) ?? "";
     assert.doesNotMatch(label, /nowhere/);
+  });
+
+  it("has nothing learned from it", async () => {
+    await runCommand(view.page, "BLT: Fine-tune on workspace");
+    const sentence = "Nothing is learned from a folder in restricted mode; trust it first.";
+    await view.page.locator(".notification-toast", { hasText: sentence }).waitFor();
   });
 });
