@@ -255,7 +255,7 @@ export class TextReadings {
       this.options.send({ type: "answer", id, answer: await this.answer(question, controller.signal) });
     } catch (error) {
       if (error instanceof Interrupted && !this.isClosed) return await this.ask(id, question);
-      if (!(error instanceof UserError || error instanceof Withdrawn)) throw error;
+      if (!(error instanceof UserError || error instanceof Withdrawn || error instanceof Interrupted)) throw error;
       this.options.send({ type: "answer", id, answer: { problem: error.message } });
     } finally {
       if (this.questions.get(id) === controller) this.questions.delete(id);
@@ -338,7 +338,9 @@ export class TextReadings {
 }
 
 /** The question is to be answered anew, by another model. */
-class Interrupted extends Error {}
+class Interrupted extends Error {
+  override message = "The model is being changed.";
+}
 
 /** The question is no longer wanted. */
 class Withdrawn extends Error {

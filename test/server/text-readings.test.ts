@@ -234,6 +234,24 @@ describe("TextReadings", () => {
     assert.deepEqual(await measuring, { problem: "The request was taken back." });
   });
 
+  it("answers questions anew, and only then, when the model was changed meanwhile", async () => {
+    const { readings, ask, messages } = setup();
+    const bytes = Buffer.from(content);
+    const alone = await ask({ kind: "measure", bytes });
+    const measuring = ask({ kind: "measure", bytes });
+    let isChanging = true;
+    const changing = readings.whileResting(async () => {
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(messages.filter(({ type }) => type === "answer").length, 1);
+      isChanging = false;
+    });
+    const late = ask({ kind: "measure", bytes });
+    assert.deepEqual(await measuring, alone);
+    assert.deepEqual(await late, alone);
+    assert.ok(!isChanging);
+    await changing;
+  });
+
   it("ends its work when it is closed", async () => {
     const { readings, messages } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
