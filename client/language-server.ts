@@ -34,6 +34,8 @@ export class LanguageServer {
   private readonly policy = createRestartPolicy();
   /** Of the process that runs or is starting: one client a process, because one that failed to start cannot be reused. */
   private client: QuietClient | null = null;
+  /** Resolves when the process at hand has started, or could not. */
+  private launching: Promise<void> = Promise.resolve();
   private readonly listeners = new Map<string, (params: never) => void>();
   private readonly started = new vscode.EventEmitter<void>();
   /** A server has begun to run, the first one or another: it knows nothing of what was told to those before. */
@@ -76,8 +78,9 @@ export class LanguageServer {
     return this.client?.isRunning() ? this.client.sendRequest<Decision[]>(WHY_REQUEST, params) : [];
   }
 
-  /** Asks the server; null when it does not run, or ends meanwhile. */
+  /** Asks the server, once it has started; null when it does not run, or ends meanwhile. */
   async request<R>(method: string, params: object, token?: vscode.CancellationToken): Promise<R | null> {
+    await this.launching;
     const { client } = this;
     if (!client?.isRunning()) return null;
     try {
@@ -112,7 +115,12 @@ export class LanguageServer {
     await client.sendNotification(CURSOR_NOTIFICATION, place);
   }
 
-  private async launch(): Promise<void> {
+  private launch(): Promise<void> {
+    this.launching = this.begin();
+    return this.launching;
+  }
+
+  private async begin(): Promise<void> {
     const client: QuietClient = this.createClient(() => this.ended(client));
     this.client = client;
     client.onNotification(STATUS_NOTIFICATION, (status: Status) => {

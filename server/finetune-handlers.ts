@@ -35,6 +35,8 @@ import {
 
 export interface FineTuningOptions {
   connection: Connection;
+  /** Resolves when the settings are known. */
+  whenReady(): Promise<void>;
   /** Of the model in use; empty while none is known. */
   folder(): string;
   device(): { device: Device; threads: number | undefined };
@@ -65,6 +67,7 @@ export class FineTuning {
       // biome-ignore lint/suspicious/noExplicitAny: see above.
       async (params: P): Promise<any> => {
         try {
+          await options.whenReady();
           return await work(params);
         } catch (error) {
           if (error instanceof UserError) return { problem: error.message };

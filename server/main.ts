@@ -108,6 +108,7 @@ const overlay = createOverlay({
 
 const fineTuning = new FineTuning({
   connection,
+  whenReady: () => configuration.whenRead(),
   folder: () => folder,
   device: () => chosenDevice(),
   isOnBattery: () => power.isOnBattery,

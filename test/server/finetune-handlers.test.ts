@@ -57,7 +57,6 @@ describe("fine-tuning over the protocol", function () {
       changed();
     });
     await client.initialize();
-    await client.status(({ state }: Status) => state.kind === "ready");
   }
 
   const ask = <R>(method: string, params: object = {}): Promise<R | Refused> =>
@@ -115,6 +114,7 @@ describe("fine-tuning over the protocol", function () {
     const names = ["model.global_transformer.layers.1.self_attn.q_proj"];
     await writeAdapter(path("other"), randomAdapter(other, names), adapterBase(other));
     await start();
+    await client.status(({ state }: Status) => state.kind === "ready");
     assert.deepEqual(await ask(ADAPTERS_REQUEST), []);
     const refused = (await act({ action: "import", folder: path("other") })) as Refused;
     assert.match(refused.problem, /was trained on another model than .*k2/);
