@@ -14,6 +14,8 @@ import type { Document } from "./trainee";
 /** A place in a line, and the line's end. */
 export interface LinePlace {
   document: Document;
+  /** Where what is read before the cursor begins. */
+  from: number;
   cursor: number;
   end: number;
 }
@@ -35,8 +37,9 @@ export interface LineResults {
 
 /** Completions begin after a third of the line, and have at least this many bytes before and after that. */
 export const LEAST_BYTES = 4;
-/** Bytes before the cursor that are read. */
+/** Bytes before the first cursor of a group that are read. */
 const CONTEXT_BYTES = 1024;
+const NEIGHBOURS = 4;
 const NEWLINE = 0x0a;
 
 /** Where the lines of a text are completed: after a third of what follows the indentation. */
@@ -53,22 +56,28 @@ export function placesOf(bytes: Uint8Array): { cursor: number; end: number }[] {
   return places;
 }
 
-/** All places of all documents with enough behind them, in an order drawn by the seed: any beginning of it is a sample. */
+/**
+ * Places with enough behind them, a few neighbouring lines at a time, since what is before one is mostly read for the next
+ * one, too; the groups in an order drawn by the seed, so that any beginning of it is a sample.
+ */
 export function samplePlaces(documents: readonly Document[], seed: number): LinePlace[] {
-  const places = documents.flatMap((document) =>
-    placesOf(document.bytes)
-      .filter(
-        ({ cursor, end }) =>
-          end - cursor >= LEAST_BYTES && end < document.bytes.length && startsCharacter(document.bytes[cursor]),
-      )
-      .map((place) => ({ document, ...place })),
-  );
-  const random = createRandom(seed);
-  for (let i = places.length - 1; i > 0; i--) {
-    const other = Math.floor(random() * (i + 1));
-    [places[i], places[other]] = [places[other], places[i]];
+  const groups: LinePlace[][] = [];
+  for (const document of documents) {
+    const { bytes } = document;
+    const places = placesOf(bytes).filter(
+      ({ cursor, end }) => end - cursor >= LEAST_BYTES && end < bytes.length && startsCharacter(bytes[cursor]),
+    );
+    for (let i = 0; i < places.length; i += NEIGHBOURS) {
+      const from = Math.max(0, places[i].cursor - CONTEXT_BYTES);
+      groups.push(places.slice(i, i + NEIGHBOURS).map((place) => ({ document, from, ...place })));
+    }
   }
-  return places;
+  const random = createRandom(seed);
+  for (let i = groups.length - 1; i > 0; i--) {
+    const other = Math.floor(random() * (i + 1));
+    [groups[i], groups[other]] = [groups[other], groups[i]];
+  }
+  return groups.flat();
 }
 
 /** Counts over texts, for `completeLines`. */
@@ -98,10 +107,9 @@ export async function completeLines(
 
 async function completeLine(
   model: TextModel,
-  { document: { bytes }, cursor, end }: LinePlace,
+  { document: { bytes }, from, cursor, end }: LinePlace,
   signal?: AbortSignal,
 ): Promise<LineResult> {
-  const from = Math.max(0, cursor - CONTEXT_BYTES);
   const prompt = encode(bytes.subarray(from, cursor));
   const rest = bytes.subarray(cursor, end);
   const text = model.createSequence();
