@@ -46,6 +46,8 @@ let shown: Shown | null = null;
 /** What the tokenizers said of the text that is shown. */
 let tokens: readonly Tokenized[] = [];
 let cuts = new Map<SegmentationId, Segmentation>();
+/** What the cuts that depend on no entropy were made from. */
+let cutFrom: { content: ByteText; patchSize: number } | null = null;
 const order: SegmentationId[] = ["entropy", "pieces", "space", "static", "cl100k", "o200k", "llama3", "byte"];
 let visible = new Set<SegmentationId>(
   (vscode.getState() as SegmentationId[] | undefined) ?? ["entropy", "space", "cl100k", "o200k"],
@@ -89,7 +91,7 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
 });
 
 function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading" }>): void {
-  const isSameText = shown?.content.text === reading.text;
+  const isSameText = shown?.content.text === reading.text && shown.reading.model === reading.model;
   const content = isSameText ? shown!.content : new ByteText(reading.text);
   const entropies = float32(reading.entropies);
   const parameters = hasOwnParameters && shown !== null ? shown.parameters : parametersOf(reading.patching);
@@ -137,6 +139,10 @@ function recut(): void {
   if (shown === null) return;
   const { content, entropies, reading, parameters } = shown;
   const own = (id: "entropy" | "space" | "static" | "byte"): Segmentation => {
+    const known = cuts.get(id);
+    // A moved threshold moves entropy patches only, so that the other panes stay as they are drawn.
+    const isSame = id !== "entropy" && cutFrom?.content === content && cutFrom.patchSize === parameters.patchSize;
+    if (known !== undefined && isSame) return known;
     const starts = cut(id, content.bytes, entropies, reading.patching, parameters);
     return { id, name: names[id].name, starts, problem: null };
   };
@@ -163,8 +169,11 @@ function recut(): void {
     ofTokens("llama3"),
     own("byte"),
   ];
-  if (reading.pieces !== null)
-    all.push({ id: "pieces", name: names.pieces.name, starts: uint32(reading.pieces), problem: null });
+  if (reading.pieces !== null) {
+    const known = cutFrom?.content === content ? cuts.get("pieces") : undefined;
+    all.push(known ?? { id: "pieces", name: names.pieces.name, starts: uint32(reading.pieces), problem: null });
+  }
+  cutFrom = { content, patchSize: parameters.patchSize };
   cuts = new Map(order.flatMap((id) => all.filter((each) => each.id === id)).map((each) => [each.id, each]));
   fillChoice();
   panes.show(content, shownSegmentations());

@@ -1,17 +1,14 @@
 /**
- * What a person sees of patches and entropies: overlay, hover, explorer with its threshold, in a real VS Code. What is
- * drawn is compared with the model's own numbers, computed here.
+ * What a person sees of patches and entropies with the model of the package: overlay, hover, explorer, exports and
+ * statistics, in a real VS Code. What is drawn is compared with the model's own numbers, computed here.
  * Environment: VSIX, the package; SHOTS, a folder for screenshots (default .cache/e2e/shots).
  */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { FrameLocator, Page } from "playwright-core";
-import { openCheckpoint } from "../../model-runtime/checkpoint/open-checkpoint";
-import { encode } from "../../model-runtime/ids";
-import { entropiesOf, loadPatcher } from "../../model-runtime/model/entropy-model";
-import { patchStarts } from "../../model-runtime/patching/patch-lengths";
-import { focusEditor, runCommand } from "./editor";
+import { focusEditor, openFile, runCommand } from "./editor";
+import { type Boundaries, boundariesOf, type Truth, truthOf } from "./truth";
 import {
   type CodeServer,
   installVsix,
@@ -26,7 +23,7 @@ import {
 } from "./workbench";
 
 const shots = resolve(process.env.SHOTS ?? ".cache/e2e/shots");
-const tiny = resolve("models/tiny");
+const model = resolve("models/default");
 const program = `// Kreise und Größen: 日本語 👩‍👩‍👧
 import { readFileSync } from "node:fs";
 
@@ -50,29 +47,13 @@ export function readShapes(path: string): Shape[] {
   return lines.filter(Boolean).map((line) => new Circle(Number(line)));
 }
 `;
-const files = { "shapes.ts": program };
-
-interface Truth {
-  entropies: Float32Array;
-  /** Byte offsets, for a threshold or the model's own. */
-  starts(threshold?: number): number[];
-}
-
-async function truthOf(text: string): Promise<Truth> {
-  const checkpoint = openCheckpoint(tiny, {});
-  const { patching } = checkpoint.config;
-  const patcher = await loadPatcher(checkpoint, { device: "cpu", threads: 1 });
-  const ids = encode(Buffer.from(text));
-  const entropies = await entropiesOf(patcher, ids, { patching });
-  await patcher.release();
-  return {
-    entropies,
-    starts(threshold = patching.threshold) {
-      const { starts } = patchStarts(ids, entropies, { ...patching, threshold });
-      return starts.slice(1).map((position) => position - 1);
-    },
-  };
-}
+const files = {
+  "shapes.ts": program,
+  "empty.txt": "",
+  "zeros.txt": "a\0b\n",
+  "large.txt": "0123456789abcdef\n".repeat(65_000),
+  "long.txt": program.repeat(400),
+};
 
 describe("patches and entropies in VS Code", function () {
   this.timeout(300_000);
@@ -83,15 +64,20 @@ describe("patches and entropies in VS Code", function () {
   let page: Page;
   let truth: Truth;
 
-  const settings = { "blt.modelPath": tiny, "workbench.colorTheme": "Default Dark Modern" };
+  const settings = {
+    "editor.inlineSuggest.enabled": false,
+    "workbench.editor.enablePreview": false,
+    "workbench.colorTheme": "Default Dark Modern",
+  };
   const shot = (name: string) => page.screenshot({ path: join(shots, `${name}.png`) });
   const overlayItem = () => page.locator('.statusbar-item[id="blt-code.blt-code.blt.overlay"]');
-  const explorer = (): FrameLocator =>
-    page.frameLocator("iframe.webview.ready").last().frameLocator("iframe#active-frame");
+  const webview = (index: number): FrameLocator =>
+    page.frameLocator("iframe.webview.ready").nth(index).frameLocator("iframe#active-frame");
+  const explorer = () => webview(0);
 
   before(async () => {
     mkdirSync(shots, { recursive: true });
-    truth = await truthOf(program);
+    truth = await truthOf(program, model);
     sandbox = makeSandbox(files, { "security.workspace.trust.enabled": false });
     writeWorkspaceSettings(sandbox, settings);
     installVsix(sandbox, resolve(process.env.VSIX ?? ""));
@@ -120,7 +106,7 @@ describe("patches and entropies in VS Code", function () {
   });
 
   /** Boundaries as drawn: before characters, at line ends, and characters inside which one lies. */
-  function drawnBoundaries(): Promise<{ before: number; atEnd: number; inside: number }> {
+  function drawnBoundaries(): Promise<Boundaries> {
     return page.evaluate(() => {
       const found = { before: 0, atEnd: 0, inside: 0 };
       for (const span of document.querySelectorAll(".editor-instance .view-line span span")) {
@@ -134,24 +120,8 @@ describe("patches and entropies in VS Code", function () {
     });
   }
 
-  /** The same, as the model's numbers have it. */
-  function expectedBoundaries(text: string, starts: readonly number[]) {
-    const bytes = Buffer.from(text);
-    const isInside = (at: number) => (bytes[at] & 0xc0) === 0x80;
-    const startOf = (at: number) => {
-      let start = at;
-      while (isInside(start)) start--;
-      return start;
-    };
-    return {
-      before: starts.filter((at) => bytes[at] !== 10 && !isInside(at)).length,
-      atEnd: starts.filter((at) => bytes[at] === 10).length,
-      inside: new Set(starts.filter(isInside).map(startOf)).size,
-    };
-  }
-
   async function expectDrawn(text: string, { starts }: Truth): Promise<void> {
-    const expected = JSON.stringify(expectedBoundaries(text, starts()));
+    const expected = JSON.stringify(boundariesOf(text, starts()));
     let drawn = "";
     await until(
       `boundaries ${expected}`,
@@ -195,6 +165,19 @@ describe("patches and entropies in VS Code", function () {
     });
   }
 
+  it("follows an edit, typed right after a view was chosen", async () => {
+    await page.locator(".editor-instance .monaco-editor.focused").waitFor();
+    await page.keyboard.press("Control+Home");
+    await page.keyboard.type("let x;\n");
+    const edited = `let x;\n${program}`;
+    await expectDrawn(edited, await truthOf(edited, model));
+    await until("the edit is undone", async () => {
+      await page.keyboard.press("Control+Z");
+      return (await page.locator(".view-line").first().innerText()).startsWith("//");
+    });
+    await expectDrawn(program, truth);
+  });
+
   it("tells in a hover what the model expected, with its own numbers", async () => {
     const word = page.locator(".view-line span span", { hasText: /^readonly$|readon/ }).first();
     await word.hover({ position: { x: 3, y: 8 } });
@@ -205,7 +188,7 @@ describe("patches and entropies in VS Code", function () {
     const at = Buffer.byteLength(program.slice(0, program.indexOf("readonly")));
     assert.match(text, /Patch \d+ · \d+ bytes?/);
     assert.ok(text.includes(`${truth.entropies[at].toFixed(2)} nats`), text);
-    assert.match(text, /H = .* nats is (not )?above the threshold 2\.881389\./);
+    assert.match(text, /H = .* nats is (not )?above the threshold 2\.375\./);
     assert.match(text, /Likeliest: .+ % · .+ % · .+ % · .+ % · .+ %/);
     await shot("overlay-hover");
     await page.mouse.move(5, 600);
@@ -258,5 +241,151 @@ describe("patches and entropies in VS Code", function () {
         `${text} patches at ${threshold}, not ${counts}`,
       );
     }
+  });
+
+  it("links the selection both ways", async () => {
+    const frame = explorer();
+    const segment = frame.locator('.pane[data-id="entropy"] .row span', { hasText: /\w\w/ }).first();
+    const text = (await segment.innerText()).replaceAll("↵", "\n");
+    await segment.click();
+    await page.locator(".editor-instance .selected-text").first().waitFor();
+    assert.match(await frame.locator("#live").innerText(), /^patch \d+ of \d+, .* Entropy before it \d/);
+    await page.keyboard.press("Control+1");
+    const selected = page.locator(".statusbar-item", { hasText: /\(\d+ selected\)/ });
+    await selected.filter({ hasText: `(${text.length} selected)` }).waitFor();
+    await page.keyboard.press("Control+Home");
+    await page.keyboard.press("Shift+End");
+    const firstLine = program.split("\n")[0].slice(0, 8);
+    await until("the first line is selected in the page", async () => {
+      const cells = await frame.locator('.pane[data-id="entropy"] .row .selected').allInnerTexts();
+      return cells.join("").replaceAll("\u00a0", " ").startsWith(firstLine);
+    });
+    await page.keyboard.press("Control+Home");
+  });
+
+  /** Exports into the folder, under the name that is offered. */
+  async function exported(format: string): Promise<Buffer> {
+    const path = join(sandbox.workspace, `shapes.ts-patches.${format}`);
+    const dialog = page.locator(".quick-input-widget", { hasText: "Export patches" });
+    await explorer().locator(`[data-export=${format}]`).click();
+    await until(`the dialog offers ${path}`, async () => (await dialog.locator("input").first().inputValue()) === path);
+    await dialog.locator(".quick-input-action .monaco-button").first().click();
+    await dialog.waitFor({ state: "hidden" });
+    await until(`${path} is written`, () => existsSync(path) && readFileSync(path).length > 0);
+    const file = readFileSync(path);
+    rmSync(path);
+    return file;
+  }
+
+  /** Width, height and number of colours of a picture, as a browser opens it. */
+  async function opened(type: string, picture: Buffer): Promise<{ width: number; height: number; colours: number }> {
+    const tab = await view.browser.newPage();
+    await tab.setContent(`<img src="data:${type};base64,${picture.toString("base64")}">`);
+    const found = await tab.evaluate(async () => {
+      const image = document.querySelector("img")!;
+      await image.decode();
+      const { naturalWidth: width, naturalHeight: height } = image;
+      const canvas = Object.assign(document.createElement("canvas"), { width, height });
+      const context = canvas.getContext("2d")!;
+      context.drawImage(image, 0, 0);
+      const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+      return { width, height, colours: new Set(pixels).size };
+    });
+    await tab.close();
+    return found;
+  }
+
+  it("exports tables and pictures that open", async () => {
+    const [header, ...rows] = (await exported("csv")).toString().trim().split("\r\n");
+    assert.equal(rows.length, Buffer.byteLength(program));
+    const column = header.split(",").indexOf("entropy_start") - header.split(",").length;
+    assert.equal(rows.filter((row) => row.split(",").at(column) === "1").length, truth.starts().length);
+    const json = JSON.parse((await exported("json")).toString());
+    assert.deepEqual([json.text, json.segmentations.entropy.starts], [program, truth.starts()]);
+    const svg = await exported("svg");
+    assert.match(svg.toString(), /^<svg xmlns.*Entropy patches.*readShapes.*<\/svg>$/s);
+    const drawn = await opened("image/svg+xml", svg);
+    const painted = await opened("image/png", await exported("png"));
+    assert.deepEqual([painted.width, painted.height], [2 * drawn.width, 2 * drawn.height]);
+    assert.ok(drawn.colours > 20 && painted.colours > 20, `${drawn.colours} and ${painted.colours} colours`);
+  });
+
+  for (const [name, theme, kind, colour] of [
+    ["light", "Default Light Modern", "vs", "rgba(47, 127, 209, 0.25)"],
+    ["high-contrast", "Default High Contrast", "hc-black", "#00439c"],
+    ["high-contrast-light", "Default High Contrast Light", "hc-light", "#bcdcff"],
+  ] as const)
+    it(`has colours of its own in a ${name} theme, which has none for it`, async () => {
+      writeWorkspaceSettings(sandbox, { ...settings, "workbench.colorTheme": theme });
+      const workbench = page.locator(`.monaco-workbench.${kind}`).first();
+      await workbench.waitFor();
+      const used = () =>
+        workbench.evaluate((element) => getComputedStyle(element).getPropertyValue("--vscode-blt-patch1Background"));
+      await until(`the colour ${colour}`, async () => (await used()).trim() === colour);
+      await chooseView("Patches and entropy");
+      await expectDrawn(program, truth);
+      await shot(`overlay-${name}-both`);
+      await chooseView("Patches");
+      await expectDrawn(program, truth);
+      await shot(`overlay-${name}`);
+    });
+
+  it("says why there is nothing to show", async () => {
+    for (const [file, inExplorer, inOverlay] of [
+      ["empty.txt", /^The file is empty/, null],
+      ["large.txt", /too large .* up to 1,000,000 characters/, /too large .* up to 1,000,000 characters/],
+      ["zeros.txt", /^This is a binary file/, /This is a binary file/],
+    ] as const) {
+      await openAnyFile(file);
+      await explorer().locator("#problem", { hasText: inExplorer }).waitFor();
+      if (inOverlay !== null)
+        await until(`the status bar says ${inOverlay}`, async () =>
+          inOverlay.test((await overlayItem().getAttribute("aria-label")) ?? ""),
+        );
+    }
+  });
+
+  /** Also a file that the editor asks about first. */
+  async function openAnyFile(name: string): Promise<void> {
+    await page.keyboard.press("Control+1");
+    await page.keyboard.press("Control+P");
+    await page.locator(".quick-input-widget .quick-input-box input").fill(name);
+    await page.locator(".quick-input-list .monaco-list-row").filter({ hasText: name }).first().click();
+    await page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
+    const anyway = page.locator(".monaco-editor-pane-placeholder .monaco-button", { hasText: "Open Anyway" });
+    const asText = page.locator(".quick-input-list .monaco-list-row", { hasText: "Text Editor" }).first();
+    await until(`${name} is open`, async () => {
+      if (await asText.isVisible()) await asText.click();
+      else if (await anyway.isVisible()) await anyway.click();
+      return page.locator(`.editor-instance .monaco-editor[data-uri$="${name}"]`).first().isVisible();
+    });
+  }
+
+  it("shows a long text's beginning and names the limit, unless it is closed meanwhile", async () => {
+    await openFile(page, "shapes.ts");
+    await openAnyFile("long.txt");
+    await runCommand(page, "View: Close Editor");
+    const about = explorer().locator("#about");
+    await about.filter({ hasText: "531 bytes" }).waitFor();
+    await openAnyFile("long.txt");
+    await about.filter({ hasText: "the limit is 200.0 kB" }).waitFor();
+  });
+
+  it("shows statistics of the file", async () => {
+    await openFile(page, "shapes.ts");
+    await runCommand(page, "BLT: Show statistics");
+    await page.locator(".quick-input-widget .quick-input-title", { hasText: "BLT: Statistics" }).waitFor();
+    await page.locator(".quick-input-list .monaco-list-row", { hasText: "This file" }).click();
+    const tiles = webview(1).locator(".tiles dd");
+    await until("the statistics", async () => (await tiles.count()) > 0 && Number(await tiles.first().innerText()) > 0);
+    await shot("statistics");
+  });
+
+  it("is turned off", async () => {
+    await page.locator(".tab", { hasText: "shapes.ts" }).first().click();
+    await focusEditor(page);
+    await runCommand(page, "BLT: Toggle entropy overlay");
+    await overlayItem().waitFor({ state: "detached" });
+    assert.deepEqual(await drawnBoundaries(), { before: 0, atEnd: 0, inside: 0 });
   });
 });
