@@ -83,7 +83,7 @@ export class ByteText {
 
   /** A stretch as people read it. */
   shown(from: number, to: number): string {
-    return [...this.decode(from, to)].map((character) => mark(character).trim() || "␠").join("");
+    return [...this.decode(from, to)].map((character) => mark(character).trim() || "·").join("");
   }
 
   private decode(from: number, to: number): string {

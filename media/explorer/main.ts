@@ -48,6 +48,7 @@ let tokens: readonly Tokenized[] = [];
 let cuts = new Map<SegmentationId, Segmentation>();
 /** What the cuts that depend on no entropy were made from. */
 let cutFrom: { content: ByteText; patchSize: number } | null = null;
+const cutTokens = new Map<SegmentationId, Tokenized>();
 const order: SegmentationId[] = ["entropy", "pieces", "space", "static", "cl100k", "o200k", "llama3", "byte"];
 let visible = new Set<SegmentationId>(
   (vscode.getState() as SegmentationId[] | undefined) ?? ["entropy", "space", "cl100k", "o200k"],
@@ -149,16 +150,14 @@ function recut(): void {
   const ofTokens = (id: Tokenized["id"]): Segmentation => {
     const known = cuts.get(id);
     const found = tokens.find((each) => each.id === id);
-    if (found === undefined)
+    if (found === undefined) {
+      cutTokens.delete(id);
       return { id, name: names[id].name, starts: null, problem: id === "llama3" ? llamaSentence : null };
+    }
+    if (known !== undefined && cutTokens.get(id) === found) return known;
+    cutTokens.set(id, found);
     const starts = found.starts === null ? null : uint32(found.starts);
-    // The same array as before, if it says the same: its pane need not be drawn again.
-    const isSame =
-      known?.starts &&
-      starts &&
-      known.starts.length === starts.length &&
-      known.starts.every((each, i) => each === starts[i]);
-    return isSame ? known : { id, name: names[id].name, starts, problem: found.problem };
+    return { id, name: names[id].name, starts, problem: found.problem };
   };
   const all: Segmentation[] = [
     own("entropy"),

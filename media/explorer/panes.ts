@@ -51,8 +51,6 @@ export class Panes {
       }
     for (const segmentation of segmentations) {
       const pane = this.panes.get(segmentation.id) ?? this.create(segmentation);
-      // In the order given, whatever was there before.
-      this.root.append(pane.root);
       if (
         isOther ||
         pane.segmentation.starts !== segmentation.starts ||
@@ -63,7 +61,16 @@ export class Panes {
       this.describe(pane);
       pane.rows.style.height = `${content.lineCount * LINE}px`;
     }
+    this.arrange(segmentations.map(({ id }) => this.panes.get(id)!));
     this.draw();
+  }
+
+  /** Puts panes in this order. What stands right stays: a move lays out the page anew and scrolls to the top. */
+  private arrange(panes: readonly Pane[]): void {
+    if (panes.every(({ root }, i) => this.root.children[i] === root)) return;
+    const top = Math.max(0, ...panes.map(({ body }) => body.scrollTop));
+    this.root.append(...panes.map(({ root }) => root));
+    for (const { body } of panes) body.scrollTop = top;
   }
 
   select(selection: Selection, options: { scroll: boolean }): void {

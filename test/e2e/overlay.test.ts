@@ -215,6 +215,8 @@ describe("patches and entropies in VS Code", function () {
     const handle = frame.locator(".threshold");
     const value = async () => Number(await handle.getAttribute("aria-valuenow"));
     const before = await value();
+    const body = frame.locator('.pane[data-id="entropy"] .body');
+    await body.evaluate((element) => element.scrollTo(0, 19));
     const box = (await handle.boundingBox())!;
     const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
     await page.mouse.move(x, y);
@@ -225,6 +227,7 @@ describe("patches and entropies in VS Code", function () {
     const dragged = await value();
     assert.ok(dragged < before - 0.3, `${before} became ${dragged}`);
     await expectCount(dragged);
+    assert.equal(await body.evaluate((element) => element.scrollTop), 19);
     await handle.press("ArrowUp");
     assert.ok(Math.abs((await value()) - dragged - 0.02) < 0.0015);
     await expectCount(await value());
