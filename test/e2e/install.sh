@@ -1,7 +1,7 @@
 #!/bin/bash
 # What the end-to-end tests need: Chromium (from Debian, when there is none), and a real VS Code (code-server) with
 # the Node it needs, from the npm registry alone: no install script runs, so nothing is fetched from anywhere else.
-# Usage: test/e2e/install.sh [folder]      (default .cache/code-server)
+# Usage: test/e2e/install.sh [folder]      (default .cache/code-server); CHROMIUM=none leaves the browser out
 # Size ~510 MB. Time ~35 s + ~25 s for the two small native modules (needs python3, make, g++).
 set -euo pipefail
 CODE_SERVER=4.139.1          # holds VS Code 1.139.1
@@ -9,7 +9,7 @@ NODE=24.21.0                 # code-server 4.139.1 asks for Node 24
 NODE_GYP=13.1.0
 here=$(cd "$(dirname "$0")/../.." && pwd)
 dir=${1:-$here/.cache/code-server}
-if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
+if [ "${CHROMIUM:-}" != none ] && [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
   as_root=$([ "$(id -u)" = 0 ] || echo sudo)
   $as_root apt-get update -qq
   $as_root apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null

@@ -2,6 +2,7 @@
  * Opens a real VS Code (code-server) in the browser, with the package installed and a sample folder, until Ctrl+C.
  * Argument: the package.
  */
+import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { installVsix, makeSandbox, startCodeServer, workbenchUrl } from "./workbench";
 
@@ -36,14 +37,22 @@ async function main(vsix: string): Promise<void> {
   installVsix(sandbox, vsix);
   const server = await startCodeServer(sandbox, { arguments: ["--disable-workspace-trust"] });
   const file = server.remoteUri(resolve(sandbox.workspace, "shapes.py"));
-  console.log(`VS Code with BLT Code: ${workbenchUrl(server, sandbox.workspace, [["openFile", file]])}`);
+  const address = workbenchUrl(server, sandbox.workspace, [["openFile", file]]);
+  console.log(`VS Code with BLT Code: ${address}`);
   console.log("Type in the file; Ctrl+C here ends it.");
+  if (process.env.DISPLAY || process.env.WAYLAND_DISPLAY) openBrowser(address);
   await new Promise<void>((done) => {
     process.once("SIGINT", done);
     process.once("SIGTERM", done);
   });
   await server.stop();
   sandbox.remove();
+}
+
+function openBrowser(address: string): void {
+  const browser = spawn("xdg-open", [address], { stdio: "ignore", detached: true });
+  browser.on("error", () => console.log("No browser could be started: open the address in one."));
+  browser.unref();
 }
 
 main(resolve(process.argv[2])).catch((error) => {
