@@ -14,10 +14,10 @@ import type { TextState } from "../../model-runtime/model/text-state";
 import { toInsertion } from "../../server/completion";
 import type { Context } from "../../server/context";
 import { createStopRule } from "../../server/extent";
-import { confidentLength } from "../../server/gate";
+import { confidentLength, createConfidenceRule } from "../../server/gate";
 import { lastLines, type Place, placesIn } from "./lib/places";
 
-const thresholds = [0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const thresholds = [0, 0.6, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.95];
 
 /** Other thoughts beside the first, and how they are drawn as the server draws alternatives. */
 const [OTHERS, TEMPERATURE] = [2, 0.7];
@@ -169,7 +169,9 @@ function share(part: number, whole: number): string {
 
 /** What is shown at a place where nothing stands behind the cursor; null when nothing is. */
 function suggestion({ prefix, suffix }: Sample["place"], { bytes, logProbs }: Written, minConfidence: number) {
-  const length = confidentLength(Uint8Array.from(bytes), logProbs, minConfidence);
+  // The model gives up where it is far too unsure.
+  const given = logProbs.findIndex(createConfidenceRule(minConfidence)) + 1 || bytes.length;
+  const length = confidentLength(Uint8Array.from(bytes.slice(0, given)), logProbs, minConfidence);
   const text = lastLines(prefix, 1500);
   const context: Context = { front: "", text, source: text, lineRest: "", following: suffix.slice(0, 2000), eol: "\n" };
   const insertion = toInsertion(Buffer.from(bytes.slice(0, length)).toString(), context, { invoked: false });
