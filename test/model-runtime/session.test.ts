@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { cudaLibraryProblem } from "../../model-runtime/device";
 import { Graph } from "../../model-runtime/graph/graph";
-import { createSession, type DeviceChoice, resolveDevice } from "../../model-runtime/session";
+import { createSession, createSessionLater, type DeviceChoice, resolveDevice } from "../../model-runtime/session";
 
 const root = join(__dirname, "../..");
 
@@ -44,6 +44,29 @@ describe("createSession", () => {
     await assert.rejects(run, { name: "AbortError" });
     await session.release();
   });
+});
+
+describe("createSessionLater", () => {
+  it("compiles a graph when it is first run, once", async () => {
+    const graph = new Graph("test");
+    graph.output("y", graph.node("Neg", [graph.input("x", [1])], [1]));
+    let compiled = 0;
+    const encode = graph.encode.bind(graph);
+    graph.encode = () => {
+      compiled++;
+      return encode();
+    };
+    const session = createSessionLater(graph, { device: "cpu" });
+    assert.equal(compiled, 0);
+    const x = { data: Float32Array.of(1), shape: [1] };
+    await assert.rejects(session.run({ x }, AbortSignal.abort()), { name: "AbortError" });
+    const runs = await Promise.all([session.run({ x }), session.run({ x })]);
+    assert.deepEqual([compiled, ...runs.map(({ y }) => y[0])], [1, -1, -1]);
+    await session.release();
+  });
+
+  it("may be released without ever having run", () =>
+    createSessionLater(new Graph("test"), { device: "cpu" }).release());
 });
 
 describe("resolveDevice", () => {
