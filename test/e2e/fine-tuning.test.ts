@@ -75,7 +75,7 @@ describe("fine-tuning in VS Code", function () {
   }
 
   it("previews what is learned, shows how it goes, and cancels at any time", async () => {
-    await start("About 1 h");
+    await start("About 5 min");
     await item().waitFor();
     const notification = page.locator(".notification-toast", { hasText: "fine-tuning on this workspace" });
     await notification.waitFor();
@@ -99,7 +99,7 @@ describe("fine-tuning in VS Code", function () {
   });
 
   it("draws the curve, and judges early when told to", async () => {
-    await start("About 1 h");
+    await start("About 5 min");
     const button = frame().getByRole("button", { name: "Judge it now" });
     await button.waitFor({ timeout: 300_000 });
     await frame().locator("#plot canvas").waitFor();
