@@ -2,6 +2,8 @@
 import * as vscode from "vscode";
 import { aboutRunning } from "../media/fine-tuning/about";
 import {
+  ADAPTER_ACTION_REQUEST,
+  type AdapterAction,
   CONTROL_REQUEST,
   type ControlParams,
   type Refused,
@@ -159,9 +161,11 @@ export class FineTuning implements vscode.Disposable {
     const chosen = await vscode.window.showInformationMessage(
       message,
       "Show what was measured",
-      ...(adapter === null ? [] : ["Adapters…"]),
+      ...(adapter === null ? [] : ["Do without it", "Adapters…"]),
     );
     if (chosen === "Show what was measured") this.page.open();
+    if (chosen === "Do without it")
+      await this.server.request(ADAPTER_ACTION_REQUEST, { action: "use", id: null } satisfies AdapterAction);
     if (chosen === "Adapters…") await vscode.commands.executeCommand("blt.manageAdapters");
   }
 

@@ -149,6 +149,8 @@ export class FineTuneJob {
         return;
       case "step": {
         const { step, epoch, loss, heldOutBpb, startBpb, secondsLeft, elapsed } = message;
+        // What it begins with, so that the first score has something to be compared with.
+        if (running.progress === null) this.curve.addHeldOut(step - 1, heldOutBpb);
         this.curve.addLoss(step, loss);
         running.progress = { step, epoch: epoch + 1, loss, heldOutBpb, startBpb, secondsLeft };
         running.fraction = elapsed / (elapsed + secondsLeft);

@@ -104,7 +104,7 @@ describe("fine-tuning job", () => {
     const { phase, fraction, progress, curve, notices } = running();
     assert.deepEqual([phase, fraction, notices], ["training", 0.25, ["Memory is short."]]);
     assert.deepEqual(progress, { step: 1, epoch: 1, loss: 2, heldOutBpb: 0.9, startBpb: 1, secondsLeft: 90 });
-    assert.deepEqual(curve.loss, [[1, 2]]);
+    assert.deepEqual(curve, { loss: [[1, 2]], heldOut: [[0, 0.9]] });
   });
 
   it("refuses a second run", () => {
