@@ -6,12 +6,17 @@ const activeGroup = ".editor-group-container.active";
 
 /** Runs a command by its name in the palette; again when the palette was closed meanwhile (by a file that opened). */
 export async function runCommand(page: Page, title: string): Promise<void> {
+  await choose(page, ["F1"], `>${title}`, title);
+}
+
+/** Opens VS Code's quick input by its keys, writes into it and takes the first row with a text; again where the keys were lost. */
+export async function choose(page: Page, keys: readonly string[], query: string, text: string): Promise<void> {
   const input = page.locator(".quick-input-widget .quick-input-box input");
-  const row = page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title }).first();
-  await until(`the command ${title}`, async () => {
+  const row = page.locator(".quick-input-list .monaco-list-row").filter({ hasText: text }).first();
+  await until(`the row ${text}`, async () => {
     try {
-      await page.keyboard.press("F1");
-      await input.fill(`>${title}`, { timeout: 2_000 });
+      for (const key of keys) await page.keyboard.press(key);
+      await input.fill(query, { timeout: 2_000 });
       await row.click({ timeout: 2_000 });
       return true;
     } catch (error) {
@@ -34,11 +39,7 @@ export async function focusEditor(page: Page): Promise<void> {
 }
 
 export async function openFile(page: Page, name: string): Promise<void> {
-  await page.keyboard.press("Control+P");
-  const input = page.locator(".quick-input-widget .quick-input-box input");
-  await input.waitFor();
-  await input.fill(name);
-  await page.locator(".quick-input-list .monaco-list-row").filter({ hasText: name }).first().click();
+  await choose(page, ["Control+P"], name, name);
   await page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
   await focusEditor(page);
 }

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { FrameLocator, Page } from "playwright-core";
-import { focusEditor, openFile, runCommand } from "./editor";
+import { choose, focusEditor, openFile, runCommand } from "./editor";
 import { type Boundaries, boundariesOf, type Truth, truthOf } from "./truth";
 import {
   type CodeServer,
@@ -350,10 +350,7 @@ describe("patches and entropies in VS Code", function () {
 
   /** Also a file that the editor asks about first. */
   async function openAnyFile(name: string): Promise<void> {
-    await page.keyboard.press("Control+1");
-    await page.keyboard.press("Control+P");
-    await page.locator(".quick-input-widget .quick-input-box input").fill(name);
-    await page.locator(".quick-input-list .monaco-list-row").filter({ hasText: name }).first().click();
+    await choose(page, ["Control+1", "Control+P"], name, name);
     await page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
     const anyway = page.locator(".monaco-editor-pane-placeholder .monaco-button", { hasText: "Open Anyway" });
     const asText = page.locator(".quick-input-list .monaco-list-row", { hasText: "Text Editor" }).first();
