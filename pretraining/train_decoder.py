@@ -25,7 +25,7 @@ from model import BOS, Patcher
 from pieces import load_lexicon
 from text_stream import BYTE_OFFSET
 from train_patcher import load_patcher
-from training_run import Run, Schedule, TrainingStopped, optimizers_of
+from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
 
 SHAPES = {
     "w192x3": StackConfig(192, 3, 6, 6, 512),
@@ -77,27 +77,16 @@ def main() -> None:
     parser.add_argument("latents", type=Path)
     parser.add_argument("--validation", type=Path, help="latents of held-out texts, scored at the end")
     parser.add_argument("--patcher", type=Path, help="a patcher.safetensors of the checkpoint's shape; else its own")
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="w192x3")
     parser.add_argument("--vectors", type=int, default=4)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--lags", type=float, nargs="+", default=[0.55, 0.25, 0.12, 0.08])
     parser.add_argument("--rows", type=int, default=1024)
-    parser.add_argument("--minutes", type=float, default=20, help="of processor time, all threads together")
-    parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--matrix-lr", type=float, default=0.005)
     parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--average", type=float, default=0.99)
-    parser.add_argument("--log-every", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--stop-after", type=int)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    try:
-        train(args)
-    except TrainingStopped as stopped:
-        raise SystemExit(f"error: {stopped}") from None
+    add_run_arguments(parser, minutes=20)
+    start(train, parser.parse_args())
 
 
 def train(args: argparse.Namespace) -> Decoder:

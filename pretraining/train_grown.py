@@ -20,7 +20,7 @@ from grown import adapt, grow, merge, wanted_vectors
 from model import Blt, _patch_documents, documents_of
 from pieces import load_lexicon
 from text_stream import first_of_rows, read_ids, rows_of
-from training_run import Muon, Run, Schedule, TrainingStopped
+from training_run import Muon, Run, Schedule, add_run_arguments, start
 
 
 class Grown(nn.Module):
@@ -79,7 +79,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, nargs="+", default=[Path(".cache/data/train.bin")])
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threshold", type=float, default=2.04, help="nats; a patch starts above it")
     parser.add_argument("--hash-vocab", type=int, default=4096)
     parser.add_argument("--rank", type=int, default=16)
@@ -87,22 +86,12 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=768)
     parser.add_argument("--local-steps", type=int, default=200)
     parser.add_argument("--pull", type=float, default=0.1, help="weight of the encoder's error beside the next id")
-    parser.add_argument("--minutes", type=float, default=60, help="of processor time, all threads together")
-    parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--matrix-lr", type=float, default=0.004)
     parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--latent-lr", type=float, default=0.001)
-    parser.add_argument("--log-every", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--stop-after", type=int)
     parser.add_argument("--export", action="store_true", help="write OUT/checkpoint from the last state and stop")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    try:
-        train(args)
-    except TrainingStopped as stopped:
-        raise SystemExit(f"error: {stopped}") from None
+    add_run_arguments(parser, minutes=60, log_every=10)
+    start(train, parser.parse_args())
 
 
 def train(args: argparse.Namespace) -> Grown:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from config import StackConfig
 from model import Patcher, documents_of
 from text_stream import first_of_rows, read_ids, rows_of
-from training_run import Run, Schedule, TrainingStopped, optimizers_of
+from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
 
 SHAPES = {
     "w192x4": StackConfig(192, 4, 6, 6, 512, rope_theta=10000.0, window=64),
@@ -71,27 +71,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", default=[Path(".cache/data/train.bin")])
     parser.add_argument("--starts", type=Path)
     parser.add_argument("--keep", type=float, default=0.4)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="w192x4")
     parser.add_argument("--from", dest="start", type=Path, help="a patcher.safetensors to start from")
-    parser.add_argument("--minutes", type=float, default=60, help="of processor time, all threads together")
-    parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--matrix-lr", type=float, default=0.01)
     parser.add_argument("--lr", type=float, default=0.006)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--average", type=float, default=0.995)
-    parser.add_argument("--log-every", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--stop-after", type=int)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    try:
-        train(args)
-    except TrainingStopped as stopped:
-        raise SystemExit(f"error: {stopped}") from None
+    add_run_arguments(parser, minutes=60)
+    start(train, parser.parse_args())
 
 
 def train(args: argparse.Namespace) -> TrainedPatcher:

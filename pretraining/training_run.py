@@ -4,6 +4,7 @@ The batch of a step must depend on the step alone. Files in OUT: `state.pt` (wei
 (one record every `log_every` steps).
 """
 
+import argparse
 import json
 import math
 import os
@@ -55,6 +56,26 @@ class Schedule:
 
     def finished(self, step: int, seconds: float) -> bool:
         return step >= self.steps or seconds >= self.seconds
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, minutes: float, log_every: int = 20) -> None:
+    """What every training takes on its command line: where its state goes, how long it goes on, its seed and threads."""
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=minutes, help="of processor time, all threads together")
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--log-every", type=int, default=log_every)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--stop-after", type=int, help="stop after this many steps in all (to resume later)")
+
+
+def start(train: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
+    """Trains, and says in one sentence why it cannot go on."""
+    torch.set_num_threads(args.threads)
+    try:
+        train(args)
+    except TrainingStopped as stopped:
+        raise SystemExit(f"error: {stopped}") from None
 
 
 class Run:
