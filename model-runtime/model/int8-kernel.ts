@@ -24,8 +24,8 @@ async function choose(options: SessionOptions): Promise<Int8Kernel> {
 }
 
 /** The one of the two `rows` kernels that computes rightly here and is the faster one. */
-export async function exactRowsKernel(options: SessionOptions): Promise<"rows" | "rows-unsigned"> {
-  return (await saturates(options)) ? "rows-unsigned" : "rows";
+export async function exactRowsKernel(options: SessionOptions): Promise<"rows" | "rows-narrow"> {
+  return (await saturates(options)) ? "rows-narrow" : "rows";
 }
 
 /** Whether large signed products come out wrong, which they do where pairs are summed in 16 bits. */

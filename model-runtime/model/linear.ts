@@ -12,13 +12,13 @@ import type { Graph, Value } from "../graph/graph";
  * How int8 weights are multiplied:
  * - `rows`: each row of activations becomes 8 bit with a scale of its own, weights stay signed (for processors with
  *   dot-product instructions);
- * - `rows-unsigned`: the same with weights shifted to unsigned, exact where signed products saturate (AVX2);
+ * - `rows-narrow`: the same with activations of 7 bits, whose products do not saturate where pairs are summed in 16 bits (AVX2);
  * - `blocked`: `MatMulNBits`, activations become 8 bit in blocks of a row;
  * - `float32`: weights are expanded to float32 at load.
  *
  * In all of them a row's result does not depend on the rows it runs with.
  */
-export const int8Kernels = ["rows", "rows-unsigned", "blocked", "float32"] as const;
+export const int8Kernels = ["rows", "rows-narrow", "blocked", "float32"] as const;
 export type Int8Kernel = (typeof int8Kernels)[number];
 
 /** What layers need to become nodes: the graph, where weights lie, and which kernel int8 weights use. */
@@ -104,11 +104,11 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
   const block = [128, 64, 32, 16].find((size) => inputs % size === 0);
   if (kernel === "float32" || (kernel === "blocked" && block === undefined))
     return graph.node("Gemm", [x, dequantize(graph, weight, scales)], shape, { attributes: { transB: 1 } });
-  if (kernel === "rows") return rowsLinear(graph, x, weight, scales);
+  if (kernel === "rows") return rowsLinear(graph, x, weight, scales, 127);
+  if (kernel === "rows-narrow") return rowsLinear(graph, x, weight, scales, 63);
   // Unsigned with zero point 128: the sign bit flipped.
   const bits = graph.node("Cast", [weight], weight.shape, { type: "uint8", attributes: { to: 2 } });
   const unsigned = graph.node("BitwiseXor", [bits, graph.uint8([128])], weight.shape);
-  if (kernel === "rows-unsigned") return rowsLinear(graph, x, unsigned, scales);
   const blocks = inputs / block!;
   const column = graph.node("Unsqueeze", [scales, graph.int64([1])], [outputs, 1]);
   const perBlock = graph.node("Expand", [column, graph.int64([outputs, blocks])], [outputs, blocks]);
@@ -170,11 +170,11 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
 }
 
 /**
- * Each row of x in 8 bits with a scale of its own, times int8 rows.
- * @param weight [O, I], int8, or uint8 with zero point 128
+ * Each row of x in whole numbers from -levels to levels with a scale of its own, times int8 rows.
+ * @param weight int8 [O, I]
  * @param scales [O]
  */
-function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value): Value {
+function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value, levels: number): Value {
   const [outputs, inputs] = weight.shape as number[];
   const column = [x.shape[0], 1];
   const largest = graph.node("ReduceMax", [graph.node("Abs", [x], x.shape), graph.int64([1])], column, {
@@ -182,19 +182,20 @@ function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value): Value
   });
   // A row of zeros stays one.
   const magnitude = graph.node("Max", [largest, graph.float32([1e-30], [])], column);
-  const integers = graph.node(
-    "QuantizeLinear",
-    [graph.node("Div", [x, magnitude], x.shape), graph.float32([1 / 127], []), graph.uint8([128], [])],
-    x.shape,
-    { type: "uint8" },
-  );
+  const step = graph.float32([1 / levels], []);
+  const zero = graph.uint8([levels + 1], []);
+  const integers = graph.node("QuantizeLinear", [graph.node("Div", [x, magnitude], x.shape), step, zero], x.shape, {
+    type: "uint8",
+  });
   const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
-  const zeroPoints = weight.type === "uint8" ? [graph.uint8(new Uint8Array(outputs).fill(128))] : [];
   const product = graph.node(
     "MatMulIntegerToFloat",
-    [integers, transposed, graph.float32([1 / 127], []), scales, graph.uint8([128], []), ...zeroPoints],
+    [integers, transposed, step, scales, zero],
     [x.shape[0], outputs],
-    { domain: "com.microsoft", type: "float32" },
+    {
+      domain: "com.microsoft",
+      type: "float32",
+    },
   );
   return graph.node("Mul", [product, magnitude], product.shape);
 }

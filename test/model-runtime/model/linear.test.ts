@@ -48,8 +48,9 @@ describe("int8Linear", () => {
         }
       // Signed products saturate on some processors, for which there is the other kernel.
       const saturates = kernel === "rows" && (await exactRowsKernel({ device: "cpu", threads: 1 })) !== "rows";
-      // Activations of 8 bit err by some per cent on sums that nearly cancel, as these do; a wrong layout errs by 1.
-      const tolerance = kernel === "float32" ? 1e-6 : 0.05;
+      // Activations of 8 bits err by some per cent on sums that nearly cancel, as these do, of 7 bits by twice as much; a wrong
+      // layout errs by 1.
+      const tolerance = kernel === "float32" ? 1e-6 : kernel === "rows-narrow" ? 0.1 : 0.05;
       assert.equal(Math.sqrt(error / power) < tolerance, !saturates, `relative error ${Math.sqrt(error / power)}`);
     });
 });
