@@ -8,6 +8,7 @@ import {
   type Refused,
   SHARED_ID,
 } from "../server/finetune-protocol";
+import { chooseFolder } from "./choose-folder";
 import { type AdapterEntry, adapterEntry } from "./finetune-text";
 import type { LanguageServer } from "./language-server";
 
@@ -80,13 +81,7 @@ function entriesOf(list: readonly AdapterInfo[]): Entry[] {
 }
 
 async function exportAdapter(server: LanguageServer, id: string): Promise<void> {
-  const [folder] =
-    (await vscode.window.showOpenDialog({
-      title: "Folder for the adapter",
-      openLabel: "Export here",
-      canSelectFiles: false,
-      canSelectFolders: true,
-    })) ?? [];
+  const folder = await chooseFolder({ title: "Folder for the adapter", openLabel: "Export here" });
   if (folder === undefined) return;
   const list = await ask(server, ADAPTER_ACTION_REQUEST, { action: "export", id, folder: folder.fsPath });
   if (list === null) return;
@@ -96,13 +91,10 @@ async function exportAdapter(server: LanguageServer, id: string): Promise<void> 
 }
 
 async function importAdapter(server: LanguageServer): Promise<void> {
-  const [folder] =
-    (await vscode.window.showOpenDialog({
-      title: "Folder of an adapter (adapter_config.json)",
-      openLabel: "Import and use",
-      canSelectFiles: false,
-      canSelectFolders: true,
-    })) ?? [];
+  const folder = await chooseFolder({
+    title: "Folder of an adapter (adapter_config.json)",
+    openLabel: "Import and use",
+  });
   if (folder === undefined) return;
   const list = await ask(server, ADAPTER_ACTION_REQUEST, { action: "import", folder: folder.fsPath });
   if (list !== null)

@@ -1,5 +1,6 @@
 /** The commands, one function each. */
 import * as vscode from "vscode";
+import { chooseFolder } from "./choose-folder";
 import { type MomentLine, mergeMoments, momentLines } from "./decisions";
 import { download, folderOf, isDownloaded } from "./download-command";
 import type { LanguageServer } from "./language-server";
@@ -68,7 +69,7 @@ export async function selectModel(context: vscode.ExtensionContext, log: vscode.
   if (chosen === undefined) return;
   const folder =
     chosen.download === undefined
-      ? (chosen.folder ?? (await chooseFolder()))
+      ? (chosen.folder ?? (await chooseModelFolder()))
       : await download(chosen.download, context, log);
   if (folder === undefined) return;
   if (folder !== "") await addFolder(store, folder);
@@ -86,14 +87,8 @@ export async function openMenu(): Promise<void> {
 }
 
 /** A folder that holds a checkpoint; undefined when the user gives up. */
-async function chooseFolder(): Promise<string | undefined> {
-  const [folder] =
-    (await vscode.window.showOpenDialog({
-      title: "Folder of a BLT checkpoint",
-      openLabel: "Use this model",
-      canSelectFiles: false,
-      canSelectFolders: true,
-    })) ?? [];
+async function chooseModelFolder(): Promise<string | undefined> {
+  const folder = await chooseFolder({ title: "Folder of a BLT checkpoint", openLabel: "Use this model" });
   if (folder === undefined) return undefined;
   const names = (await vscode.workspace.fs.readDirectory(folder)).map(([name]) => name);
   // The last is an adapter's, for the model in the package.
@@ -102,5 +97,5 @@ async function chooseFolder(): Promise<string | undefined> {
     `BLT: ${folder.fsPath} is not the folder of a BLT checkpoint: it has no config.json. Choose the folder with config.json and model.safetensors.`,
     "Choose another",
   );
-  return again === undefined ? undefined : chooseFolder();
+  return again === undefined ? undefined : chooseModelFolder();
 }

@@ -162,10 +162,8 @@ export class WorkspaceTexts {
       let step = await reading.next();
       for (; !step.done; step = await reading.next()) texts.push(step.value);
       const summary = step.value;
-      const twins = summary.twins.map(({ path, of }) => ({
-        path,
-        bytes: texts.find((text) => text.path === of)!.bytes,
-      }));
+      const bytesOf = new Map(texts.map(({ path, bytes }) => [path, bytes]));
+      const twins = summary.twins.map(({ path, of }) => ({ path, bytes: bytesOf.get(of)! }));
       await this.add(folder, [...texts.reverse(), ...twins], signal);
       found.files += summary.files;
       found.bytes += summary.bytes;
