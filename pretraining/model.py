@@ -60,7 +60,7 @@ class Blt(nn.Module):
     def patch_starts(self, ids: Tensor) -> Tensor:
         """[B, T + 1], true where a patch starts; the last column is the unseen next id (blt-spec section 4.2)."""
         if self.config.patching_mode != "entropy":
-            return torch.ones(ids.shape[0], ids.shape[1] + 1, dtype=torch.bool)
+            return torch.ones(ids.shape[0], ids.shape[1] + 1, dtype=torch.bool, device=ids.device)
         with torch.no_grad():
             return starts_from_entropies(
                 entropies(self.patcher_logits(ids)), self.config.threshold, self.config.max_patch_length
@@ -83,14 +83,14 @@ def entropies(logits: Tensor) -> Tensor:
 
 def starts_from_entropies(entropy: Tensor, threshold: float, max_patch_length: int | None = None) -> Tensor:
     """[B, T] nats -> [B, T + 1] starts: 0 and 1 always, j where H[j - 1] > threshold (blt-spec section 4.2)."""
-    starts = torch.ones(entropy.shape[0], entropy.shape[1] + 1, dtype=torch.bool)
+    starts = torch.ones(entropy.shape[0], entropy.shape[1] + 1, dtype=torch.bool, device=entropy.device)
     starts[:, 2:] = entropy[:, 1:] > threshold
     return starts if max_patch_length is None else split_long(starts, max_patch_length)
 
 
 def split_long(starts: Tensor, max_patch_length: int) -> Tensor:
     """Adds starts so that no patch is longer than `max_patch_length` (blt-spec section 4.3); same shape."""
-    position = torch.arange(starts.shape[1]).expand_as(starts)
+    position = torch.arange(starts.shape[1], device=starts.device).expand_as(starts)
     last = torch.where(starts, position, 0).cummax(dim=1).values
     return starts | ((position - last) % max_patch_length == 0)
 
@@ -105,15 +105,15 @@ def starts_from_lengths(lengths: Tensor, n: int) -> Tensor:
 
 def hash_ids(ids: Tensor, config: BltConfig) -> Tensor:
     """Rows of the fused hash table for each id, [B, T] -> [B, T, tables] (blt-spec section 5.1)."""
-    rows, widest = [], max(config.hash_group_sizes)
+    rows, widest, length = [], max(config.hash_group_sizes), ids.shape[1]
     padded = F.pad(ids, (widest - 1, 0))
-    windows = padded.unfold(1, widest, 1)
     for function in range(config.hash_functions):
-        prime = torch.tensor(HASH_PRIMES[function % len(HASH_PRIMES)])
+        prime = HASH_PRIMES[function % len(HASH_PRIMES)]
         for size in config.hash_group_sizes:
-            powers = prime ** torch.arange(size)  # wraps in int64, as the hash is defined
-            value = (windows[..., widest - size :] * powers).sum(-1) % config.hash_vocab
-            rows.append(value + len(rows) * config.hash_vocab)
+            value = torch.zeros_like(ids)
+            for back in range(size):  # wraps in int64, as the hash is defined
+                value = value * prime + padded[:, widest - 1 - back : widest - 1 - back + length]
+            rows.append(value % config.hash_vocab + len(rows) * config.hash_vocab)
     return torch.stack(rows, dim=-1)
 
 
@@ -137,15 +137,16 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList([_Layer(config) for _ in range(config.layers)])
 
     def run(self, x: Tensor, window: int | None, document: Tensor | None) -> Tensor:
-        cos, sin = self.rotary(x.shape[1])
+        cos, sin = self.rotary(x.shape[1], x.device)
         for layer in self.layers:
             x = layer(x, cos, sin, window, document)
         return x
 
-    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+    def rotary(self, length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """cos and sin, each [T, head_dim / 2]."""
-        half = torch.arange(0, self.config.head_dim, 2, dtype=torch.float32) / self.config.head_dim
-        angle = torch.arange(length, dtype=torch.float32)[:, None] * (1.0 / self.config.rope_theta**half)
+        half = torch.arange(0, self.config.head_dim, 2, dtype=torch.float32, device=device) / self.config.head_dim
+        position = torch.arange(length, dtype=torch.float32, device=device)
+        angle = position[:, None] * (1.0 / self.config.rope_theta**half)
         return angle.cos(), angle.sin()
 
 
@@ -171,8 +172,7 @@ class _Encoder(Stack):
     def bytes(self, ids: Tensor, table: Tensor, config: BltConfig) -> Tensor:
         """Byte embedding plus hash n-gram embeddings, [B, T, D]."""
         rows = hash_ids(ids, config)
-        summed = F.embedding_bag(rows.view(-1, rows.shape[-1]), table, mode="sum")
-        return self.embed_tokens(ids) + summed.view(*ids.shape, -1)
+        return self.embed_tokens(ids) + F.embedding(rows, table).sum(-2)
 
     def pool(self, x: Tensor, patch: Tensor, patches: int) -> Tensor:
         """Byte states [B, T, D] -> patch vectors [B, P, K * D] (blt-spec section 5.3)."""
@@ -181,7 +181,7 @@ class _Encoder(Stack):
         pooled = x.new_zeros(rows, patches, width).scatter_reduce(1, index, x, "amax", include_self=False)
         query = self.patch_embedding_projection(pooled).view(rows, patches, self.k, width)
         cross = self.cross_attn_layers[-1].patches_from_bytes(query, x, patch)
-        return (2 * query + cross).reshape(rows, patches, self.k * width)
+        return (2 * query.float() + cross).reshape(rows, patches, self.k * width)
 
 
 class _Latent(Stack):
@@ -208,7 +208,7 @@ class _Decoder(Stack):
     def forward(self, y: Tensor, z: Tensor, newest: Tensor, window: int | None, document: Tensor | None) -> Tensor:
         """Byte states y [B, T, D] and latent states z [B, P, D'] -> normed states [B, T, D] (blt-spec section 7)."""
         keys = self.patch_embedding_projection(z).view(z.shape[0], z.shape[1], self.k, -1)
-        cos, sin = self.rotary(y.shape[1])
+        cos, sin = self.rotary(y.shape[1], y.device)
         for index, layer in enumerate(self.layers):
             if index < len(self.cross_attn_layers):
                 y = 2 * y + self.cross_attn_layers[index].bytes_from_patch(y, keys, newest)
@@ -281,14 +281,14 @@ class _CrossAttention(_Attention):
         segment = _flat(patch, patches)
         q = self.q_proj(self.q_norm(query)).view(rows * patches, k, self.heads, self.head_dim)
         keys, values = (part.view(-1, 1, self.heads, self.head_dim) for part in self.keys_values(self.k_norm(x)))
-        score = (q[segment] * keys).sum(-1) * self.head_dim**-0.5  # [B * T, K, N]
+        score = (q[segment] * keys).sum(-1).float() * self.head_dim**-0.5  # [B * T, K, N]
         index = segment[:, None, None].expand_as(score)
         with torch.no_grad():  # shifting a softmax by its maximum changes neither its value nor its gradient
             top = score.new_zeros(rows * patches, k, self.heads)
             top = top.scatter_reduce(0, index, score, "amax", include_self=False)
         weight = (score - top[segment]).exp()
         total = weight.new_zeros(rows * patches, k, self.heads).index_add(0, segment, weight)
-        mixed = values.new_zeros(rows * patches, k, self.heads, self.head_dim)
+        mixed = weight.new_zeros(rows * patches, k, self.heads, self.head_dim)
         mixed = mixed.index_add(0, segment, weight[..., None] * values)
         # Rows with fewer patches than P have empty ones at the end: their total is 0, their output is never read.
         mixed = mixed / total.clamp(min=1e-20)[..., None]
@@ -311,7 +311,7 @@ def _causal_attention(query: Tensor, key: Tensor, value: Tensor, window: int | N
         return _block_attention(query, key, value, window, document)
     if document is None and (window is None or length <= window):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    position = torch.arange(length)
+    position = torch.arange(length, device=query.device)
     visible = position[None, :] <= position[:, None]
     if window is not None:
         visible = visible & (position[None, :] > position[:, None] - window)
@@ -330,9 +330,10 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, window: int, doc
         F.pad(part, (0, 0, window, tail)).unfold(2, 2 * window, window).permute(0, 2, 1, 4, 3).flatten(0, 1)
         for part in (key, value)
     )
-    back = torch.arange(window)[:, None] + window - torch.arange(2 * window)[None, :]  # query minus key position
+    device = query.device
+    back = torch.arange(window, device=device)[:, None] + window - torch.arange(2 * window, device=device)  # query minus key position
     visible = (back >= 0) & (back < window)
-    position = torch.arange(blocks)[:, None] * window + torch.arange(2 * window) - window
+    position = torch.arange(blocks, device=device)[:, None] * window + torch.arange(2 * window, device=device) - window
     exists = (position >= 0)[:, None, :]
     if document is None:
         mask = (visible & exists).repeat(rows, 1, 1)[:, None]
@@ -352,7 +353,7 @@ def documents_of(ids: Tensor) -> Tensor:
 
 def _patch_documents(ids: Tensor, patch: Tensor, patches: int) -> Tensor:
     """Number of the document of each patch, [B, P]: blocks end after a patch that contains an EOS."""
-    ends = torch.zeros(ids.shape[0], patches, dtype=torch.long)
+    ends = torch.zeros(ids.shape[0], patches, dtype=torch.long, device=ids.device)
     ends = ends.scatter_reduce(1, patch, (ids == EOS).long(), "amax")
     return ends.cumsum(1) - ends
 
@@ -366,7 +367,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def _flat(patch: Tensor, patches: int) -> Tensor:
     """Patch numbers [B, T] -> indices into [B * P], [B * T]."""
-    return (patch + torch.arange(patch.shape[0])[:, None] * patches).flatten()
+    return (patch + torch.arange(patch.shape[0], device=patch.device)[:, None] * patches).flatten()
 
 
 def _norm(config: StackConfig) -> nn.RMSNorm:

@@ -1,7 +1,8 @@
 """A training that can be interrupted: state on disk, the same losses after resuming, the last good state on NaN.
 
 The batch of a step must depend on the step alone. Files in OUT: `state.pt` (weights, optimisers, step), `log.jsonl`
-(one record every `log_every` steps).
+(one record every `log_every` steps). On a GPU a run lasts minutes by the clock on the wall: it keeps no state, and looks
+at its losses only where it logs them, since each look waits for all that is queued.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import math
 import os
 import pickle
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +39,10 @@ def write_state(out: Path, state: dict) -> None:
 class Schedule:
     """Learning rates are multiples of the optimisers' own: linear warm-up, then level, then linear to 0.02.
 
-    `seconds`: when given, the length is that much processor time of the run, all threads together, and `steps` only an
-    upper limit; the rate follows whichever of the two is further on. Time in which the process was paused or waited for
-    a core is no training and does not count. A resumed run has the seconds it had.
+    `seconds`: when given, the length is that much processor time of the run, all threads together (on a GPU: time by
+    the clock on the wall), and `steps` only an upper limit; the rate follows whichever of the two is further on. Time in
+    which the process was paused or waited for a core is no training and does not count. A resumed run has the seconds
+    it had.
     """
 
     steps: int
@@ -61,7 +64,9 @@ class Schedule:
 def add_run_arguments(parser: argparse.ArgumentParser, minutes: float, log_every: int = 20) -> None:
     """What every training takes on its command line: where its state goes, how long it goes on, its seed and threads."""
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=minutes, help="of processor time, all threads together")
+    help_text = "of processor time, all threads together; on a GPU by the clock on the wall, with loading and compiling"
+    parser.add_argument("--minutes", type=float, default=minutes, help=help_text)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--log-every", type=int, default=log_every)
     parser.add_argument("--seed", type=int, default=1)
@@ -89,16 +94,21 @@ class Run:
         out: Path,
         schedule: Schedule,
         after_step: Callable[[int], None] = lambda step: None,
+        device: str = "cpu",
+        seconds: float = 0.0,
     ):
+        """`seconds`: how much of the schedule's time is over before the first step."""
         self.model, self.optimizers, self.loss_of, self.out, self.schedule = model, optimizers, loss_of, out, schedule
         self.after_step = after_step
         self.tops = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds = 0, seconds
+        self.is_fast = device != "cpu"
+        self.clock = time.monotonic if self.is_fast else time.process_time
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self, stop_after: int | None = None, on_save: Callable[[], None] = lambda: None) -> bool:
         """Trains on; True when the schedule is complete. A state is saved only after a finite loss of its weights."""
-        saved, begun = time.monotonic(), time.process_time() - self.seconds
+        saved, begun = time.monotonic(), self.clock() - self.seconds
         while not self.schedule.finished(self.step, self.seconds):
             record = self._gradients()
             if stop_after is not None and self.step >= stop_after:
@@ -112,10 +122,10 @@ class Run:
                 optimizer.step()
             self.after_step(self.step)
             self.step += 1
-            self.seconds = time.process_time() - begun
+            self.seconds = self.clock() - begun
             if self.step % self.schedule.log_every == 0:
                 self.log(record | {"seconds": round(self.seconds, 1)})
-        self._gradients()
+        self._check(self._gradients())
         self.save()
         on_save()
         return True
@@ -127,13 +137,21 @@ class Run:
                 group["lr"] = rate * top
             optimizer.zero_grad(set_to_none=True)
         loss, record = self.loss_of(self.step)
-        if not math.isfinite(loss.item()):
-            raise TrainingStopped(f"the loss of step {self.step} is {loss.item()}; the last good state is in {self.out}")
+        record = {"step": self.step, "loss": loss.detach(), "rate": round(rate, 4)} | record
+        if not self.is_fast:
+            self._check(record)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
-        return {"step": self.step, "loss": round(loss.item(), 5), "rate": round(rate, 4)} | record
+        return record
+
+    def _check(self, record: dict) -> None:
+        loss = record["loss"].item()
+        if not math.isfinite(loss):
+            raise TrainingStopped(f"the loss of step {record['step']} is {loss}; the last good state is in {self.out}")
 
     def save(self) -> None:
+        if self.is_fast:
+            return
         state = {"model": self.model.state_dict(), "step": self.step, "seconds": self.seconds}
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         write_state(self.out, state)
@@ -153,14 +171,19 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def log(self, record: dict) -> None:
+        self._check(record)
+        numbers = {name: round(value.item(), 5) if isinstance(value, Tensor) else value for name, value in record.items()}
         with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(numbers) + "\n")
+        if self.is_fast:
+            print(json.dumps(numbers), flush=True)
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose step is made orthogonal (Jordan et al. 2024), scaled to the size of AdamW's steps.
 
-    torch's own computes in bfloat16, which processors without such instructions emulate: 20 times slower than fp32.
+    Matrices of one shape go through it together. torch's own computes in bfloat16 everywhere, which processors without such
+    instructions emulate: 20 times slower than fp32.
     """
 
     def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95):
@@ -169,27 +192,35 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                ahead = parameter.grad.lerp(state["momentum"], group["momentum"])
-                size = 0.2 * max(parameter.shape) ** 0.5
-                parameter.add_(orthogonal(ahead), alpha=-group["lr"] * size)
+                if parameter.grad is not None:
+                    by_shape[parameter.shape].append(parameter)
+            for shape, parameters in by_shape.items():
+                gradients, momenta = [each.grad for each in parameters], [self._momentum(each) for each in parameters]
+                torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+                ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+                steps = orthogonal(torch.stack(list(ahead)))
+                rate = group["lr"] * 0.2 * max(shape) ** 0.5
+                torch._foreach_add_(parameters, list(steps.unbind()), alpha=-rate)
+
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state["momentum"]
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Singular values moved to about 1 by a quintic Newton-Schulz iteration."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Singular values of each [..., R, C] moved to about 1 by a quintic Newton-Schulz iteration."""
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = x.bfloat16() if x.is_cuda else x
     for _ in range(iterations):
-        square = x @ x.T
+        square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def optimizers_of(model: nn.Module, matrix_lr: float, other_lr: float) -> list[torch.optim.Optimizer]:
@@ -198,4 +229,4 @@ def optimizers_of(model: nn.Module, matrix_lr: float, other_lr: float) -> list[t
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (matrices if parameter.ndim == 2 and "layers." in name else others).append(parameter)
-    return [torch.optim.AdamW(others, other_lr, (0.9, 0.95), weight_decay=0.0), Muon(matrices, matrix_lr)]
+    return [torch.optim.AdamW(others, other_lr, (0.9, 0.95), weight_decay=0.0, fused=True), Muon(matrices, matrix_lr)]

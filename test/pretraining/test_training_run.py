@@ -108,9 +108,33 @@ def test_a_pause_is_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["rate"] == 1.0
 
 
+def test_by_the_wall_no_state_is_kept_and_a_nan_is_seen_where_it_is_logged(tmp_path: Path) -> None:
+    model = Model()
+    schedule = Schedule(steps=12, warmup=3, log_every=4, save_seconds=0, seconds=1e9)
+    run = Run(model, optimizers_of(model, 0.02, 0.01), model.loss, tmp_path, schedule, device="cuda", seconds=5.0)
+    assert run.run() and run.seconds > 5 and run.clock is time.monotonic
+    assert len(losses(tmp_path)) == 3 and not (tmp_path / "state.pt").exists()
+    run = Run(model, run.optimizers, lambda step: (model.loss(step)[0] * math.nan, {}), tmp_path, schedule, device="cuda")
+    with pytest.raises(TrainingStopped, match="the loss of step 3 is nan"):
+        run.run()
+
+
+def test_muon_takes_matrices_of_one_shape_together() -> None:
+    torch.manual_seed(1)
+    first, second = (nn.Parameter(torch.randn(6, 9)) for _ in range(2))
+    alone = nn.Parameter(second.detach().clone())
+    together, single = Muon([first, second], 0.1), Muon([alone], 0.1)
+    for _ in range(3):
+        first.grad, second.grad = torch.randn(6, 9), torch.randn(6, 9)
+        alone.grad = second.grad.clone()
+        together.step()
+        single.step()
+    assert torch.allclose(second, alone, atol=1e-5)
+
+
 def test_orthogonal() -> None:
     torch.manual_seed(1)
-    for shape in ((8, 20), (20, 8), (12, 12)):
+    for shape in ((8, 20), (20, 8), (12, 12), (3, 8, 20)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
         assert values.min() > 0.4 and values.max() < 1.4
 
