@@ -8,6 +8,15 @@ export type Device = (typeof devices)[number];
 export type ResolvedDevice = Exclude<Device, "auto">;
 
 /**
+ * Makes products of float32 numbers exact on NVIDIA GPUs, whose libraries otherwise round their factors to 10 bits (TF32),
+ * which moves logits by some thousandths. The provider's own option for that cannot be set from Node; the libraries read
+ * this variable when they are loaded. Who wants the faster products sets it to 1.
+ */
+export function keepFloat32Exact(environment: NodeJS.ProcessEnv = process.env): void {
+  environment.NVIDIA_TF32_OVERRIDE ??= "0";
+}
+
+/**
  * Why the CUDA provider's library cannot be loaded, from the system's own loader; null when it can.
  * onnxruntime itself only says that it failed.
  */

@@ -1,7 +1,7 @@
 /** The only door to onnxruntime: compiles graphs for a device and runs them. */
 import "./no-telemetry";
 import * as ort from "onnxruntime-node";
-import { cudaLibraryProblem, type Device, type ResolvedDevice } from "./device";
+import { cudaLibraryProblem, type Device, keepFloat32Exact, type ResolvedDevice } from "./device";
 import { Graph } from "./graph/graph";
 
 /** Inputs of a run by name. Data is handed over without a copy and must not change before the run ends. */
@@ -23,6 +23,7 @@ export interface Session {
 
 /** Compiles a graph; weights are mapped from the graph's folder. */
 export async function createSession(graph: Graph, options: SessionOptions): Promise<Session> {
+  if (options.device === "cuda") keepFloat32Exact();
   const session = await ort.InferenceSession.create(graph.encode(), {
     ...sessionOptions(options),
     extra: {
@@ -83,6 +84,7 @@ async function deviceProblem(device: Exclude<ResolvedDevice, "cpu">): Promise<st
   // onnxruntime drops an unknown provider with a line on the console, so it is not asked for one.
   if (!ort.listSupportedBackends().some(({ name }) => name === device))
     return `this build of onnxruntime has no ${device} provider for ${process.platform} ${process.arch}`;
+  if (device === "cuda") keepFloat32Exact();
   const missing = device === "cuda" ? cudaLibraryProblem() : null;
   if (missing !== null) return missing;
   const graph = new Graph("probe");

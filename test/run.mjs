@@ -1,4 +1,4 @@
-// Runs everything a change must pass: lint and types, the build, the TypeScript tests, the Python tests, and the package
+// Runs everything a change must pass: lint and types, the build, the TypeScript tests, the Python tests, those on a GPU, and the package
 // in a real VS Code. `npm test -- PATTERN` runs only the TypeScript tests whose file path holds PATTERN. Ends with
 // "N passed, N failed".
 import { spawnSync } from "node:child_process";
@@ -23,7 +23,8 @@ if (pattern === undefined) {
 await typescriptTests();
 if (pattern === undefined) {
   pythonTests();
-  endToEndTests();
+  scriptTests("tests on a GPU", "test/gpu/run.mjs");
+  scriptTests("the package in a real VS Code", "test/e2e/run.mjs");
 }
 
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
@@ -55,9 +56,10 @@ async function typescriptTests() {
   total.skipped += stats.pending;
 }
 
-/** The package in a real VS Code. It says itself why it is skipped where it cannot run. */
-function endToEndTests() {
-  const { status, stdout } = spawnSync(process.execPath, ["test/e2e/run.mjs"], {
+/** Tests with a script of their own, which says itself why it skips them where it cannot run. */
+function scriptTests(title, script) {
+  console.log(`\n# ${title}`);
+  const { status, stdout } = spawnSync(process.execPath, [script], {
     stdio: ["ignore", "pipe", "inherit"],
     encoding: "utf8",
     maxBuffer: 2 ** 28,

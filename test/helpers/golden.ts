@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Checkpoint } from "../../model-runtime/checkpoint/checkpoint";
 import { openCheckpoint } from "../../model-runtime/checkpoint/open-checkpoint";
 import { Blt } from "../../model-runtime/model/blt";
+import { testDevice } from "./device";
 
 export interface GoldenCase {
   name: string;
@@ -38,5 +39,5 @@ export function goldenCheckpoint(name: string, golden: Partial<GoldenCase>): Che
 }
 
 export function loadGolden(name: string, golden: Partial<GoldenCase> = {}): Promise<Blt> {
-  return Blt.load(goldenCheckpoint(name, golden), { device: "cpu", threads: 1 });
+  return Blt.load(goldenCheckpoint(name, golden), { device: testDevice, threads: 1 });
 }

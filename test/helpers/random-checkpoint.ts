@@ -23,6 +23,30 @@ export interface RandomShape {
   threshold: number;
 }
 
+const base: RandomShape = {
+  k: 1,
+  localWidth: 24,
+  localHeads: 3,
+  localKvHeads: 3,
+  encoderLayers: 2,
+  decoderLayers: 2,
+  latentWidth: 40,
+  latentHeads: 4,
+  latentKvHeads: 2,
+  latentLayers: 3,
+  patcherLayers: 1,
+  hashGroups: [3, 5],
+  hashFunctions: 2,
+  threshold: 2.5,
+};
+/** Shapes that differ in all that the graphs depend on; each patches unevenly. */
+export const randomShapes: [string, RandomShape][] = [
+  ["k 1, projected patches, grouped latent heads, two hash functions", base],
+  ["k 3, as wide as its patches, grouped local heads", { ...base, k: 3, localKvHeads: 1, latentWidth: 72 }],
+  ["k 4, one head for all keys, three patcher layers", { ...base, k: 4, latentKvHeads: 1, patcherLayers: 3 }],
+  ["k 2, no hash tables, one layer each", { ...base, k: 2, hashGroups: [], encoderLayers: 1, decoderLayers: 1 }],
+];
+
 /** Writes `config.json` and `model.safetensors` into a new folder; equal seeds give equal weights. */
 export async function writeRandomCheckpoint(folder: string, shape: RandomShape, seed: number): Promise<void> {
   const json = configOf(shape);

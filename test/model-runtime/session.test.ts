@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
-import { cudaLibraryProblem } from "../../model-runtime/device";
+import { cudaLibraryProblem, keepFloat32Exact } from "../../model-runtime/device";
 import { Graph } from "../../model-runtime/graph/graph";
 import { createSession, createSessionLater, type DeviceChoice, resolveDevice } from "../../model-runtime/session";
 
@@ -87,6 +87,15 @@ describe("resolveDevice", () => {
   it("cuda without its library says what is missing", async () => {
     const problem = cudaLibraryProblem(join(root, "test"));
     assert.match(problem ?? "", /^the CUDA provider \(\S+\) is not installed beside onnxruntime$/);
+  });
+});
+
+describe("keepFloat32Exact", () => {
+  it("asks for exact products, unless the user has chosen", () => {
+    const [unset, chosen]: NodeJS.ProcessEnv[] = [{}, { NVIDIA_TF32_OVERRIDE: "1" }];
+    keepFloat32Exact(unset);
+    keepFloat32Exact(chosen);
+    assert.deepEqual([unset, chosen], [{ NVIDIA_TF32_OVERRIDE: "0" }, { NVIDIA_TF32_OVERRIDE: "1" }]);
   });
 });
 

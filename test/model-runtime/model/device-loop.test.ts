@@ -10,8 +10,9 @@ import { Blt } from "../../../model-runtime/model/blt";
 import { deviceLoopProblem } from "../../../model-runtime/model/device-loop";
 import type { BltSequence } from "../../../model-runtime/model/sequence";
 import type { TextState } from "../../../model-runtime/model/text-state";
+import { testDevice } from "../../helpers/device";
 import { type GoldenCase, goldenCheckpoint, goldenNames } from "../../helpers/golden";
-import { type RandomShape, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
+import { randomShapes, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
 
 const TOLERANCE = 1e-4;
 const prompt = [BOS, ...Buffer.from("def f(x):\n  return x + 1\n\n")].map((byte, i) =>
@@ -19,7 +20,7 @@ const prompt = [BOS, ...Buffer.from("def f(x):\n  return x + 1\n\n")].map((byte,
 );
 
 function load(name: string, golden: Partial<GoldenCase> = {}): Promise<Blt> {
-  return Blt.load(goldenCheckpoint(name, golden), { device: "cpu", threads: 1, deviceLoop: true });
+  return Blt.load(goldenCheckpoint(name, golden), { device: testDevice, threads: 1, deviceLoop: true });
 }
 
 /** The likeliest byte; EOS is left out, so that texts go on. */
@@ -65,38 +66,15 @@ const modes: [string, Partial<PatchingConfig>][] = [
   ["byte", { mode: "byte" }],
 ];
 
-const shape: RandomShape = {
-  k: 1,
-  localWidth: 24,
-  localHeads: 3,
-  localKvHeads: 3,
-  encoderLayers: 2,
-  decoderLayers: 2,
-  latentWidth: 40,
-  latentHeads: 4,
-  latentKvHeads: 2,
-  latentLayers: 3,
-  patcherLayers: 1,
-  hashGroups: [3, 5],
-  hashFunctions: 2,
-  threshold: 2.5,
-};
-const shapes: [string, RandomShape][] = [
-  ["k 1, projected patches, grouped latent heads, two hash functions", shape],
-  ["k 3, as wide as its patches, grouped local heads", { ...shape, k: 3, localKvHeads: 1, latentWidth: 72 }],
-  ["k 4, one head for all keys, three patcher layers", { ...shape, k: 4, latentKvHeads: 1, patcherLayers: 3 }],
-  ["k 2, no hash tables, one layer each", { ...shape, k: 2, hashGroups: [], encoderLayers: 1, decoderLayers: 1 }],
-];
-
 describe("device loop", () => {
-  shapes.forEach(([title, shape], seed) => {
+  randomShapes.forEach(([title, shape], seed) => {
     it(`random weights, ${title}`, async () => {
       const folder = mkdtempSync(join(tmpdir(), "blt-loop-"));
       await writeRandomCheckpoint(folder, shape, seed);
       for (const semantics of ["meta", "hf"] as const) {
         const checkpoint = openCheckpoint(folder, { semantics });
         assert.equal(deviceLoopProblem(checkpoint, checkpoint.config.patching), null);
-        const model = await Blt.load(checkpoint, { device: "cpu", threads: 1, deviceLoop: true });
+        const model = await Blt.load(checkpoint, { device: testDevice, threads: 1, deviceLoop: true });
         const [looped, stepped] = [model.createText(), model.createSequence()];
         await writeBoth(looped, stepped, 40, likeliest);
         // Neither one patch for all nor one for each byte would say anything about where patches end.

@@ -10,6 +10,7 @@ import { BOS, EOS, encode } from "../../../model-runtime/ids";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import type { Int8Kernel } from "../../../model-runtime/model/linear";
 import type { TextState } from "../../../model-runtime/model/text-state";
+import { cases, testDevice } from "../../helpers/device";
 import {
   bytesOf,
   defaultFolder,
@@ -23,7 +24,7 @@ import {
 /** Products in float32, so that results can be compared with the reference's. */
 function load(name: string): Promise<LexiconModel> {
   return LexiconModel.load(openLexiconCheckpoint(lexiconFolder(name)), {
-    device: "cpu",
+    device: testDevice,
     threads: 1,
     int8Kernel: "float32",
   });
@@ -130,7 +131,7 @@ describe("texts of a LexiconModel", () => {
           if (found.length > 0) checkClose(found, await model.createSequence().append(ids));
         }
       }),
-      { numRuns: 25 },
+      { numRuns: cases(25) },
     );
   });
 
@@ -230,7 +231,7 @@ describe("the default model against the reference implementation", () => {
 
   /** Log-probability of each byte and then of EOS, and how the latent was asked for them. */
   async function read(int8Kernel: Int8Kernel | undefined) {
-    const model = await LexiconModel.load(openLexiconCheckpoint(defaultFolder), { device: "cpu", int8Kernel });
+    const model = await LexiconModel.load(openLexiconCheckpoint(defaultFolder), { device: testDevice, int8Kernel });
     const { reader, path } = model.createReader(goldenByteModel(), {
       refreshThreshold: rule.refresh_threshold,
       fallbackShare: rule.fallback_share,

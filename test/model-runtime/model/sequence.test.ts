@@ -4,6 +4,7 @@ import type { PatchingConfig } from "../../../model-runtime/checkpoint/config";
 import { BOS, EOS, VOCABULARY_SIZE } from "../../../model-runtime/ids";
 import type { Blt } from "../../../model-runtime/model/blt";
 import type { BltSequence } from "../../../model-runtime/model/sequence";
+import { cases } from "../../helpers/device";
 import { goldenCases, goldenNames, loadGolden } from "../../helpers/golden";
 
 const TOLERANCE = 1e-4;
@@ -106,7 +107,7 @@ describe("BltSequence: appended, truncated and forked texts equal fresh ones", (
               }
             }
           }),
-          { numRuns: 15, seed: 20261 },
+          { numRuns: cases(15), seed: 20261 },
         );
         await model.release();
       }).timeout(120000);
