@@ -48,6 +48,7 @@ class LatentTransformer:
         self.config = config
         self.embedding = tensors["model.lexicon.embedding.weight"]  # [V, D], also the readout
         self.norm = tensors["model.lexicon.norm.weight"]
+        self.readout = tensors.get("model.lexicon.readout.weight")  # [D, D], or nothing
         prefix = "model.global_transformer.layers."
         self.layers = [
             {name.removeprefix(f"{prefix}{i}."): t for name, t in tensors.items() if name.startswith(f"{prefix}{i}.")}
@@ -55,7 +56,7 @@ class LatentTransformer:
         ]
 
     def append(self, pieces: list[int], cache: LatentCache) -> Tensor:
-        """Run `pieces` after the cached ones and keep them; returns their states [T, D] after the final norm."""
+        """Run `pieces` after the cached ones and keep them; returns their states [T, D] as the readout takes them."""
         start = cache.length
         position = torch.arange(start, start + len(pieces))
         visible = torch.arange(start + len(pieces))[None] <= position[:, None]
@@ -99,7 +100,8 @@ class LatentTransformer:
             h = self._rms(x, layer["post_attention_layernorm.weight"])
             gated = F.silu(h @ layer["mlp.gate_proj.weight"].T) * (h @ layer["mlp.up_proj.weight"].T)
             x = x + gated @ layer["mlp.down_proj.weight"].T
-        return self._rms(x, self.norm), torch.stack(all_keys), torch.stack(all_values)
+        x = self._rms(x, self.norm)
+        return x if self.readout is None else x @ self.readout.T, torch.stack(all_keys), torch.stack(all_values)
 
     def logits(self, states: Tensor) -> Tensor:
         """[T, D] -> [T, V]: the tied embedding read as output rows."""

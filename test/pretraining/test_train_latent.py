@@ -1,0 +1,61 @@
+import argparse
+import json
+from pathlib import Path
+
+import numpy
+import torch
+import train_latent
+from golden_lexicon import write_checkpoint
+from latent_training import FastLatent, load_trained_latent
+from safetensors.torch import load_file
+
+
+def run(tmp_path: Path, **changes: object) -> list[dict]:
+    write_checkpoint(tmp_path / "model", "blocks")
+    chance = numpy.random.default_rng(1)
+    # Pieces that follow each other: something can be learned in seconds.
+    steps = numpy.arange(24 * 64).reshape(24, 64) + chance.integers(0, 40, (24, 1))
+    rows = (20 + steps % 40).astype(numpy.uint16)
+    numpy.save(tmp_path / "rows.npy", rows[4:])
+    numpy.save(tmp_path / "held.npy", rows[:4])
+    missing = numpy.array([[10, 20]] * 2, numpy.uint16)
+    held = {"with_suffix": rows[:2], "without": rows[:2], "with_missing": missing, "without_missing": missing}
+    numpy.savez(tmp_path / "held-completions.npz", **held)
+    options = {"checkpoint": tmp_path / "model", "rows": tmp_path / "rows.npy", "validation": tmp_path / "held"}
+    options |= {"out": tmp_path / "out", "device": "cpu", "minutes": 0.1, "rate": 3e-2, "batch": 4, "batches": 2}
+    options |= {"compile": False, "validation_rows": 4, "log_every": 1, "seed": 1, **changes}
+    train_latent.train(argparse.Namespace(**options))
+    return [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+
+
+def test_training_lowers_the_loss_of_the_rounded_weights(tmp_path: Path) -> None:
+    log = run(tmp_path)
+    measured = {record["at"]: record for record in log if "at" in record}
+    assert measured["end"]["bpb"] < 0.7 * measured["base"]["bpb"]
+    assert measured["end"]["bits_with_suffix"] == measured["end"]["bits_without"]
+    assert any("rate" in record for record in log)
+
+
+def test_parts_hold_what_the_saved_latent_holds(tmp_path: Path) -> None:
+    run(tmp_path, minutes=0.01)
+    weights = load_trained_latent(tmp_path / "out/latent.pt")
+    for file in (tmp_path / "out/parts").iterdir():
+        tensors, first = load_file(file), int(file.stem.split("-")[1])
+        for name, matrix in weights.matrices.items():
+            packed = tensors[name]
+            q = torch.stack([packed & 15, packed >> 4], dim=-1).flatten(-2).float() - 8
+            unpacked = (q * tensors[f"{name}_scale"][..., None].float()).flatten(-2)
+            assert torch.equal(unpacked, matrix[first : first + len(packed)])
+    latent = FastLatent(weights.config, torch.float32).load(weights)
+    assert torch.isfinite(latent.hidden(torch.arange(20, 40)[None])).all()
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    rates = [train_latent.schedule(done / 100) for done in range(101)]
+    assert rates[0] == 0 and max(rates) == 1 and rates[20] == 1 and rates[100] == 0 and rates[64] == 0.5
+
+
+def test_every_row_comes_once_before_any_comes_again() -> None:
+    order = train_latent.batches_of(10, 3, seed=2)
+    seen = [int(row) for _ in range(3) for row in next(order)]
+    assert len(set(seen)) == 9
