@@ -2,7 +2,8 @@
 
     python pretraining/golden_lexicon.py test/golden/lexicon --default models/default
 
-writes two checkpoints of the same network, `plain` (F32) and `blocks` (4-bit blocks, int8 rows), each with
+writes three checkpoints of the same network, `plain` (F32), `blocks` (4-bit blocks, int8 rows) and `symmetric` (blocks
+without minima, and a readout matrix), each with
 golden.json (what is read when) and golden.safetensors (log-probabilities), and default.json: cuts and one text's
 log-probabilities by the default model; docs/lexicon.md, section 8.
 """
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from latent_reference import load_latent
+from latent_training import blocks_of
 from lexicon_reference import LexiconReader, Trunk, score
 from pieces import Words, byte_symbols, load_lexicon, scan
 from readout import SYMBOLS, Rule
@@ -51,7 +53,7 @@ def tiny_fallback(text: bytes) -> np.ndarray:
 
 
 def write_golden(target: Path) -> None:
-    for form in ("plain", "blocks"):
+    for form in ("plain", "blocks", "symmetric"):
         write_checkpoint(target / form, form)
         latent, lexicon = load_latent(target / form), load_lexicon(target / form)
         cases, tensors = [], {}
@@ -100,13 +102,16 @@ def read(reader: LexiconReader, text: bytes) -> tuple[list[dict], np.ndarray]:
 
 
 def write_checkpoint(target: Path, form: str, seed: int = 0) -> None:
-    """A checkpoint in the layout of docs/checkpoint-format.md, `form` plain or blocks."""
+    """A checkpoint in the layout of docs/checkpoint-format.md, `form` plain, blocks or symmetric."""
     target.mkdir(parents=True, exist_ok=True)
     pieces, merges = tiny_pieces()
     generator = torch.Generator().manual_seed(seed)
     tensors = tiny_tensors(len(pieces), generator)
-    if form == "blocks":
-        tensors = {name: part for weight in tensors for name, part in quantised(weight, tensors[weight]).items()}
+    if form == "symmetric":
+        tensors["model.lexicon.readout.weight"] = torch.randn(WIDTH, WIDTH, generator=generator) / WIDTH**0.5
+    if form != "plain":
+        parts = [quantised(name, weight, form == "symmetric") for name, weight in tensors.items()]
+        tensors = {name: part for each in parts for name, part in each.items()}
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     latent = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2}
     latent |= {"head_dim": 8, "intermediate_size": INNER, "rms_norm_eps": 1e-5, "max_position_embeddings": 512}
@@ -115,6 +120,9 @@ def write_checkpoint(target: Path, form: str, seed: int = 0) -> None:
     lexicon |= {"special_pieces": [0, 1], **asdict(Rule())}
     config = {"model_type": "blt", "vocab_size": 260, "patch_in_forward": False, "patching_mode": "entropy"}
     config |= {"global_config": latent, "lexicon_config": lexicon}
+    if form == "symmetric":
+        lexicon["readout_matrix"] = True
+        config["quantization_config"] = {"quant_method": "blt-blocks", "block_size": BLOCK, "minima": False}
     symbols = byte_symbols()
     spelt = ["<|end|>", "<|start|>", *("".join(symbols[byte] for byte in piece) for piece in pieces[2:])]
     bpe = {"type": "BPE", "vocab": {piece: i for i, piece in enumerate(spelt)}}
@@ -171,13 +179,17 @@ def tiny_tensors(vocabulary: int, generator: torch.Generator) -> dict[str, Tenso
     return tensors
 
 
-def quantised(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """Matrices of the layers as 4-bit blocks, the embedding as int8 rows, norms as they are."""
-    if weight.ndim == 1:
+def quantised(name: str, weight: Tensor, symmetric: bool = False) -> dict[str, Tensor]:
+    """Matrices of the layers as 4-bit blocks, the embedding as int8 rows, norms and the readout matrix as they are."""
+    if weight.ndim == 1 or name == "model.lexicon.readout.weight":
         return {name: weight}
     if name == "model.lexicon.embedding.weight":
         scale = weight.abs().amax(1) / 127
         return {name: (weight / scale[:, None]).round().to(torch.int8), f"{name}_scale": scale}
+    if symmetric:
+        q, scale = blocks_of(weight)
+        q = q.to(torch.uint8)
+        return {name: q[..., 0::2] | q[..., 1::2] << 4, f"{name}_scale": scale[..., 0].half()}
     blocks = weight.unflatten(1, (-1, BLOCK))
     low, high = blocks.amin(-1).half(), blocks.amax(-1).half()
     scale = ((high.float() - low.float()) / 15).half()

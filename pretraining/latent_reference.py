@@ -155,7 +155,8 @@ def dequantise(name: str, tensors: dict[str, Tensor]) -> Tensor:
     weight = tensors[name]
     if weight.dtype == torch.uint8:
         quants = torch.stack([weight & 15, weight >> 4], dim=-1).flatten(2)  # [N, B, 32]
-        scale, minimum = tensors[f"{name}_scale"].float(), tensors[f"{name}_min"].float()
+        scale = tensors[f"{name}_scale"].float()
+        minimum = tensors[f"{name}_min"].float() if f"{name}_min" in tensors else -8 * scale
         return (quants * scale[..., None] + minimum[..., None]).flatten(1)
     if weight.dtype == torch.int8:
         return weight.float() * tensors[f"{name}_scale"][:, None]

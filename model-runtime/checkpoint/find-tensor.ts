@@ -20,9 +20,12 @@ export function findTensor(
   shape: number[],
   stored: Stored,
   root: string,
-  quantization: "blt-int8" | "blt-blocks" | null,
+  quantization: "blt-int8" | "blt-blocks" | "blt-blocks-symmetric" | null,
 ): TensorLocation[] {
-  if (quantization === "blt-blocks" && stored.get(name)?.dtype === "U8") return findBlocks(name, shape, stored, root);
+  if (quantization?.startsWith("blt-blocks") && stored.get(name)?.dtype === "U8") {
+    const parts = quantization === "blt-blocks" ? [scaleName(name), minimumName(name)] : [scaleName(name)];
+    return findBlocks(name, shape, parts, stored, root);
+  }
   const location = locate(name, shape, stored, root);
   if (location.dtype === "U8") {
     throw new UserError(
@@ -61,12 +64,18 @@ export function locate(name: string, shape: number[], stored: Stored, root: stri
   return { name, dtype: tensor.dtype as Dtype, shape, file, directory, offset, length };
 }
 
-/** [O, I] in blocks: numbers [O, I / 32, 16], scales and minima [O, I / 32]. */
-function findBlocks(name: string, [outputs, inputs]: number[], stored: Stored, root: string): TensorLocation[] {
+/** [O, I] in blocks: numbers [O, I / 32, 16], and `parts`: scales and perhaps minima [O, I / 32]. */
+function findBlocks(
+  name: string,
+  [outputs, inputs]: number[],
+  parts: string[],
+  stored: Stored,
+  root: string,
+): TensorLocation[] {
   const blocks = inputs / BLOCK_SIZE;
   return [
     locate(name, [outputs, blocks, BLOCK_SIZE / 2], stored, root),
-    ...[scaleName(name), minimumName(name)].map((part) => ofType("F16", locate(part, [outputs, blocks], stored, root))),
+    ...parts.map((part) => ofType("F16", locate(part, [outputs, blocks], stored, root))),
   ];
 }
 

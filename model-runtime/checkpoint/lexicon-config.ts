@@ -5,7 +5,7 @@ import type { LexiconRule } from "../lexicon/open-word";
 import { checkTransformer } from "./check-config";
 import type { PatchingConfig, TransformerConfig } from "./config";
 import { parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
-import { asFields, describe, type Fields, integer, integers, real, section } from "./json-fields";
+import { asFields, describe, type Fields, flag, integer, integers, real, section } from "./json-fields";
 import { parsePatching } from "./patching-fields";
 
 /** A latent transformer over pieces, read out in bytes. */
@@ -26,6 +26,10 @@ export interface LexiconConfig {
   bosPiece: number;
   eosPiece: number;
   rule: LexiconRule;
+  /** Whether the normed states go through a matrix before the readout. */
+  readoutMatrix: boolean;
+  /** 4-bit blocks have minima of their own, or values from -8 to 7 times the scale. */
+  blockForm: "blt-blocks" | "blt-blocks-symmetric";
 }
 
 /** Whether a parsed `config.json` is that of a checkpoint with a lexicon. */
@@ -56,6 +60,8 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
       fallbackShare: real(lexicon, "fallback_share", { min: 0 }),
       wordLimit: integer(lexicon, "word_limit"),
     },
+    readoutMatrix: flag(lexicon, "readout_matrix", { fallback: false }),
+    blockForm: hasMinima(fields) ? "blt-blocks" : "blt-blocks-symmetric",
   };
   integer(fields, "vocab_size", { fallback: VOCABULARY_SIZE, min: VOCABULARY_SIZE, max: VOCABULARY_SIZE });
   checkTransformer("latent transformer", config.latent, where);
@@ -74,6 +80,11 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
       `${where} contradicts itself: ${config.maxPositions} positions are too few for a "word_limit" of ${config.rule.wordLimit}; it takes ${least}.`,
     );
   return config;
+}
+
+function hasMinima(fields: Fields): boolean {
+  const quantization = section(fields, "quantization_config");
+  return quantization === null || flag(quantization, "minima", { fallback: true });
 }
 
 function required(fields: Fields, name: string): Fields {

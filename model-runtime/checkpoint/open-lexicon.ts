@@ -17,6 +17,9 @@ export interface LexiconCheckpoint extends Weights {
 /** [pieces, hidden]: the latent's input at a piece, and the rows of the readout. */
 export const pieceEmbeddingName = "model.lexicon.embedding.weight";
 
+/** [hidden, hidden], where there is one: applied to the normed states before they meet the rows of the readout. */
+export const readoutMatrixName = "model.lexicon.readout";
+
 /** Opens a checkpoint with a lexicon without reading its weights; throws a `UserError` that names what does not fit. */
 export function openLexiconCheckpoint(directory: string): LexiconCheckpoint {
   const root = resolve(directory);
@@ -26,15 +29,22 @@ export function openLexiconCheckpoint(directory: string): LexiconCheckpoint {
   const config = parseLexiconConfig(readJson(where), where, shapes);
   const tensors = new Map<string, TensorLocation>();
   for (const [name, shape] of expectedLexiconTensors(config))
-    for (const location of findTensor(name, shape, stored, root, "blt-blocks")) tensors.set(location.name, location);
+    for (const location of findTensor(name, shape, stored, root, config.blockForm))
+      tensors.set(location.name, location);
   return { directory: root, config, tensors };
 }
 
 /** Shape of every tensor that a configuration implies. */
-export function expectedLexiconTensors({ latent, patcher, pieces }: LexiconConfig): Map<string, number[]> {
+export function expectedLexiconTensors({
+  latent,
+  patcher,
+  pieces,
+  readoutMatrix,
+}: LexiconConfig): Map<string, number[]> {
   const shapes = new Map<string, number[]>();
   shapes.set(pieceEmbeddingName, [pieces, latent.hiddenSize]);
   shapes.set("model.lexicon.norm.weight", [latent.hiddenSize]);
+  if (readoutMatrix) shapes.set(`${readoutMatrixName}.weight`, [latent.hiddenSize, latent.hiddenSize]);
   addBlocks(shapes, "model.global_transformer.", latent);
   if (patcher !== null) addPatcher(shapes, patcher, VOCABULARY_SIZE);
   return shapes;

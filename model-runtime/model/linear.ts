@@ -6,6 +6,7 @@
  */
 import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
 import { BLOCK_SIZE } from "../checkpoint/find-tensor";
+import { minimumName } from "../checkpoint/tensor-data";
 import type { Graph, Value } from "../graph/graph";
 
 /**
@@ -130,7 +131,8 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
 
 /**
  * Linear layers of 4-bit blocks, weight = scale * q + min with q from 0 to 15 (docs/checkpoint-format.md). The kernel
- * multiplies by scale * (q - 8); the rest is the same for all inputs of a block, so it takes the block's sum.
+ * multiplies by scale * (q - 8). That is all where blocks have no minima; else the rest is the same for all inputs of a
+ * block, so it takes the block's sum.
  */
 function blockLinear(context: GraphContext, x: Value, names: readonly string[]): Value {
   const { graph, checkpoint, int8Kernel } = context;
@@ -139,7 +141,7 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
       graph,
       names.map((name) => graph.weight(location(checkpoint, `${name}.weight${suffix}`))),
     );
-  const [numbers, scales, minima] = [part(""), castToFloat(graph, part("_scale")), castToFloat(graph, part("_min"))];
+  const [numbers, scales] = [part(""), castToFloat(graph, part("_scale"))];
   const [outputs, blocks] = numbers.shape as number[];
   const shape = [x.shape[0], outputs];
   const product = graph.node(
@@ -157,6 +159,8 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
       },
     },
   );
+  if (!checkpoint.tensors.has(minimumName(`${names[0]}.weight`))) return product;
+  const minima = castToFloat(graph, part("_min"));
   const offsets = graph.node(
     "Add",
     [minima, graph.node("Mul", [scales, graph.float32([8], [])], scales.shape)],

@@ -5,9 +5,9 @@
  * Shapes: N new positions, M positions read out, E width, V pieces, S sorted pieces.
  */
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
-import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
+import { type LexiconCheckpoint, pieceEmbeddingName, readoutMatrixName } from "../checkpoint/open-lexicon";
 import type { RowReader } from "../checkpoint/row-reader";
-import { Graph } from "../graph/graph";
+import { Graph, type Value } from "../graph/graph";
 import type { Session } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import { type GraphContext, linear } from "./linear";
@@ -17,15 +17,21 @@ interface Source extends Omit<GraphContext, "graph"> {
   checkpoint: LexiconCheckpoint;
 }
 
-/** Layers: `embedding` [N, E] -> states [N, E] after the final norm, keys and values. */
+/** Layers: `embedding` [N, E] -> states [N, E] as the readout takes them, keys and values. */
 export function pieceLatentGraph(source: Source): Graph {
   const context = { ...source, graph: new Graph("latent") };
   const { latent } = source.checkpoint.config;
   const embedding = context.graph.input("embedding", ["N", latent.hiddenSize]);
   const inputs = stackInputs(context.graph, latent);
   const stack = transformerStack(context, "model.global_transformer", latent, inputs, embedding);
-  pack(context.graph, [rmsNorm(context, stack.hidden, "model.lexicon.norm", latent.normEps)], stack.newKeysAndValues);
+  pack(context.graph, [readoutStates(context, source.checkpoint.config, stack.hidden)], stack.newKeysAndValues);
   return context.graph;
+}
+
+/** What the rows of the readout are multiplied with: the last layer's output [N, E], normed, through the matrix if there is one. */
+export function readoutStates(context: GraphContext, { latent, readoutMatrix }: LexiconConfig, last: Value): Value {
+  const normed = rmsNorm(context, last, "model.lexicon.norm", latent.normEps);
+  return readoutMatrix ? linear(context, normed, readoutMatrixName) : normed;
 }
 
 /**

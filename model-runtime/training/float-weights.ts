@@ -16,7 +16,8 @@ export function readFloatWeight(checkpoint: Weights, name: string): FloatWeight 
   if (location.dtype !== "U8") return { data: readWeight(checkpoint, name), shape: location.shape };
   const pairs = readBytes(location);
   const scales = readTensor(checkpoint.tensors.get(scaleName(name))!);
-  const minima = readTensor(checkpoint.tensors.get(minimumName(name))!);
+  const stored = checkpoint.tensors.get(minimumName(name));
+  const minima = stored === undefined ? scales.map((scale) => -8 * scale) : readTensor(stored);
   const [outputs, blocks] = location.shape;
   const data = new Float32Array(outputs * blocks * BLOCK_SIZE);
   for (let i = 0; i < pairs.length; i++) {

@@ -8,7 +8,8 @@ import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-l
 import { gradients } from "../graph/gradients";
 import { Graph, type Value } from "../graph/graph";
 import { type GraphContext, linear } from "../model/linear";
-import { rmsNorm, sequenceInputs, transformerStack } from "../model/transformer";
+import { readoutStates } from "../model/piece-latent";
+import { sequenceInputs, transformerStack } from "../model/transformer";
 import { type FloatWeight, readFloatWeight } from "./float-weights";
 import { crossEntropy } from "./loss";
 import { type ParameterLayout, trainedAdapter } from "./low-rank-parameters";
@@ -164,7 +165,7 @@ export function pieceNetwork(
   const hidden = graph.input("hidden", ["N", latent.hiddenSize]);
   const inputs = sequenceInputs(graph, latent, { from: firstTrained, to: latent.layers });
   const { hidden: last, layerOutputs } = transformerStack(context, prefix, latent, inputs, hidden);
-  const states = rmsNorm(context, last, "model.lexicon.norm", latent.normEps);
+  const states = readoutStates(context, checkpoint.config, last);
   return { graph, states, layerOutputs, weights, weightValues };
 }
 

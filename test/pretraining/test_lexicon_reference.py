@@ -148,7 +148,7 @@ def test_tokens_and_bytes_measure_the_same_text(model: Model) -> None:
     assert by_bytes < score_by_tokens(*model, text).sum() * 1.05
 
 
-@pytest.mark.parametrize("form", ["plain", "blocks"])
+@pytest.mark.parametrize("form", ["plain", "blocks", "symmetric"])
 def test_golden(form: str) -> None:
     latent, lexicon = load_latent(GOLDEN / form), load_lexicon(GOLDEN / form)
     golden = json.loads((GOLDEN / form / "golden.json").read_text())

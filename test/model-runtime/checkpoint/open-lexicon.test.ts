@@ -55,6 +55,27 @@ describe("a checkpoint with a lexicon", () => {
     assert.deepEqual(vocabulary.merges[0], [4, 4, 36]);
   });
 
+  it("has blocks with or without minima, and perhaps a readout matrix, as its config.json says", () => {
+    const symmetric = openLexiconCheckpoint(lexiconFolder("symmetric"));
+    const names = [...symmetric.tensors.keys()];
+    assert.deepEqual([symmetric.config.readoutMatrix, names.includes("model.lexicon.readout.weight")], [true, true]);
+    assert.deepEqual(
+      [symmetric.config.blockForm, names.some((name) => name.endsWith("_min"))],
+      ["blt-blocks-symmetric", false],
+    );
+    const readout = {
+      config: (config: Values) => Object.assign(config.lexicon_config as Values, { readout_matrix: true }),
+    };
+    check(readout, /model.lexicon.readout.weight of shape \[32,32\] is missing/);
+    cpSync(lexiconFolder("symmetric"), path("half"), { recursive: true });
+    const config = JSON.parse(readFileSync(join(path("half"), "config.json"), "utf8"));
+    writeFileSync(join(path("half"), "config.json"), JSON.stringify({ ...config, quantization_config: undefined }));
+    assert.throws(() => openLexiconCheckpoint(path("half")), {
+      name: "UserError",
+      message: /weight_min of shape .* is missing/,
+    });
+  });
+
   it("is told from a plain one by its config.json", () => {
     assert.equal(isLexicon(openModel(lexiconFolder("plain"))), true);
     assert.equal(isLexicon(openModel(goldenFolder("k2"))), false);

@@ -118,7 +118,7 @@ describe("drafts change nothing but the speed", () => {
   }).timeout(600_000);
 
   it("of models with a lexicon", async () => {
-    for (const name of ["plain", "blocks"]) {
+    for (const name of ["plain", "blocks", "symmetric"]) {
       const model = await LexiconModel.load(openLexiconCheckpoint(lexiconFolder(name)), options);
       assert.equal((await checkModel(model, 40)).drafted, 0);
       await model.release();

@@ -22,7 +22,7 @@ function joined(lexicon: Lexicon, { pieces, starts }: Cut, text: Uint8Array): nu
 
 describe("pieces", () => {
   it("are those of the golden cuts", () => {
-    for (const name of ["plain", "blocks"]) {
+    for (const name of ["plain", "blocks", "symmetric"]) {
       const lexicon = loadLexicon(lexiconFolder(name));
       const golden = goldenLexicon(name);
       for (const { name: label, text } of golden.cases.filter((each) => each.name.endsWith(".0")))

@@ -37,7 +37,7 @@ function goldenTensor(name: string, tensor: string): Float32Array {
 }
 
 describe("LexiconModel against the reference implementation", () => {
-  for (const name of ["plain", "blocks"])
+  for (const name of ["plain", "blocks", "symmetric"])
     it(`${name}: distributions, readings, ended pieces and steps of every case`, async () => {
       const model = await load(name);
       for (const golden of goldenLexicon(name).cases) {
