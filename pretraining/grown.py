@@ -6,17 +6,15 @@ the decoder sees of the latent adds nothing. Shapes as in model.py.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from add_patcher import stored_patcher
 from config import BltConfig, StackConfig
-from latent_reference import LatentTransformer, load_latent
-from model import BOS, Blt, Patcher
-from pieces import Lexicon
-from text_stream import BYTE_OFFSET
+from latent_reference import LatentTransformer
+from latent_training import LAYER_PREFIX, LatentWeights
+from model import Blt, Patcher
 
 # Byte states are some hundred times as large as the base's embeddings. A stack of pre-norm layers does the same at any
 # scale of its stream if what the layers add has that scale too: so the stream is scaled, and the encoder need not be.
@@ -53,9 +51,23 @@ def grown_config(latent: LatentTransformer, patcher: StackConfig, threshold: flo
     )
 
 
-def grow(checkpoint: Path, threshold: float, hash_vocab: int = 4096) -> tuple[Blt, LatentTransformer]:
-    """The model before training, and the base's latent (for its embedding table)."""
-    latent, patcher = load_latent(checkpoint), stored_patcher(checkpoint)
+def base_of(weights: LatentWeights) -> LatentTransformer:
+    """A latent trained further, under the names a checkpoint has them; its readout is left out, its gains are ones."""
+    config, matrices = weights.config, weights.matrices
+    width, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    tensors = {"model.lexicon.embedding.weight": weights.embedding, "model.lexicon.norm.weight": torch.ones(config.hidden_size)}
+    for i in range(config.layers):
+        parts = dict(zip(("q", "k", "v"), matrices["qkv"][i].split([width, keys, keys]), strict=True)) | {"o": matrices["o"][i]}
+        gate, up = matrices["gate_up"][i].chunk(2)
+        named = {f"self_attn.{name}_proj": part for name, part in parts.items()}
+        named |= {"mlp.gate_proj": gate, "mlp.up_proj": up, "mlp.down_proj": matrices["down"][i]}
+        named |= dict.fromkeys(("input_layernorm", "post_attention_layernorm"), torch.ones(config.hidden_size))
+        tensors |= {f"{LAYER_PREFIX}{i}.{name}.weight": tensor for name, tensor in named.items()}
+    return LatentTransformer(config, tensors)
+
+
+def grow(latent: LatentTransformer, patcher: Patcher, threshold: float, hash_vocab: int = 4096) -> Blt:
+    """The model before training."""
     model = Blt(grown_config(latent, patcher.config, threshold, hash_vocab))
     networks = model.model
     networks.patcher.load_state_dict(patcher.state_dict())
@@ -68,7 +80,7 @@ def grow(checkpoint: Path, threshold: float, hash_vocab: int = 4096) -> tuple[Bl
     # The latent goes into the decoder through the base's own last norm, as far as a matrix can hold it.
     with torch.no_grad():
         networks.local_decoder.patch_embedding_projection.weight.mul_(latent.norm)
-    return model, latent
+    return model
 
 
 @torch.no_grad()
@@ -88,70 +100,14 @@ def begin_as_patcher(model: Blt, patcher: Patcher) -> None:
     model.lm_head.load_state_dict(patcher.lm_head.state_dict())
 
 
-def wanted_vectors(latent: LatentTransformer, lexicon: Lexicon, ids: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """What the base would be shown for each patch: the (scaled) embedding of the last piece of the patch's own cut.
+def wanted_vectors(embedding: Tensor, pieces: Tensor, own: Tensor, patches: int) -> tuple[Tensor, Tensor]:
+    """What the base would be shown for each patch: the (scaled) embedding of the piece its last id belongs to.
 
-    ids [B, T], starts [B, T + 1] -> embeddings [N, D'] and the patch [N, 2] (row, number) of each. A space at a patch's end
-    counts to the next patch, since the base's pieces have it in front. Patches of white space and BOS alone are among them.
+    embedding [V, D'], pieces [B, T] of ids (PieceStream.pieces), own [B, T] patch of each -> [B, P, D'], and which
+    of the P patches are there [B, P]. Where a patch ends inside a piece, that is more than can be known: the mean is learnt.
     """
-    chosen: list[int] = []
-    places: list[tuple[int, int]] = []
-    for row in range(ids.shape[0]):
-        symbols = ids[row].tolist()
-        firsts = starts[row, :-1].nonzero()[:, 0].tolist()
-        for number, (first, end) in enumerate(zip(firsts, [*firsts[1:], len(symbols)], strict=True)):
-            piece = _last_piece(lexicon, symbols, first, end)
-            if piece is not None:
-                chosen.append(piece)
-                places.append((row, number))
-    return STREAM_SCALE * latent.embedding[torch.tensor(chosen)], torch.tensor(places)
-
-
-def _last_piece(lexicon: Lexicon, symbols: list[int], first: int, end: int) -> int | None:
-    if symbols[end - 1] == BOS:
-        return lexicon.bos
-    if any(symbol < BYTE_OFFSET for symbol in symbols[first:end]):
-        return lexicon.eos
-    space = BYTE_OFFSET + ord(" ")
-    begin = first - 1 if first > 0 and symbols[first - 1] == space and symbols[first] != space else first
-    stop = end - 1 if symbols[end - 1] == space and end - 1 > begin else end
-    cut = lexicon.cut(bytes(symbol - BYTE_OFFSET for symbol in symbols[begin:stop]))
-    return cut[-1][0] if cut else None
-
-
-class LowRankLinear(nn.Module):
-    """x W' + x A' B' with W frozen; begins as W."""
-
-    def __init__(self, base: nn.Linear, rank: int, gain: float = 1.0):
-        """`gain`: scale of what is added, where the outputs have one."""
-        super().__init__()
-        self.base, self.gain = base.requires_grad_(False), gain
-        self.down = nn.Parameter(torch.randn(rank, base.in_features) * base.in_features**-0.5)
-        self.up = nn.Parameter(torch.zeros(base.out_features, rank))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.gain * ((x @ self.down.T) @ self.up.T)
-
-    @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        self.base.weight.add_(self.gain * (self.up @ self.down))
-        return self.base
-
-
-def adapt(stack: nn.Module, rank: int) -> None:
-    """Every matrix of the layers gets a low-rank addition; norms stay free, the rest is frozen."""
-    for layer in stack.layers:
-        for part in (layer.self_attn, layer.mlp):
-            for name, linear in list(part.named_children()):
-                if isinstance(linear, nn.Linear):
-                    gain = STREAM_SCALE if name in ("o_proj", "down_proj") else 1.0
-                    setattr(part, name, LowRankLinear(linear, rank, gain))
-
-
-def merge(stack: nn.Module) -> None:
-    """Low-rank additions become part of the matrices; the stack is a plain one again."""
-    for layer in stack.layers:
-        for part in (layer.self_attn, layer.mlp):
-            for name, linear in list(part.named_children()):
-                if isinstance(linear, LowRankLinear):
-                    setattr(part, name, linear.merged())
+    position = torch.arange(own.shape[1], device=own.device).expand_as(own)
+    last = torch.zeros(own.shape[0], patches, dtype=torch.long, device=own.device)
+    last = last.scatter_reduce(1, own, position, "amax", include_self=False)
+    exists = torch.arange(patches, device=own.device) <= own[:, -1:]
+    return STREAM_SCALE * F.embedding(pieces.gather(1, last), embedding), exists

@@ -6,7 +6,6 @@ fallback makes of the two, the threshold for wanted patch lengths, and where its
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 
 from fallback import CountModel, patcher_logits, symbols
 from model import Patcher, entropies
+from patch_table import patch_table
 from piece_starts import shifted_starts
 from pieces import load_lexicon
 from readout import SYMBOLS
@@ -57,7 +57,7 @@ def main() -> None:
     for language in sorted(sizes, key=lambda each: (each == "all", each)):
         cells = [f"{each / sizes[language]:.3f}" for each in bits[language]]
         print(f"| {language} | {sizes[language]} | {' | '.join(cells)} |")
-    for line in patches(numpy.concatenate(entropy), numpy.concatenate(starts)):
+    for line in patch_table(numpy.concatenate(entropy), numpy.concatenate(starts)):
         print(line)
 
 
@@ -90,19 +90,6 @@ def with_counts(known: numpy.ndarray, text: bytes, shortest: int, longest: int, 
             counted = followers[text[at - order : at]]
             counted[byte] = counted.get(byte, 0) + 1
     return blended
-
-
-def patches(entropy: numpy.ndarray, starts: numpy.ndarray) -> list[str]:
-    """Of the rule `start iff H > t`: t for mean lengths, share of starts where a piece starts, of pieces that are one."""
-    lines = ["", "| bytes a patch | threshold, nats | starts at a piece's start | pieces whose start is one |", "|---|---|---|---|"]
-    for length in (3.0, 3.5, 4.0, 4.5, 5.0, 6.0):
-        threshold = float(numpy.quantile(entropy, 1 - 1 / length))
-        chosen = entropy > threshold
-        both = (chosen & starts).sum()
-        lines.append(f"| {length:g} | {threshold:.3f} | {both / chosen.sum():.3f} | {both / starts.sum():.3f} |")
-    mean = {bool(value): entropy[starts == value].mean() / math.log(2) for value in (True, False)}
-    lines.append(f"mean entropy where a piece starts {mean[True]:.2f} bits, elsewhere {mean[False]:.2f}")
-    return lines
 
 
 if __name__ == "__main__":

@@ -77,6 +77,10 @@ def add_run_arguments(parser: argparse.ArgumentParser, minutes: float, log_every
 def start(train: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
     """Trains, and says in one sentence why it cannot go on."""
     torch.set_num_threads(args.threads)
+    if args.device == "cuda":
+        if not torch.cuda.is_available():
+            raise SystemExit("error: torch finds no CUDA device here; train with --device cpu")
+        torch.backends.cuda.enable_cudnn_sdp(False)  # attention with a mask is left to the kernels made for it
     try:
         train(args)
     except TrainingStopped as stopped:

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy
 import torch
 from safetensors.torch import load_file
 
 from add_patcher import add_patcher
 from golden_lexicon import write_checkpoint
 from model import Patcher
+from pieces import Lexicon
 from train_patcher import SHAPES
 
 
@@ -19,6 +21,13 @@ def tiny_model(folder: Path, threshold: float = 5.4) -> Path:
     torch.manual_seed(1)
     add_patcher(folder, Patcher(SHAPES["test"], 260), threshold)
     return folder
+
+
+def tiny_rows(path: Path, lexicon: Lexicon, texts: list[bytes], width: int) -> Path:
+    """Rows of `width` pieces of the texts, one after the other; the last row is filled with text starts."""
+    pieces = [piece for text in texts for piece in [0, *(piece for piece, _ in lexicon.cut(text))]]
+    numpy.save(path, numpy.array(pieces + [0] * (-len(pieces) % width), numpy.uint16).reshape(-1, width))
+    return path
 
 
 def tiny_data(path: Path, texts: dict[str, list[bytes]]) -> Path:

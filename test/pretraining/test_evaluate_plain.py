@@ -1,5 +1,6 @@
 """Bits per byte, against a byte-by-byte count."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from checkpoint import load_checkpoint
-from evaluate_plain import Sum, score
+from evaluate_plain import Sum, main, score, texts_of
 from model import BOS
 
 TINY = Path(__file__).parent.parent.parent / "models" / "tiny"
+GOLDEN = Path(__file__).parent.parent / "golden" / "k2"
 
 
 @pytest.mark.parametrize("text", [b"x", b"def add(a, b):\n    return a + b\n", "naïve €\n".encode() + bytes([0, 254])])
@@ -26,6 +28,25 @@ def test_score(text: bytes) -> None:
     assert found.bits == pytest.approx(bits, rel=1e-5)
     assert found.bytes == len(text)
     assert 1 <= found.patches <= len(text)
+
+
+def test_files_of_a_folder_by_language_and_by_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for name, text in {"C/a.c": b"int main(void) {}\n", "Go/b.go": b"package main\n", "Go/c.go": b"var x int\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text)
+    monkeypatch.setattr("sys.argv", ["evaluate_plain.py", str(GOLDEN), "--files", str(tmp_path), "--transformers"])
+    main()
+    found = json.loads(capsys.readouterr().out)
+    assert {name: line["bytes"] for name, line in found.items()} == {"all": 41, "C": 18, "Go": 23}
+    assert all(line["transformers_bpb"] == pytest.approx(line["bpb"], abs=2e-3) for line in found.values())
+    assert found["C"]["bpb"] == pytest.approx(score(load_checkpoint(GOLDEN), b"int main(void) {}\n").bits / 18, abs=1e-4)
+
+
+def test_a_folder_without_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="has no files in a folder a language"):
+        list(texts_of(tmp_path))
 
 
 def test_sums() -> None:

@@ -1,11 +1,11 @@
-"""Documents as ids, and rows that depend on the step alone."""
+"""Documents as ids."""
 
 from pathlib import Path
 
 import pytest
 
 from model import BOS, EOS
-from text_stream import first_of_rows, read_ids, rows_of
+from text_stream import read_ids
 
 
 def test_read_ids(tmp_path: Path) -> None:
@@ -24,12 +24,3 @@ def test_empty_data_is_named(tmp_path: Path) -> None:
 def test_missing_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"a\.bin is missing; run prepare\.py first"):
         read_ids([tmp_path / "a.bin"])
-
-
-def test_rows_depend_on_seed_and_step(tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_bytes(bytes(range(97, 123)) * 9 + b"\xff")
-    ids = read_ids([tmp_path / "a.bin"])
-    rows = rows_of(ids, first_of_rows(len(ids), 8, 3, 1, 5), 8)
-    assert rows.shape == (3, 9)
-    assert rows.tolist() == rows_of(ids, first_of_rows(len(ids), 8, 3, 1, 5), 8).tolist()
-    assert rows.tolist() != rows_of(ids, first_of_rows(len(ids), 8, 3, 1, 6), 8).tolist()

@@ -1,5 +1,6 @@
 """A run stops and goes on with the losses it would have had, and keeps its last good state."""
 
+import argparse
 import json
 import math
 import time
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import training_run
 from training_run import Muon, Run, Schedule, TrainingStopped, optimizers_of, orthogonal
 
 
@@ -117,6 +119,12 @@ def test_by_the_wall_no_state_is_kept_and_a_nan_is_seen_where_it_is_logged(tmp_p
     run = Run(model, run.optimizers, lambda step: (model.loss(step)[0] * math.nan, {}), tmp_path, schedule, device="cuda")
     with pytest.raises(TrainingStopped, match="the loss of step 3 is nan"):
         run.run()
+
+
+def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="torch finds no CUDA device here; train with --device cpu"):
+        training_run.start(lambda _: None, argparse.Namespace(threads=1, device="cuda"))
 
 
 def test_muon_takes_matrices_of_one_shape_together() -> None:
