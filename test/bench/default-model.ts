@@ -4,9 +4,13 @@
  *     npx esbuild test/bench/default-model.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/default-model.js
  *     node --expose-gc .cache/default-model.js generate FILE      # loading, prefill, greedy generation, memory
  *     node .cache/default-model.js score FILE...                  # bits per byte: byte by byte, and as `blt eval` reads
+ *
+ * `--device cuda` before the command, with `--require ./test/gpu/use-cuda-provider.cjs` for node, measures on a GPU.
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import type { ResolvedDevice } from "../../model-runtime/device";
 import { scoreText } from "../../model-runtime/evaluate";
 import { generate } from "../../model-runtime/generation/generate";
 import { encode } from "../../model-runtime/ids";
@@ -16,9 +20,14 @@ import { loadModel, openModel } from "../../model-runtime/model/load-model";
 const PROMPT_BYTES = 3000;
 const GENERATED_BYTES = 200;
 
-async function main([command, ...files]: string[]): Promise<void> {
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { device: { type: "string", default: "cpu" } },
+    allowPositionals: true,
+  });
+  const [command, ...files] = positionals;
   const start = performance.now();
-  const model = await loadModel(openModel("models/default"), { device: "cpu" });
+  const model = await loadModel(openModel("models/default"), { device: values.device as ResolvedDevice });
   if (!(model instanceof LexiconModel)) throw new Error("models/default has no lexicon");
   console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
   for (const file of files) {
@@ -78,4 +87,4 @@ function residentMiB(): number {
   return Math.round(process.memoryUsage().rss / 2 ** 20);
 }
 
-main(process.argv.slice(2));
+main();

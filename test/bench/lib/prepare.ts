@@ -53,7 +53,7 @@ export async function prepare(root: string, threads: number): Promise<Prepared> 
 }
 
 /** Random weights in the default model's shape. */
-async function makeCheckpoints(
+export async function makeCheckpoints(
   root: string,
   cache: string,
   python: string,
@@ -106,7 +106,7 @@ function installSmollm2(cache: string, python: string): string {
 }
 
 /** Bundles the subjects written in TypeScript, as the engine is when it is shipped. Returns their folder. */
-async function bundle(root: string, cache: string): Promise<string> {
+export async function bundle(root: string, cache: string): Promise<string> {
   const outdir = join(cache, "dist");
   const peers = join(root, "test/bench/peers");
   await build({

@@ -10,6 +10,8 @@ export interface SubjectCommand {
   arguments: string[];
   /** Longest prompt in bytes that is worth the wait. */
   longestPrompt: number;
+  /** Variables beside those of this process. */
+  environment?: Record<string, string>;
 }
 
 export interface Start {
@@ -41,9 +43,17 @@ export class Subject {
   }
 
   /** Starts the process and waits for its first prediction. */
-  static async start({ name, command, arguments: words }: SubjectCommand): Promise<{ subject: Subject; start: Start }> {
+  static async start({
+    name,
+    command,
+    arguments: words,
+    environment,
+  }: SubjectCommand): Promise<{ subject: Subject; start: Start }> {
     const from = performance.now();
-    const subject = new Subject(name, spawn(command, words, { stdio: ["pipe", "pipe", "pipe"] }));
+    const subject = new Subject(
+      name,
+      spawn(command, words, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } }),
+    );
     const ready = JSON.parse(await subject.nextLine()) as Ready;
     return { subject, start: { ready, ms: performance.now() - from } };
   }

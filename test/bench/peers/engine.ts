@@ -1,16 +1,25 @@
-/** Our engine: `node engine.cjs CHECKPOINT THREADS`. Every patch has four bytes, and the patcher runs all the same. */
+/**
+ * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop] [INT8-KERNEL]`. Every patch has four bytes, and the
+ * patcher runs all the same.
+ */
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
-import { BOS, encode } from "../../../model-runtime/ids";
+import type { ResolvedDevice } from "../../../model-runtime/device";
+import { BOS, BYTE_OFFSET, encode } from "../../../model-runtime/ids";
 import { Blt } from "../../../model-runtime/model/blt";
 import type { CausalNetwork } from "../../../model-runtime/model/causal-network";
-import type { BltSequence } from "../../../model-runtime/model/sequence";
+import type { Int8Kernel } from "../../../model-runtime/model/linear";
+import type { TextState } from "../../../model-runtime/model/text-state";
 import type { Completion, NetworkRun, Task } from "../lib/protocol";
 import { Phases, serve } from "../lib/serve";
 
-async function main([directory, threads]: string[]): Promise<void> {
+async function main([directory, threads, device = "cpu", way = "steps", kernel]: string[]): Promise<void> {
   const phases = new Phases();
   phases.end("node and library");
-  const model = await Blt.load(openCheckpoint(directory), { device: "cpu", threads: Number(threads) });
+  const model = await Blt.load(openCheckpoint(directory), {
+    device: device as ResolvedDevice,
+    threads: Number(threads),
+    int8Kernel: kernel as Int8Kernel | undefined,
+  });
   phases.end("load");
   const runs = recordRuns(model);
   // No entropy reaches the threshold, so that only the longest length allowed cuts.
@@ -18,30 +27,42 @@ async function main([directory, threads]: string[]): Promise<void> {
   await model.createSequence(patching).append([BOS]);
   phases.end("first byte");
 
-  const kernel = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
-  const settings = `${threads} threads, onnxruntime-node${kernel}`;
+  const used = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
+  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}`;
   await serve({ settings, phases: phases.ms }, async (task) => {
-    const sequence = model.createSequence(patching);
+    const text = way === "loop" ? model.createText(patching) : model.createSequence(patching);
     const start = performance.now();
-    await sequence.append(encode(Buffer.from(task.prompt)));
+    const logits = await text.append(encode(Buffer.from(task.prompt)));
     const prefillMs = performance.now() - start;
     const prefill = runs.splice(0);
-    const decoded = await decode(sequence, task);
+    const decoded = way === "loop" ? await writeOn(text, task, logits) : await decode(text, task);
     return { prefillMs, ...decoded, runs: { prefill, decode: runs.splice(0) } };
   });
 }
 
 /** Byte by byte, as generation does: the likeliest is looked for, the real one goes on. */
-async function decode(sequence: BltSequence, { continuation }: Task): Promise<Omit<Completion, "prefillMs">> {
+async function decode(text: TextState, { continuation }: Task): Promise<Omit<Completion, "prefillMs">> {
   const ids = encode(Buffer.from(continuation)).subarray(1);
   const start = performance.now();
-  for (const id of ids) greatest(await sequence.append([id]));
+  for (const id of ids) greatest(await text.append([id]));
   return { decodeMs: performance.now() - start, decodedBytes: ids.length };
 }
 
+/** As many bytes, the likeliest ones: what a loop on the device guesses. */
+async function writeOn(
+  text: TextState,
+  { continuation }: Task,
+  logits: Float32Array,
+): Promise<Omit<Completion, "prefillMs">> {
+  const decodedBytes = continuation.length;
+  const start = performance.now();
+  for (let i = 0; i < decodedBytes; i++) logits = await text.append([greatest(logits)]);
+  return { decodeMs: performance.now() - start, decodedBytes };
+}
+
 function greatest(logits: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id;
+  let best = BYTE_OFFSET;
+  for (let id = BYTE_OFFSET + 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id;
   return best;
 }
 

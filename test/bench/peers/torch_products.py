@@ -1,4 +1,4 @@
-"""Only the matrix products of the engine's runs, in torch: torch_products.py CHECKPOINT THREADS float32|int8.
+"""Only the matrix products of the engine's runs, in torch: torch_products.py CHECKPOINT THREADS float32|int8 [DEVICE].
 
 The machine's limit: no attention, norms, caches or embeddings, no quantisation of activations, projections of the same
 input fused, and for each shape the fastest of the products that torch offers.
@@ -21,8 +21,9 @@ Shape = tuple[float, int, int]
 PATCH_LENGTH = 4
 
 
-def main(checkpoint: str, threads: str, dtype: str) -> None:
+def main(checkpoint: str, threads: str, dtype: str, device: str = "cpu") -> None:
     torch.set_num_threads(int(threads))
+    torch.set_default_device(device)
     products = Products(json.loads((Path(checkpoint) / "config.json").read_text()), dtype)
 
     def complete(task: dict) -> dict:
@@ -34,20 +35,25 @@ def main(checkpoint: str, threads: str, dtype: str) -> None:
                 "decodedBytes": len(task["continuation"]),
             }
 
-    serve(f"{threads} threads, torch {torch.__version__}", complete)
+    where = f"{threads} threads" if device == "cpu" else torch.cuda.get_device_name()
+    serve(f"{where}, torch {torch.__version__}", complete)
 
 
 def run_all(runs: list[list[Product]]) -> None:
     for products in runs:
         for product in products:
             product()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 class Products:
     """The products of each network for a number of rows, made when first asked for."""
 
     def __init__(self, config: dict, dtype: str) -> None:
-        self.kinds = FLOAT32_KINDS if dtype == "float32" else INT8_KINDS
+        kinds = FLOAT32_KINDS if dtype == "float32" else INT8_KINDS
+        on_cpu = torch.get_default_device().type == "cpu"
+        self.kinds = [kind for kind in kinds if on_cpu or kind not in CPU_KINDS]
         self.shapes = shapes(config)
         self.weights = {name: [weight(*shape[1:], dtype) for shape in layers] for name, layers in self.shapes.items()}
         self.made: dict[tuple[str, int], list[Product]] = {}
@@ -101,6 +107,7 @@ def dynamic_int8(x: Tensor, matrix: Tensor) -> Product:
 
 
 FLOAT32_KINDS = [packed_float32, lambda x, matrix: lambda: x @ matrix.t(), transposed(torch.mm)]
+CPU_KINDS = [packed_float32, dynamic_int8]
 INT8_KINDS = [dynamic_int8, lambda x, matrix: lambda: torch._int_mm(x, matrix.t()), transposed(torch._int_mm)]
 
 
