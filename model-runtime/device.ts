@@ -37,6 +37,21 @@ export function cudaLibraryProblem(folder: string = nativeFolder()): string | nu
   return null;
 }
 
+/** Why a provider did not start, in the driver's words or in the last clause of onnxruntime's message, without source locations. */
+export function providerReason(message: string): string {
+  const cuda = /CUDA failure \d+: (.+?)\s*;/.exec(message);
+  if (cuda) return cuda[1];
+  const line =
+    message
+      .split("\n")
+      .map((part) => part.trim())
+      .filter(Boolean)[0] ?? "it failed to start";
+  return line
+    .replace(/^.*\bwas false\. /, "")
+    .replace(/^\S+\.(cc|h):\d+ .*?\) /, "")
+    .replace(/[.;\s]+$/, "");
+}
+
 /** Folder of onnxruntime's native libraries, where a provider's library must lie. */
 export function nativeFolder(): string {
   const root = dirname(require.resolve("onnxruntime-node/package.json"));

@@ -1,7 +1,7 @@
 /** The only door to onnxruntime: compiles graphs for a device and runs them. */
 import "./no-telemetry";
 import * as ort from "onnxruntime-node";
-import { cudaLibraryProblem, type Device, keepFloat32Exact, type ResolvedDevice } from "./device";
+import { cudaLibraryProblem, type Device, keepFloat32Exact, providerReason, type ResolvedDevice } from "./device";
 import { Graph } from "./graph/graph";
 
 /** Inputs of a run by name. Data is handed over without a copy and must not change before the run ends. */
@@ -97,19 +97,6 @@ async function deviceProblem(device: Exclude<ResolvedDevice, "cpu">): Promise<st
   } catch (error) {
     return providerReason((error as Error).message);
   }
-}
-
-/** The last clause of onnxruntime's message, without its source locations. */
-function providerReason(message: string): string {
-  const line =
-    message
-      .split("\n")
-      .map((part) => part.trim())
-      .filter(Boolean)[0] ?? "it failed to start";
-  return line
-    .replace(/^.*\bwas false\. /, "")
-    .replace(/^\S+\.(cc|h):\d+ .*?\) /, "")
-    .replace(/[.;\s]+$/, "");
 }
 
 function sessionOptions({ device, threads }: SessionOptions): ort.InferenceSession.SessionOptions {

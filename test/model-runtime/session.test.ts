@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
-import { cudaLibraryProblem, keepFloat32Exact } from "../../model-runtime/device";
+import { cudaLibraryProblem, keepFloat32Exact, providerReason } from "../../model-runtime/device";
 import { Graph } from "../../model-runtime/graph/graph";
 import { createSession, createSessionLater, type DeviceChoice, resolveDevice } from "../../model-runtime/session";
 
@@ -87,6 +87,20 @@ describe("resolveDevice", () => {
   it("cuda without its library says what is missing", async () => {
     const problem = cudaLibraryProblem(join(root, "test"));
     assert.match(problem ?? "", /^the CUDA provider \(\S+\) is not installed beside onnxruntime$/);
+  });
+});
+
+describe("providerReason", () => {
+  it("is what the driver said, without the source that heard it", () => {
+    const message =
+      "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:141 bool onnxruntime::CudaCall(ERRTYPE, const char*) " +
+      "[with ERRTYPE = cudaError; bool THRW = true; SUCCTYPE = cudaError] CUDA failure 35: CUDA driver version is " +
+      "insufficient for CUDA runtime version ; GPU=-1 ; hostname=vm ; file=/onnxruntime_src/cuda_execution_provider.cc ; line=345";
+    assert.equal(providerReason(message), "CUDA driver version is insufficient for CUDA runtime version");
+  });
+
+  it("is the last clause otherwise", () => {
+    assert.equal(providerReason("webgpu.cc:12 Init status.IsOK() was false. No adapter found.\n"), "No adapter found");
   });
 });
 
