@@ -4,9 +4,11 @@
 
 A completion is a place in a file as the editor shows it to the model (docs/completion-format.md):
 
-    [parts of other files of the project] [0x1F path] [0x1C text after the cursor] [0x1E] text before the cursor, what is missing there
+    [parts of other files of the project] [0x1F path 0x1E] text before the cursor [0x1C text after it 0x1E] the last lines before
+    the cursor, what is missing there
 
-and ends with the piece of BOS and EOS, as every text does. OUT.npy holds uint16 [N, LENGTH]: texts one after the other,
+and ends with the piece of BOS and EOS, as every text does. What follows the cursor stands close before it, so that a cursor that
+moves leaves most of what was read as it was. OUT.npy holds uint16 [N, LENGTH]: texts one after the other,
 rows shuffled; a text that does not fit goes on in a row elsewhere. With `--completions M` OUT-completions.npz holds M single
 completions for measuring: `with_suffix` and `without` [M, WIDTH], and where the missing part begins and ends in each.
 """
@@ -130,17 +132,17 @@ def shuffled_rows(pieces: numpy.ndarray, seed: int) -> numpy.ndarray:
 
 
 def whole_text(file: File, chance: random.Random) -> str:
-    return (header(file) + PREFIX if chance.random() < 0.5 else "") + file.text
+    return (header(file) if chance.random() < 0.5 else "") + file.text
 
 
 def header(file: File) -> str:
     """The path as the editor gives it: from the workspace on, at most three names."""
-    return PATH + "/".join(file.path.split("/")[-3:])
+    return PATH + "/".join(file.path.split("/")[-3:]) + PREFIX
 
 
 @dataclass
 class Completion:
-    """A text, and where in it (characters) what is missing at the cursor begins; `suffix` lies at [start, end)."""
+    """A text, and where in it (characters) what is missing at the cursor begins; `suffix` with its marks lies at [start, end)."""
 
     text: str
     missing: int
@@ -148,27 +150,26 @@ class Completion:
 
 
 def completion(file: File, parts: list["Part"], chance: random.Random) -> Completion:
-    """A place in a file: half at the rest of a line, some inside a line, some over several lines."""
+    """A place in a file: what is missing is half of the time the rest of a line, else less, or several lines."""
     text = file.text
     cursor = chance.randrange(1, len(text))
     end = missing_end(text, cursor, chance)
     begin = window_start(text, cursor, chance)
     front = related(text[max(begin, cursor - 1000) : cursor], file, parts, chance) if chance.random() < 0.4 else ""
-    path = header(file) if chance.random() < 0.8 else ""
-    suffix = ""
+    before = front + (header(file) if chance.random() < 0.8 else "")
+    near, suffix = begin, ""
     if chance.random() < 0.85:
-        suffix = SUFFIX + excerpt(text, end, int(40 * 20 ** chance.random()))
-    before = front + path
-    start = len(before)
-    mark = PREFIX if path or suffix else ""
-    whole = before + suffix + mark + text[begin:end]
-    return Completion(whole, len(whole) - (end - cursor), (start, start + len(suffix)))
+        near = near_start(text, begin, cursor, chance)
+        suffix = SUFFIX + excerpt(text, end, int(40 * 20 ** chance.random())) + PREFIX
+    before += text[begin:near]
+    whole = before + suffix + text[near:end]
+    return Completion(whole, len(whole) - (end - cursor), (len(before), len(before) + len(suffix)))
 
 
 def missing_end(text: str, cursor: int, chance: random.Random) -> int:
     line_end = line_end_of(text, cursor)
     kind = chance.random()
-    if kind < 0.2:
+    if kind < 0.12:
         return chance.randint(cursor, line_end)
     if kind < 0.65:
         return line_end
@@ -184,6 +185,15 @@ def window_start(text: str, cursor: int, chance: random.Random) -> int:
         return 0
     start = text.find("\n", cursor - length, cursor) + 1
     return start or cursor - length
+
+
+def near_start(text: str, begin: int, cursor: int, chance: random.Random) -> int:
+    """Where the lines begin that stand behind the suffix: up to 700 characters, or all of the window."""
+    length = int(60 * 12 ** chance.random())
+    if chance.random() < 0.25 or cursor - begin <= length:
+        return begin
+    start = text.find("\n", cursor - length, cursor) + 1
+    return start or text.rfind("\n", begin, cursor) + 1 or begin
 
 
 def excerpt(text: str, start: int, length: int) -> str:

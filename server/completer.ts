@@ -10,13 +10,15 @@ import {
   InlineCompletionTriggerKind,
   type Position,
 } from "vscode-languageserver/node";
+import type { CompletionMarks } from "../model-runtime/checkpoint/completion-marks";
 import { type CachedText, SuggestionCache } from "./cache";
 import { toInsertion } from "./completion";
-import { bytesOf, type Context, contextAt, windowLimit } from "./context";
+import { type Context, contextAt, windowLimit } from "./context";
 import type { Documents, OpenDocument } from "./documents";
 import { type Extent, extentAt } from "./extent";
 import { type Refusal, refuseDocument, refusePlace } from "./gate";
 import type { ModelHost } from "./model-host";
+import { bytesOf } from "./model-text";
 import type { Decision, Measurements, Settings } from "./protocol";
 import { cancellationOf, Work } from "./work";
 import type { ModelRequest } from "./worker-protocol";
@@ -35,6 +37,8 @@ export interface CompleterOptions {
   documents: Documents;
   host: Pick<ModelHost, "complete" | "state">;
   settings(): Settings;
+  /** How the model is told what follows the cursor; null, or when undefined: not at all. */
+  marks?(): CompletionMarks | null;
   /** Told of each request when it is answered, and of the text that is shown; null when nothing is. */
   onDecision(decision: Decision, shownText: string | null): void;
   /** What a request says of its document beyond the context; `cursor` in UTF-16 code units. */
@@ -210,7 +214,7 @@ export class Completer {
     const { uri } = document;
     this.drop();
     const job = this.options.host.complete({
-      context: bytesOf(context),
+      context: bytesOf(context, this.options.marks?.() ?? null),
       extent,
       around: this.options.around?.(document, cursor),
       maxBytes: settings.maxSuggestionBytes,

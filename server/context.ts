@@ -1,20 +1,22 @@
 /**
- * What the model reads: BOS, parts of other files, and a window of the text before the cursor. The window's start stays
- * where it is while the cursor moves on, so that the model's caches stay valid. At a new place the window is a small one,
- * soon read; a roomier one is read ahead (`read-ahead.ts`) and then takes its place, and so it is when a window is nearly full.
+ * What the model reads: BOS, parts of other files, a window of the text before the cursor, and what follows the cursor where the
+ * model knows how to read that (`model-text.ts`). The window's start stays where it is while the cursor moves on, so that
+ * the model's caches stay valid. At a new place the window is a small one, soon read; a roomier one is read ahead
+ * (`read-ahead.ts`) and then takes its place, and so it is when a window is nearly full.
+ *
+ * What follows stands close before the cursor, behind it only the last lines. Both stay as they are (an *anchor*) while
+ * text is typed there, and change when the cursor goes elsewhere: then only these few hundred bytes are read anew.
  *
  * Bytes are UTF-8 with a lone surrogate as U+FFFD; line ends are "\n" and a byte order mark is left out, whatever the
- * document has, because that is how models see text in training. The text after the cursor is not given to the model.
+ * document has, because that is how models see text in training.
  */
-import type { OpenDocument } from "./documents";
+import type { Anchor, ContextWindow, OpenDocument } from "./documents";
 import type { HostState } from "./model-host";
+import { type ModelText, shortPath } from "./model-text";
 import type { Settings } from "./protocol";
 
-export interface Context {
-  /** Parts of other files that the model reads before the text; else empty. */
-  front: string;
-  /** The text of the window, from its start to the cursor, as the model sees it. */
-  text: string;
+/** `text` is that of the window, from its start to the cursor. */
+export interface Context extends ModelText {
   /** The same as it stands in the document, without a selected completion. */
   source: string;
   /** The rest of the cursor's line, without its end. */
@@ -31,6 +33,11 @@ const QUICK_BYTES = 1024;
 const FIRST_BYTES = 1024;
 /** How far behind the cursor the rules look, UTF-16 code units. */
 const FOLLOWING_LENGTH = 2000;
+
+/** Text that follows the cursor's line, and text before the cursor that stands behind it, UTF-16 code units of a new anchor. */
+const [FOLLOWING_READ, NEAR_LENGTH] = [320, 320];
+/** Longest text behind what follows before a new anchor is taken. */
+const MOST_NEAR = 2400;
 
 /** A place in a document, UTF-16 code units. */
 export interface Cursor {
@@ -50,12 +57,24 @@ export interface Cursor {
 export function contextAt(document: OpenDocument, { from, to, selected }: Cursor, maxBytes: number): Context {
   const text = document.text!.getText();
   const start = windowStart(text, from, maxBytes, document.window?.start ?? null);
-  if (start !== document.window?.start) document.window = { start, front: "", openings: 0 };
+  if (start !== document.window?.start) document.window = { start, front: "", openings: 0, anchor: null };
+  return contextIn(document, document.window, { from, to, selected });
+}
+
+/** The context at a place in a given window, whose anchor is renewed where it does not hold any more. */
+export function contextIn(document: OpenDocument, window: ContextWindow, { from, to, selected }: Cursor): Context {
+  const text = document.text!.getText();
+  const { start } = window;
   const lineEnd = lineEndFrom(text, to);
   const source = text.slice(start, from);
+  if (window.anchor === null || !holds(window.anchor, text, { start, from, lineEnd }))
+    window.anchor = anchorAt(text, start, from, lineEnd);
+  const { near, following } = window.anchor;
   return {
-    front: document.window.front,
+    front: window.front,
+    path: shortPath(document.uri),
     text: asModelSees(source) + selected,
+    suffix: { following, near: asModelSees(text.slice(start, near)).length },
     source,
     lineRest: text.slice(to, lineEnd),
     following: asModelSees(text.slice(lineEnd, lineEnd + FOLLOWING_LENGTH)).replace(/^\n/, ""),
@@ -74,9 +93,40 @@ export function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
-/** What the model reads at a context, UTF-8. */
-export function bytesOf({ front, text }: Pick<Context, "front" | "text">): Uint8Array {
-  return new TextEncoder().encode(front + text);
+/** Whether so much was typed behind what follows that a new anchor is better, when there is time for it. */
+export function isFarFromAnchor({ text, suffix }: Context): boolean {
+  return suffix !== null && text.length - suffix.near > MOST_NEAR / 2;
+}
+
+/** The last lines before the cursor, and those that follow its line. */
+function anchorAt(text: string, start: number, from: number, lineEnd: number): Anchor {
+  const following = followingAt(text, lineEnd);
+  if (from - start <= NEAR_LENGTH) return { near: start, following };
+  const line = text.indexOf("\n", from - NEAR_LENGTH) + 1;
+  return { near: line > 0 && line <= from ? line : startOfLast(text, from, NEAR_LENGTH), following };
+}
+
+/** Text typed since is no reason for a new anchor; another place or other lines below are. */
+function holds(
+  { near, following }: Anchor,
+  text: string,
+  { start, from, lineEnd }: { start: number; from: number; lineEnd: number },
+): boolean {
+  if (near < start || near > from || from - near > MOST_NEAR) return false;
+  const firstLines = (lines: string) =>
+    lines
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+      .slice(0, 2)
+      .join("\n");
+  return firstLines(following) === firstLines(followingAt(text, lineEnd));
+}
+
+/** From the end of the cursor's line on, to the end of a line; empty at the end of the file. */
+function followingAt(text: string, lineEnd: number): string {
+  const following = asModelSees(text.slice(lineEnd, lineEnd + FOLLOWING_READ));
+  const isWhole = lineEnd + FOLLOWING_READ >= text.length;
+  return isWhole ? following : following.slice(0, following.lastIndexOf("\n") + 1 || undefined);
 }
 
 /** A stretch of a document as the model sees it; of one that is not kept, none. */

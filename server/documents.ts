@@ -12,6 +12,13 @@ import { TextDocument } from "vscode-languageserver-textdocument";
 /** Longest text kept, UTF-16 code units: up to here an edit takes the LSP thread less than 10 ms. */
 export const MAX_DOCUMENT_LENGTH = 1_000_000;
 
+/** What follows a place, as the model reads it before the last lines before the place. */
+export interface Anchor {
+  /** Where these lines begin in the document's text, UTF-16 code units. */
+  near: number;
+  following: string;
+}
+
 /** Where the model's context begins. */
 export interface ContextWindow {
   /** In the document's text, UTF-16 code units. */
@@ -20,6 +27,8 @@ export interface ContextWindow {
   front: string;
   /** How many documents had been opened when `front` was chosen; 0 when it was not chosen yet. */
   openings: number;
+  /** Null when it is to be chosen. */
+  anchor: Anchor | null;
 }
 
 export interface OpenDocument {
@@ -95,6 +104,11 @@ function applyChange(document: OpenDocument, change: TextDocumentContentChangeEv
 
 /** Where a window is after `start` to `end` was replaced by `length` code units; null when it began inside. */
 function movedBy(window: ContextWindow | null, start: number, end: number, length: number): ContextWindow | null {
-  if (window === null || window.start <= start) return window;
-  return window.start >= end ? { ...window, start: window.start + length - (end - start) } : null;
+  if (window === null || (window.start > start && window.start < end)) return null;
+  const { anchor } = window;
+  if (window.start <= start && (anchor === null || anchor.near <= start)) return window;
+  const moved = (offset: number) => (offset <= start ? offset : offset + length - (end - start));
+  const isAnchorHit = anchor !== null && anchor.near > start && anchor.near < end;
+  const kept = anchor === null || isAnchorHit ? null : { ...anchor, near: moved(anchor.near) };
+  return { ...window, start: moved(window.start), anchor: kept };
 }

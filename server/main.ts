@@ -9,6 +9,7 @@ import {
   type InitializeResult,
   TextDocumentSyncKind,
 } from "vscode-languageserver/node";
+import { type CompletionMarks, readCompletionMarks } from "../model-runtime/checkpoint/completion-marks";
 import { UserError } from "../model-runtime/errors";
 import { version } from "../package.json";
 import { Completer } from "./completer";
@@ -44,6 +45,8 @@ const decisions = new Decisions();
 const monitor = new ThreadMonitor();
 let client: InitializeParams;
 let folder = "";
+/** How the model in that folder is told what follows the cursor. */
+let marks: CompletionMarks | null = null;
 let lastMs: number | null = null;
 /** Whether the loaded model knows of the workspace. */
 let isTold = false;
@@ -68,6 +71,7 @@ const completer = new Completer({
   documents,
   host,
   settings: () => configuration.settings,
+  marks: () => marks,
   around: (document, cursor) => workspace.around(document, cursor),
   onDecision(decision, shownText) {
     decisions.add(decision);
@@ -93,6 +97,7 @@ const readAhead = new ReadAhead({
   documents,
   host,
   settings: () => configuration.settings,
+  marks: () => marks,
   isIdle: () => completer.isIdle,
   mayWorkAhead: () => !power.isOnBattery,
 });
@@ -203,6 +208,7 @@ function useModel(hand = (choice: ModelChoice) => host.use(choice)): void {
   }
   try {
     const named = resolveModel(modelPath, { workspaceFolder: workspaceFolder(), programFolder: __dirname });
+    if (named.folder !== folder) marks = readCompletionMarks(named.folder);
     folder = named.folder;
     fineTuning.shared = named.adapter;
     hand({ folder, ...chosenDevice(), adapter: fineTuning.adapter });

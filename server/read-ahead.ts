@@ -5,11 +5,13 @@
  */
 import { basename } from "node:path";
 import type { Position } from "vscode-languageserver/node";
+import type { CompletionMarks } from "../model-runtime/checkpoint/completion-marks";
 import { passName } from "../model-runtime/workspace/text-rules";
-import { bytesOf, type Context, contextAt, roomierStart, textIn, windowLimit } from "./context";
+import { type Context, contextAt, contextIn, isFarFromAnchor, roomierStart, textIn, windowLimit } from "./context";
 import type { ContextWindow, Documents, OpenDocument } from "./documents";
 import { refuseDocument, refusePlace } from "./gate";
 import type { Job, ModelHost } from "./model-host";
+import { bytesOf } from "./model-text";
 import type { Settings } from "./protocol";
 import { RelatedParts } from "./related";
 import { isLanguageEnabled } from "./settings";
@@ -25,6 +27,8 @@ export interface ReadAheadOptions {
   documents: Pick<Documents, "get" | "others" | "openings">;
   host: Pick<ModelHost, "read" | "state">;
   settings(): Settings;
+  /** As in the completer's options. */
+  marks?(): CompletionMarks | null;
   /** Whether the model has nothing to do for a request. */
   isIdle(): boolean;
   /** Whether more than what the next request needs is read; true when undefined. */
@@ -67,12 +71,17 @@ export class ReadAhead {
     const offset = text.offsetAt(position);
     const cursor = { from: offset, to: offset, selected: "" };
     const context = contextAt(document, cursor, windowLimit(settings, this.options.host.state));
-    if (refusePlace(context, true) !== null || !(await this.isRead(bytesOf(context)))) return;
+    if (refusePlace(context, true) !== null || !(await this.isRead(context))) return;
     if (!(this.options.mayWorkAhead?.() ?? true)) return;
     const next = await this.nextWindow(document, context, offset, settings);
-    if (next === null) return;
-    const read = await this.isRead(bytesOf({ front: next.front, text: textIn(document, next.start, offset) }));
-    if (!read || document.nextWindow !== next) return;
+    if (next === null) {
+      if (isFarFromAnchor(context) && document.window !== null) {
+        document.window.anchor = null;
+        await this.isRead(contextIn(document, document.window, cursor));
+      }
+      return;
+    }
+    if (!(await this.isRead(contextIn(document, next, cursor))) || document.nextWindow !== next) return;
     document.window = next;
     document.nextWindow = null;
   }
@@ -99,7 +108,7 @@ export class ReadAhead {
       document.window = { ...current, openings };
       return null;
     }
-    document.nextWindow = { start: start ?? current.start, front, openings };
+    document.nextWindow = { start: start ?? current.start, front, openings, anchor: current.anchor };
     return document.nextWindow;
   }
 
@@ -115,8 +124,8 @@ export class ReadAhead {
   }
 
   /** Whether the model could read it all. */
-  private async isRead(context: Uint8Array): Promise<boolean> {
-    const job = this.options.host.read(context);
+  private async isRead(context: Context): Promise<boolean> {
+    const job = this.options.host.read(bytesOf(context, this.options.marks?.() ?? null));
     this.job = job;
     const { end } = await job.done;
     if (this.job === job) this.job = null;

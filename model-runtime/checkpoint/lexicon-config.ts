@@ -3,6 +3,7 @@ import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
 import type { LexiconRule } from "../lexicon/open-word";
 import { checkTransformer } from "./check-config";
+import { type CompletionMarks, parseCompletionMarks } from "./completion-marks";
 import type { PatchingConfig, TransformerConfig } from "./config";
 import { parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
 import { asFields, describe, type Fields, flag, integer, integers, real, section } from "./json-fields";
@@ -26,6 +27,8 @@ export interface LexiconConfig {
   bosPiece: number;
   eosPiece: number;
   rule: LexiconRule;
+  /** What a place in a file is marked with; null when the model was not trained on such. */
+  marks: CompletionMarks | null;
   /** Whether the normed states go through a matrix before the readout. */
   readoutMatrix: boolean;
   /** 4-bit blocks have minima of their own, or values from -8 to 7 times the scale. */
@@ -60,6 +63,7 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
       fallbackShare: real(lexicon, "fallback_share", { min: 0 }),
       wordLimit: integer(lexicon, "word_limit"),
     },
+    marks: parseCompletionMarks(lexicon),
     readoutMatrix: flag(lexicon, "readout_matrix", { fallback: false }),
     blockForm: hasMinima(fields) ? "blt-blocks" : "blt-blocks-symmetric",
   };

@@ -173,7 +173,16 @@ function suggestion({ prefix, suffix }: Sample["place"], { bytes, logProbs }: Wr
   const given = logProbs.findIndex(createConfidenceRule(minConfidence)) + 1 || bytes.length;
   const length = confidentLength(Uint8Array.from(bytes.slice(0, given)), logProbs, minConfidence);
   const text = lastLines(prefix, 1500);
-  const context: Context = { front: "", text, source: text, lineRest: "", following: suffix.slice(0, 2000), eol: "\n" };
+  const context: Context = {
+    front: "",
+    path: "",
+    suffix: null,
+    text,
+    source: text,
+    lineRest: "",
+    following: suffix.slice(0, 2000),
+    eol: "\n",
+  };
   const insertion = toInsertion(Buffer.from(bytes.slice(0, length)).toString(), context, { invoked: false });
   return "reason" in insertion ? null : insertion.text.slice(insertion.replacesBefore);
 }

@@ -22,12 +22,13 @@ def test_a_completion_is_a_place_in_its_file() -> None:
         made = completion(file, parts, chance)
         before, missing = made.text[: made.missing], made.text[made.missing :]
         start, end = made.suffix
-        suffix = made.text[start:end]
-        window = before[end:].removeprefix(PREFIX) if PREFIX in before else before
-        assert (window if PREFIX in before or start == 0 else window[start:]) + missing in TEXT
+        suffix, far = made.text[start:end], before[:start]
+        window = (far.split(PREFIX)[1] if PATH in far else "") + before[end:]
+        assert window[0 if PATH in far or suffix else start :] + missing in TEXT or "sum" in far
         if suffix:
-            assert suffix[0] == SUFFIX and missing + suffix[1:] in TEXT and len(suffix) <= 801
-        kinds.add((PATH in before, bool(suffix), "sum" in before[:start], "\n" in missing))
+            assert suffix[0] == SUFFIX and suffix[-1] == PREFIX and len(suffix) <= 802
+            assert missing + suffix[1:-1] in TEXT
+        kinds.add((PATH in before, bool(suffix), "sum" in far, "\n" in missing))
     assert len(kinds) > 8
     assert any("lib/deep/add.py" in completion(file, [], chance).text for _ in range(20))
 

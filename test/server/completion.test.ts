@@ -6,7 +6,7 @@ import type { Context } from "../../server/context";
 function contextOf(marked: string, eol: Context["eol"] = "\n"): Context {
   const [text, behind] = marked.split("|");
   const [lineRest, ...following] = behind.split("\n");
-  return { front: "", text, source: text, lineRest, following: following.join("\n"), eol };
+  return { front: "", path: "", suffix: null, text, source: text, lineRest, following: following.join("\n"), eol };
 }
 
 /** The document after the suggestion at `|` was accepted, or the reason why there is none. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { byteLength, contextAt, roomierStart, windowStart } from "../../server/context";
+import { byteLength, type Context, contextAt, roomierStart, windowStart } from "../../server/context";
 import { Documents } from "../../server/documents";
 
 const uri = "file:///a.ts";
@@ -38,6 +38,70 @@ describe("context", () => {
   });
   it("looks a bounded way behind the cursor", () => {
     assert.equal(contextOf(`a\n${"b\n".repeat(5000)}`, 1).following.length < 2001, true);
+  });
+});
+
+describe("what follows the cursor", () => {
+  const lines = Array.from({ length: 200 }, (_, i) => `line ${i};`);
+  const text = lines.join("\n");
+  const at = (line: number) => text.indexOf(`line ${line};`) + 4;
+
+  function opened(contents = text) {
+    const documents = new Documents();
+    documents.didOpen({ textDocument: { uri, languageId: "typescript", version: 1, text: contents } });
+    let version = 1;
+    return {
+      context: (offset: number) => contextAt(documents.get(uri)!, { from: offset, to: offset, selected: "" }, 4096),
+      insert(offset: number, inserted: string) {
+        const position = documents.get(uri)!.text!.positionAt(offset);
+        const contentChanges = [{ range: { start: position, end: position }, text: inserted }];
+        documents.didChange({ textDocument: { uri, version: ++version }, contentChanges });
+      },
+    };
+  }
+
+  /** The lines behind what follows, and what follows. */
+  function seen({ text: before, suffix }: Context): [string, string] {
+    return [before.slice(suffix!.near), suffix!.following];
+  }
+
+  it("is the lines below the cursor's, whole ones, and stands before the last lines", () => {
+    const [near, following] = seen(opened().context(at(100)));
+    assert.match(near, /^line 6\d;\n.*\nline$/s);
+    assert.match(following, /^\nline 101;\n.*\nline 13\d;\n$/s);
+  });
+
+  it("is empty at the end of the file, where all of a short text stands behind it", () => {
+    assert.deepEqual(seen(opened("a\nb").context(3)), ["a\nb", ""]);
+    assert.deepEqual(seen(opened("a\nb").context(1)), ["a", "\nb"]);
+  });
+
+  it("stays while text is typed there, new lines too, and an edit above moves it along", () => {
+    const document = opened();
+    const [near, following] = seen(document.context(at(100)));
+    document.insert(at(100), " x\n  y");
+    assert.deepEqual(seen(document.context(at(100) + 6)), [`${near} x\n  y`, following]);
+    document.insert(0, "// above\n");
+    assert.deepEqual(seen(document.context(at(100) + 15)), [`${near} x\n  y`, following]);
+  });
+
+  it("is another at another place, and where lines below are others", () => {
+    const document = opened();
+    const [near, following] = seen(document.context(at(100)));
+    const [otherNear, otherFollowing] = seen(document.context(at(103)));
+    assert.notEqual(otherNear.slice(0, 20), near.slice(0, 20));
+    assert.match(otherFollowing, /^\nline 104;/);
+    assert.deepEqual(seen(document.context(at(100))), [near, following]);
+    document.insert(at(101) - 4, "new below\n");
+    assert.match(seen(document.context(at(100)))[1], /^\nnew below\nline 101;/);
+  });
+
+  it("is another when the lines before it are edited or much has been typed", () => {
+    const document = opened();
+    document.context(at(100));
+    document.insert(at(100), "x".repeat(3000));
+    const context = document.context(at(100) + 3000);
+    assert.ok(seen(context)[0].length < 500);
   });
 });
 

@@ -8,7 +8,8 @@ const uri = "file:///a.ts";
 function opened(text: string, windowStart: number | null = null): Documents {
   const documents = new Documents();
   documents.didOpen({ textDocument: { uri, languageId: "typescript", version: 1, text } });
-  documents.get(uri)!.window = windowStart === null ? null : { start: windowStart, front: "", openings: 0 };
+  documents.get(uri)!.window =
+    windowStart === null ? null : { start: windowStart, front: "", openings: 0, anchor: null };
   return documents;
 }
 

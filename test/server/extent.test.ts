@@ -8,7 +8,16 @@ type Options = { multiline?: Multiline; invoked?: boolean };
 function extentOf(marked: string, { multiline = "auto", invoked = false }: Options = {}): Extent {
   const [text, behind] = marked.split("|");
   const [lineRest, ...following] = behind.split("\n");
-  const context = { front: "", text, source: text, lineRest, following: following.join("\n"), eol: "\n" as const };
+  const context = {
+    front: "",
+    path: "",
+    suffix: null,
+    text,
+    source: text,
+    lineRest,
+    following: following.join("\n"),
+    eol: "\n" as const,
+  };
   return extentAt(context, { multiline, invoked });
 }
 

@@ -17,7 +17,16 @@ function checkDocument(
 }
 
 function checkPlace(text: string, lineRest: string, expected: string | null, invoked = false): void {
-  const context = { front: "", text, source: text, lineRest, following: "", eol: "\n" as const };
+  const context = {
+    front: "",
+    path: "",
+    suffix: null,
+    text,
+    source: text,
+    lineRest,
+    following: "",
+    eol: "\n" as const,
+  };
   assert.equal(refusePlace(context, invoked)?.reason ?? null, expected);
 }
 

@@ -2,10 +2,15 @@
  * The contexts of requests while someone works on real files: code is typed again with slips that are taken back, the
  * cursor goes elsewhere, files change, edits are undone and done again, suggestions are accepted whole.
  */
+
+import { readCompletionMarks } from "../../../model-runtime/checkpoint/completion-marks";
 import { createRandom, type Random } from "../../../model-runtime/generation/random";
-import { bytesOf, contextAt } from "../../../server/context";
+import { contextAt } from "../../../server/context";
 import { Documents } from "../../../server/documents";
+import { bytesOf } from "../../../server/model-text";
 import { defaultSettings } from "../../../server/protocol";
+
+const marks = readCompletionMarks("models/default");
 
 export interface TraceRequest {
   action: "type" | "correct" | "move" | "switch" | "undo" | "accept";
@@ -106,7 +111,7 @@ export class TypingTrace {
   private request(action: TraceRequest["action"], file: number, offset: number): TraceRequest {
     const document = this.documents.get(uriOf(file))!;
     const context = contextAt(document, { from: offset, to: offset, selected: "" }, defaultSettings.contextBytes);
-    return { action, context: bytesOf(context) };
+    return { action, context: bytesOf(context, marks) };
   }
 
   private edit(file: number, offset: number, deleted: number, text: string): void {
