@@ -6,11 +6,10 @@ distribution after n bytes depends on those bytes and on one latent, whatever wa
 Shapes: N places, D width, E latent width, K vectors of a latent, V = 260.
 """
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from config import StackConfig
@@ -44,7 +43,7 @@ class Decoder(nn.Module):
     def forward(self, y: Tensor, z: Tensor, offset: Tensor) -> Tensor:
         """Patcher states y [N, D], latents z [N, E], bytes since each latent [N] -> logits [N, V] of the next id."""
         vectors = self.dropout(self.latent_projection(self.latent_norm(z))).view(1, len(z), self.k, -1)
-        own = torch.arange(len(z))[None]
+        own = torch.arange(len(z), device=z.device)[None]
         x = (y + self.offset(offset.clamp(max=OFFSETS - 1)))[None]
         for layer in self.layers:
             x = layer(x, vectors, own)
@@ -69,11 +68,19 @@ def patcher_states(patcher: Patcher, ids: Tensor) -> Tensor:
     return patcher.run(patcher.embed_tokens(ids), patcher.config.window, documents_of(ids))
 
 
-def save_decoder(decoder: Decoder, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in decoder.state_dict().items()}, partial)
-    os.replace(partial, path)
+def stored_decoder(path: Path, patcher: StackConfig) -> Decoder:
+    """The decoder of a file, over a patcher of this shape, as fp32."""
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    outputs, latent_width = tensors["latent_projection.weight"].shape
+    layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+    inner = len(tensors["layers.0.mlp.gate_proj.weight"])
+    width = patcher.hidden_size
+    if len(tensors["norm.weight"]) != width:
+        raise ValueError(f"{path}: a decoder of width {len(tensors['norm.weight'])}, the patcher has {width}")
+    decoder = Decoder(decoder_shape(patcher, layers, inner), latent_width, outputs // width)
+    decoder.load_state_dict(tensors)
+    return decoder.eval()
 
 
-def load_decoder(decoder: Decoder, path: Path) -> None:
-    decoder.load_state_dict(load_file(path))
+def decoder_shape(patcher: StackConfig, layers: int, inner: int | None = None) -> StackConfig:
+    return StackConfig(patcher.hidden_size, layers, patcher.heads, patcher.heads, inner or patcher.intermediate_size)

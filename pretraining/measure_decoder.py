@@ -2,7 +2,7 @@
 is foreseen without one.
 
     python pretraining/measure_decoder.py models/default .cache/train/latents/validation --bits 0,0.2,0.5,1 \\
-        [--decoder .cache/train/decoder/decoder.safetensors]
+        [--decoder OUT/decoder.safetensors]
 
 The rule of docs/lexicon.md, with one change: the latent is asked (at a word's opening, after an ended piece) only where
 the byte model's entropy is above `--bits`; until then the byte model writes alone. 0 is the exact rule. The byte model
@@ -21,7 +21,7 @@ import torch
 
 from add_patcher import stored_patcher
 from cache_latents import load_all
-from decoder import Decoder, load_decoder, patcher_states
+from decoder import Decoder, patcher_states, stored_decoder
 from fallback import CountModel, symbols
 from latent_reference import load_latent
 from lexicon_reference import Trunk, _stretches
@@ -29,7 +29,6 @@ from model import BOS
 from pieces import load_lexicon
 from readout import OpenWord, Rule, open_word
 from text_stream import BYTE_OFFSET
-from train_decoder import SHAPES
 from train_patcher import load_patcher
 
 TrunkPath = tuple[int, tuple[int, ...]]
@@ -147,8 +146,6 @@ def main() -> None:
     parser.add_argument("--bits", default="0,0.1,0.2,0.4,0.7,1", help="entropies of the byte model, by commas")
     parser.add_argument("--patcher", type=Path, help="a patcher.safetensors of the checkpoint's shape; else its own")
     parser.add_argument("--decoder", type=Path)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="w192x3")
-    parser.add_argument("--vectors", type=int, default=4)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--longest", type=int, default=1500, help="bytes of one file")
     args = parser.parse_args()
@@ -159,8 +156,7 @@ def main() -> None:
         load_patcher(patcher, args.patcher)
     decoders: dict[str, Decoder | None] = {"patcher": None}
     if args.decoder:
-        decoders["decoder"] = Decoder(SHAPES[args.shape], latent.config.hidden_size, args.vectors).eval()
-        load_decoder(decoders["decoder"], args.decoder)
+        decoders["decoder"] = stored_decoder(args.decoder, patcher.config)
     limits = [float(each) for each in args.bits.split(",")]
     sums = {(name, limit): Curve() for name in decoders for limit in limits}
     for cached in load_all(args.latents, lexicon)[: args.files]:
