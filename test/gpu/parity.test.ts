@@ -80,9 +80,8 @@ describe("a GPU beside the CPU", () => {
         await convertCheckpoint(openCheckpoint(from), `${from}-${dtype}`, { dtype });
       await quantizeCheckpoint(openCheckpoint(from), `${from}-I8`);
       for (const kind of ["", "-F16", "-BF16", "-I8"])
-        for (const semantics of ["meta", "hf"] as const)
-          if (semantics === "meta" || kind !== "-I8")
-            await compare(`k ${shape.k}${kind}`, () => openCheckpoint(from + kind, { semantics }));
+        await compare(`k ${shape.k}${kind}`, () => openCheckpoint(from + kind));
+      await compare(`k ${shape.k}, hf`, () => openCheckpoint(from, { semantics: "hf" }));
     });
   });
 

@@ -88,14 +88,19 @@ describe("device loop", () => {
 
   for (const name of goldenNames)
     for (const semantics of ["meta", "hf"] as const)
-      for (const [mode, changes] of modes)
-        it(`${name}, ${semantics}, ${mode}: the bytes of the steps one by one, and the same logits`, async () => {
-          const model = await load(name, { semantics });
-          const patching = { ...model.config.patching, ...changes };
-          assert.equal(deviceLoopProblem(model.checkpoint, patching), null);
-          await writeBoth(model.createText(patching), model.createSequence(patching), 40, likeliest);
-          await model.release();
+      describe(`${name}, ${semantics}: the bytes of the steps one by one, and the same logits`, () => {
+        let model: Blt;
+        before(async () => {
+          model = await load(name, { semantics });
         });
+        after(() => model.release());
+        for (const [mode, changes] of modes)
+          it(mode, async () => {
+            const patching = { ...model.config.patching, ...changes };
+            assert.equal(deviceLoopProblem(model.checkpoint, patching), null);
+            await writeBoth(model.createText(patching), model.createSequence(patching), 40, likeliest);
+          });
+      });
 
   it("wrong guesses are taken back, windows that slide and chunks hold", async () => {
     const model = await load("k2", { patcher_window: 8, local_window: 6 });

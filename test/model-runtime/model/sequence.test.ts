@@ -78,12 +78,16 @@ const modes: [string, Partial<PatchingConfig>][] = [
 ];
 
 describe("BltSequence: appended, truncated and forked texts equal fresh ones", () => {
-  for (const semantics of ["meta", "hf"] as const)
+  for (const semantics of ["meta", "hf"] as const) {
+    let model: Blt;
+    before(async () => {
+      // Windows short enough that caches are compacted and rebuilt within the test's texts.
+      const windows = semantics === "meta" ? { patcher_window: 5, local_window: 7 } : {};
+      model = await loadGolden("k2", { semantics, ...windows });
+    });
+    after(() => model.release());
     for (const [title, settings] of modes)
       it(`${semantics}, ${title}`, async () => {
-        // Windows short enough that caches are compacted and rebuilt within the test's texts.
-        const windows = semantics === "meta" ? { patcher_window: 5, local_window: 7 } : {};
-        const model = await loadGolden("k2", { semantics, ...windows });
         const patching = { ...model.config.patching, ...settings };
         await fc.assert(
           fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
@@ -109,8 +113,8 @@ describe("BltSequence: appended, truncated and forked texts equal fresh ones", (
           }),
           { numRuns: cases(15), seed: 20261 },
         );
-        await model.release();
       }).timeout(120000);
+  }
 });
 
 describe("BltSequence over windows and chunks", () => {
