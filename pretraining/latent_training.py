@@ -98,6 +98,7 @@ class FastLatent(nn.Module):
     def __init__(self, config: LatentConfig, dtype: torch.dtype = torch.bfloat16, eight_bit: bool = True):
         super().__init__()
         self.config, self.dtype, self.eight_bit = config, dtype, eight_bit
+        self.trained_layer = self.layer  # what runs where gradients are taken; may be compiled
 
     def load(self, weights: LatentWeights, trained: bool = False) -> "FastLatent":
         """Takes rounded weights; with `trained` they are leaves whose `.grad` an optimizer reads."""
@@ -116,11 +117,12 @@ class FastLatent(nn.Module):
         """Pieces [B, T] -> what the lexicon's rows are multiplied with, [B, T, D]."""
         x = F.embedding(ids, self.embedding)
         cos, sin = self._rotary(ids.shape[1], ids.device)
+        run = self.trained_layer if torch.is_grad_enabled() else self.layer
         for layer in self.layers:
-            x = self._layer(x, cos, sin, layer["qkv"], layer["o"], layer["gate_up"], layer["down"])
+            x = run(x, cos, sin, layer["qkv"], layer["o"], layer["gate_up"], layer["down"])
         return F.linear(self._norm(x), self.readout.T)
 
-    def _layer(self, x: Tensor, cos: Tensor, sin: Tensor, qkv: Tensor, o: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    def layer(self, x: Tensor, cos: Tensor, sin: Tensor, qkv: Tensor, o: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
         config = self.config
         sizes = [config.heads * config.head_dim, config.kv_heads * config.head_dim, config.kv_heads * config.head_dim]
         q, k, v = (

@@ -131,7 +131,7 @@ def load_sources(args: argparse.Namespace, rows: Tensor) -> Sources:
         weights = rounded_weights(begin_from(base, rotation_of(base.config.hidden_size))).to(args.device)
     latent = FastLatent(weights.config, torch.bfloat16 if device.type == "cuda" else torch.float32).load(weights)
     if args.compile:
-        latent._layer = torch.compile(latent._layer, dynamic=False)  # noqa: SLF001
+        latent.layer = torch.compile(latent.layer, dynamic=False)
     if args.patcher:
         patcher = Patcher(PATCHER_SHAPES[args.patcher_shape], 260)
         load_patcher(patcher, args.patcher)

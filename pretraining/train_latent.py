@@ -144,7 +144,8 @@ def train(args: argparse.Namespace) -> LatentWeights:
 def compile_parts(latent: FastLatent) -> None:
     """A layer, the loss and the rounding become kernels of their own, for each shape once."""
     torch._dynamo.config.cache_size_limit = 32  # noqa: SLF001
-    latent._layer = torch.compile(latent._layer, dynamic=False)  # noqa: SLF001
+    # Measuring has other shapes and little to do: it goes without.
+    latent.trained_layer = torch.compile(latent.layer, dynamic=False)
     latent_training.loss_and_gradient = torch.compile(latent_training.loss_and_gradient, dynamic=False)
     latent_training.rounded = torch.compile(latent_training.rounded, dynamic=False)
 
