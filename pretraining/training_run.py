@@ -81,6 +81,7 @@ def start(train: Callable[[argparse.Namespace], object], args: argparse.Namespac
         if not torch.cuda.is_available():
             raise SystemExit("error: torch finds no CUDA device here; train with --device cpu")
         torch.backends.cuda.enable_cudnn_sdp(False)  # attention with a mask is left to the kernels made for it
+        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs slowly, and says so
     try:
         train(args)
     except TrainingStopped as stopped:
