@@ -34,7 +34,7 @@ from piece_stream import read_rows
 from pieces import load_lexicon
 from train_patcher import SHAPES as PATCHER_SHAPES
 from train_patcher import load_patcher
-from training_run import TrainingStopped, optimizers_of
+from training_run import TrainingStopped, optimizers_of, start
 
 LN2 = math.log(2)
 # Pieces that a training row of the draft layer can look back, and that it can in use.
@@ -90,10 +90,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.003)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--validation-rows", type=int, default=64)
-    try:
-        train(parser.parse_args())
-    except TrainingStopped as stopped:
-        raise SystemExit(f"error: {stopped}") from None
+    parser.add_argument("--threads", type=int, default=2)
+    start(train, parser.parse_args())
 
 
 def train(args: argparse.Namespace) -> dict:
