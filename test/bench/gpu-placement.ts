@@ -4,6 +4,9 @@
  *     npx tsx --require ./test/gpu/use-cuda-provider.cjs test/bench/gpu-placement.ts cuda CHECKPOINT...
  */
 import { spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import type { ResolvedDevice } from "../../model-runtime/device";
 import { generate } from "../../model-runtime/generation/generate";
@@ -20,13 +23,18 @@ type Create = (model: Uint8Array, options: ort.InferenceSession.SessionOptions) 
 async function main([device, ...folders]: string[]): Promise<void> {
   if (process.env.BLT_PLACEMENT_CHILD) return compileAll(device as ResolvedDevice, folders[0]);
   for (const folder of folders) {
-    const { stderr, status } = spawnSync(process.execPath, [...process.execArgv, __filename, device, folder], {
-      encoding: "utf8",
+    // Into a file: onnxruntime gives up on a pipe that is full for a moment.
+    const log = join(mkdtempSync(join(tmpdir(), "blt-placement-")), "log");
+    const file = openSync(log, "w");
+    const { status } = spawnSync(process.execPath, [...process.execArgv, __filename, device, folder], {
+      stdio: ["ignore", "inherit", file],
       env: { ...process.env, BLT_PLACEMENT_CHILD: "1" },
-      maxBuffer: 2 ** 30,
     });
-    console.log(`${folder}${status === 0 ? "" : ` (ended with code ${status}: ${stderr.slice(-500)})`}`);
-    for (const part of stderr.split(MARK).slice(1)) console.log(summary(part));
+    closeSync(file);
+    const said = readFileSync(log, "utf8");
+    rmSync(dirname(log), { recursive: true });
+    console.log(`${folder}${status === 0 ? "" : ` (ended with code ${status}: ${said.slice(-500)})`}`);
+    for (const part of said.split(MARK).slice(1)) console.log(summary(part));
   }
 }
 
