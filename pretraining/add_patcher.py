@@ -10,11 +10,12 @@ import argparse
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from config import StackConfig, patcher_to_hf
 from model import Patcher
@@ -38,20 +39,22 @@ def main() -> None:
 
 
 def add_patcher(folder: Path, patcher: Patcher, threshold: float) -> None:
-    tensors = stored(patcher)
-    save_file(tensors, folder / f"{FILE}.part", metadata={"format": "pt"})
-    os.replace(folder / f"{FILE}.part", folder / FILE)
+    config = {"patch_in_forward": True, "patching_mode": "entropy", "patching_threshold": round(threshold, 4)}
+    put_part(folder, FILE, "model.patcher.", stored(patcher), config | {"patcher_config": patcher_to_hf(patcher.config)})
 
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"patch_in_forward": True, "patching_mode": "entropy", "patching_threshold": round(threshold, 4)}
-    config["patcher_config"] = patcher_to_hf(patcher.config)
+
+def put_part(folder: Path, file: str, prefix: str, tensors: dict[str, Tensor], changes: dict) -> None:
+    """Writes a file of a checkpoint that holds all tensors whose names begin with `prefix`, and what refers to it."""
+    save_file(tensors, folder / f"{file}.part", metadata={"format": "pt"})
+    os.replace(folder / f"{file}.part", folder / file)
+    config = json.loads((folder / "config.json").read_text()) | changes
     _write(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
     index = json.loads((folder / "model.safetensors.index.json").read_text())
-    places = {name: file for name, file in index["weight_map"].items() if not name.startswith("model.patcher.")}
-    places |= dict.fromkeys(tensors, FILE)
+    places = {name: each for name, each in index["weight_map"].items() if not name.startswith(prefix)}
+    places |= dict.fromkeys(tensors, file)
     files = sorted(set(places.values()))
-    total = sum(tensor.nbytes for file in files for tensor in load_file(folder / file).values())
+    total = sum(tensor.nbytes for each in files for tensor in load_file(folder / each).values())
     index = {"metadata": {"total_size": total}, "weight_map": places}
     _write(folder / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
 
@@ -62,12 +65,17 @@ def add_patcher(folder: Path, patcher: Patcher, threshold: float) -> None:
 
 def stored(patcher: Patcher) -> dict[str, Tensor]:
     """Tensors as a checkpoint holds them (docs/checkpoint-format.md), by name."""
+    return stored_part(patcher, "model.patcher.", lambda name: "layers." in name)
+
+
+def stored_part(module: nn.Module, prefix: str, in_rows: Callable[[str], bool]) -> dict[str, Tensor]:
+    """A network's tensors: vectors in F32, matrices as int8 rows where `in_rows` says so of their name, others in F16."""
     tensors: dict[str, Tensor] = {}
-    for short, tensor in patcher.state_dict().items():
-        name = f"model.patcher.{short}"
+    for short, tensor in module.state_dict().items():
+        name = f"{prefix}{short}"
         if tensor.ndim == 1:
             tensors[name] = tensor.float().contiguous()
-        elif "layers." in name:
+        elif in_rows(short):
             tensors[name], tensors[f"{name}_scale"] = int8_rows(tensor)
         else:
             tensors[name] = tensor.half().contiguous()
@@ -101,18 +109,20 @@ def stored_patcher(folder: Path) -> Patcher:
         norm_eps=config["rms_norm_eps"],
         window=config["sliding_window"],
     )
-    tensors = load_file(folder / FILE)
     patcher = Patcher(shape, 260)
-    patcher.load_state_dict(
-        {
-            name.removeprefix("model.patcher."): tensor.float() * tensors[f"{name}_scale"][:, None]
-            if f"{name}_scale" in tensors
-            else tensor.float()
-            for name, tensor in tensors.items()
-            if not name.endswith("_scale")
-        }
-    )
+    patcher.load_state_dict(dequantised(load_file(folder / FILE), "model.patcher."))
     return patcher.eval()
+
+
+def dequantised(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors of a part as fp32, by their names behind `prefix`."""
+    return {
+        name.removeprefix(prefix): tensor.float() * tensors[f"{name}_scale"][:, None]
+        if f"{name}_scale" in tensors
+        else tensor.float()
+        for name, tensor in tensors.items()
+        if not name.endswith("_scale")
+    }
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@
 import { parentPort } from "node:worker_threads";
 import { UserError } from "../model-runtime/errors";
 import { PromptLookup } from "../model-runtime/generation/drafter";
+import { ForesightDrafter } from "../model-runtime/generation/foresight-drafter";
 import { generate } from "../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../model-runtime/generation/stale-latent-drafter";
@@ -108,6 +109,7 @@ async function load(choice: ModelChoice): Promise<void> {
       speculation: createSpeculation([
         new PromptLookup(),
         new WorkspaceDrafter(workspace.index),
+        new ForesightDrafter(),
         new StaleLatentDrafter(),
       ]),
     };

@@ -70,6 +70,17 @@ export function parseHuggingFacePatcher(fields: Fields, shapes: Shapes): Transfo
   return transformerConfig(fields, patcherDefaults, "model.patcher", shapes, window(fields, null));
 }
 
+/** A lexicon model's draft layer, `drafter_config`. */
+export function parseHuggingFaceDrafter(fields: Fields, shapes: Shapes): TransformerConfig {
+  return transformerConfig(
+    fields,
+    { ...latentDefaults, layers: 1 },
+    "model.lexicon.drafter",
+    shapes,
+    window(fields, null),
+  );
+}
+
 interface TransformerDefaults {
   hiddenSize: number;
   layers: number;

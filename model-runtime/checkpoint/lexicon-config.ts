@@ -5,7 +5,7 @@ import type { LexiconRule } from "../lexicon/open-word";
 import { checkTransformer } from "./check-config";
 import { type CompletionMarks, parseCompletionMarks } from "./completion-marks";
 import type { PatchingConfig, TransformerConfig } from "./config";
-import { parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
+import { parseHuggingFaceDrafter, parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
 import { asFields, describe, type Fields, flag, integer, integers, real, section } from "./json-fields";
 import { parsePatching } from "./patching-fields";
 
@@ -16,6 +16,8 @@ export interface LexiconConfig {
   maxPositions: number;
   /** The entropy model, which serves as the lexicon's byte model; null when the checkpoint has none. */
   patcher: TransformerConfig | null;
+  /** The layer that foresees the latent's states; null when the checkpoint has none. */
+  drafter: DrafterConfig | null;
   /** How the entropy model cuts text into patches where these are asked for; the latent steps over pieces. */
   patching: PatchingConfig;
   /** Rows of the embedding table, and entries of the vocabulary. */
@@ -35,6 +37,11 @@ export interface LexiconConfig {
   blockForm: "blt-blocks" | "blt-blocks-symmetric";
 }
 
+export interface DrafterConfig extends TransformerConfig {
+  /** Pieces that it can propose: the most frequent ones. */
+  pieces: number;
+}
+
 /** Whether a parsed `config.json` is that of a checkpoint with a lexicon. */
 export function hasLexicon(json: unknown): boolean {
   return typeof json === "object" && json !== null && "lexicon_config" in json;
@@ -46,12 +53,14 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
   const global = required(fields, "global_config");
   const lexicon = required(fields, "lexicon_config");
   const patcher = section(fields, "patcher_config");
+  const drafter = section(fields, "drafter_config");
   const pieces = integer(lexicon, "vocab_size");
   const last = pieces - 1;
   const config: LexiconConfig = {
     latent: parseHuggingFaceLatent(global, shapes),
     maxPositions: integer(global, "max_position_embeddings"),
     patcher: patcher === null ? null : parseHuggingFacePatcher(patcher, shapes),
+    drafter: drafter === null ? null : parseDrafter(drafter, shapes, pieces),
     patching: parsePatching(fields),
     pieces,
     tokenizerFile: plainName(lexicon, "tokenizer_file"),
@@ -70,6 +79,13 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
   integer(fields, "vocab_size", { fallback: VOCABULARY_SIZE, min: VOCABULARY_SIZE, max: VOCABULARY_SIZE });
   checkTransformer("latent transformer", config.latent, where);
   if (config.patcher !== null) checkTransformer("patcher", config.patcher, where);
+  if (config.drafter !== null) {
+    checkTransformer("drafter", config.drafter, where);
+    if (config.drafter.hiddenSize !== config.latent.hiddenSize || config.drafter.layers !== 1)
+      throw new UserError(
+        `${where} contradicts itself: the drafter has ${config.drafter.layers} layers of width ${config.drafter.hiddenSize}, but must have one of the latent's width ${config.latent.hiddenSize}.`,
+      );
+  }
   for (const [name, piece] of [
     ["bos_piece", config.bosPiece],
     ["eos_piece", config.eosPiece],
@@ -84,6 +100,13 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
       `${where} contradicts itself: ${config.maxPositions} positions are too few for a "word_limit" of ${config.rule.wordLimit}; it takes ${least}.`,
     );
   return config;
+}
+
+function parseDrafter(fields: Fields, shapes: Shapes, pieces: number): DrafterConfig {
+  return {
+    ...parseHuggingFaceDrafter(fields, shapes),
+    pieces: integer(fields, "vocab_size", { min: 1, max: pieces }),
+  };
 }
 
 function hasMinima(fields: Fields): boolean {

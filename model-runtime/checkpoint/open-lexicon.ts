@@ -7,7 +7,7 @@ import type { TensorLocation, Weights } from "./checkpoint";
 import { addBlocks, addPatcher } from "./expected-tensors";
 import { findTensor } from "./find-tensor";
 import { asFields, describe, section } from "./json-fields";
-import { type LexiconConfig, parseLexiconConfig } from "./lexicon-config";
+import { type DrafterConfig, type LexiconConfig, parseLexiconConfig } from "./lexicon-config";
 import { listTensors, readJson } from "./weight-files";
 
 export interface LexiconCheckpoint extends Weights {
@@ -19,6 +19,9 @@ export const pieceEmbeddingName = "model.lexicon.embedding.weight";
 
 /** [hidden, hidden], where there is one: applied to the normed states before they meet the rows of the readout. */
 export const readoutMatrixName = "model.lexicon.readout";
+
+/** Prefix of the draft layer's tensors. */
+export const drafterPrefix = "model.lexicon.drafter.";
 
 /** Opens a checkpoint with a lexicon without reading its weights; throws a `UserError` that names what does not fit. */
 export function openLexiconCheckpoint(directory: string): LexiconCheckpoint {
@@ -38,6 +41,7 @@ export function openLexiconCheckpoint(directory: string): LexiconCheckpoint {
 export function expectedLexiconTensors({
   latent,
   patcher,
+  drafter,
   pieces,
   readoutMatrix,
 }: LexiconConfig): Map<string, number[]> {
@@ -47,7 +51,16 @@ export function expectedLexiconTensors({
   if (readoutMatrix) shapes.set(`${readoutMatrixName}.weight`, [latent.hiddenSize, latent.hiddenSize]);
   addBlocks(shapes, "model.global_transformer.", latent);
   if (patcher !== null) addPatcher(shapes, patcher, VOCABULARY_SIZE);
+  if (drafter !== null) addDrafter(shapes, drafter);
   return shapes;
+}
+
+function addDrafter(shapes: Map<string, number[]>, drafter: DrafterConfig): void {
+  const width = drafter.hiddenSize;
+  for (const norm of ["state_norm", "piece_norm", "norm"]) shapes.set(`${drafterPrefix}${norm}.weight`, [width]);
+  shapes.set(`${drafterPrefix}input_proj.weight`, [width, 2 * width]);
+  shapes.set(`${drafterPrefix}pieces`, [drafter.pieces]);
+  addBlocks(shapes, drafterPrefix, drafter);
 }
 
 /** Byte strings and merges of a checkpoint's lexicon; throws a `UserError` where the file does not fit the table. */

@@ -19,6 +19,10 @@ export interface Draft {
    * to be right equally often. A whole number from 0 to 15.
    */
   strength: number;
+  /** Bytes it is expected to save, where the drafter knows; it is then as long as it is worth. Else the record says both. */
+  gain?: number;
+  /** Of a draft with a `gain`: how many of its bytes were right, and whether the next one was wrong (0 when none was compared). */
+  learn?(right: number, wrong: 0 | 1): void;
 }
 
 /** A source of drafts. It may hold state of its own; what it proposes changes how fast a text is written, never which. */
@@ -27,9 +31,11 @@ export interface Drafter {
   readonly name: string;
   /**
    * What a proposed byte costs, as a share of a byte written without drafts; about nothing when undefined. Costly sources
-   * are asked when no other has a draft.
+   * are asked when no other has a draft that is worth more.
    */
   readonly cost?: number;
+  /** Bytes that a draft of this source saves on the average, where it knows: a cheap draft that saves more is taken without asking it. */
+  readonly usualGain?: number;
   /** Null when it has nothing to propose. */
   draft(context: DraftContext, signal?: AbortSignal): Draft | null | Promise<Draft | null>;
 }

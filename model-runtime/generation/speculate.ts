@@ -8,7 +8,7 @@
  */
 import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
-import { DraftRecord } from "./draft-record";
+import { type DraftCosts, DraftRecord } from "./draft-record";
 import type { Draft, Drafter } from "./drafter";
 import { argmax } from "./sampling";
 
@@ -37,7 +37,7 @@ export class DraftedText {
   private readonly bytes: ByteText;
   /** The draft that is being compared: what is left of it, and the logits after each of its bytes. */
   private pending: { id: number; logits: Float32Array }[] = [];
-  private source: { name: string; strength: number; taken: number; isCut: boolean } | null = null;
+  private source: { draft: NamedDraft; taken: number; isCut: boolean } | null = null;
 
   constructor(
     private readonly sequence: TextState,
@@ -79,7 +79,15 @@ export class DraftedText {
 
   private async read(id: number, most: number, signal?: AbortSignal): Promise<Float32Array> {
     const { counts } = this.speculation;
-    const draft = most > 1 ? await this.bestDraft(most - 1, signal) : null;
+    const cheap = most > 1 ? await this.cheapDraft(most - 1, signal) : null;
+    const alone = await this.sequence.appendAlone?.(id, signal);
+    if (alone) {
+      // Nothing is read ahead, but whether it would have begun well is known.
+      if (cheap !== null && cheap.learn === undefined)
+        this.tell(cheap, argmax(alone) === cheap.bytes[0] + BYTE_OFFSET ? 1 : 0);
+      return alone;
+    }
+    const draft = most > 1 ? await this.bestDraft(most - 1, cheap, signal) : null;
     counts.runs++;
     if (draft === null) return this.sequence.append([id], { signal });
     const ids = [id, ...Array.from(draft.bytes, (byte) => byte + BYTE_OFFSET)];
@@ -88,49 +96,69 @@ export class DraftedText {
     const logitsAt = (row: number) => rows.subarray(row * VOCABULARY_SIZE, (row + 1) * VOCABULARY_SIZE);
     const taken = rows.length / VOCABULARY_SIZE - 1;
     this.pending = ids.slice(1, 1 + taken).map((each, i) => ({ id: each, logits: logitsAt(i + 1) }));
-    const { name, strength, bytes } = draft;
-    if (taken > 0) {
-      this.source = { name, strength, taken, isCut: taken < bytes.length };
-      counts.drafted += bytes.length;
-    } else {
-      // Nothing was read ahead, but whether it would have begun well is known.
-      const right = argmax(logitsAt(0)) === ids[1];
-      this.speculation.record.learn(name, strength, right ? { right: 1, wrong: 0 } : { right: 0, wrong: 1 });
-    }
+    counts.drafted += draft.bytes.length;
+    if (taken > 0) this.source = { draft, taken, isCut: taken < draft.bytes.length };
+    else this.tell(draft, argmax(logitsAt(0)) === ids[1] ? 1 : 0);
     return logitsAt(0);
   }
 
   /** Tells the record how far the draft was right: all that was read ahead but the last `left` bytes. */
   private learn(left: number, isWrong: boolean): void {
     if (this.source === null) return;
-    const { name, strength, taken, isCut } = this.source;
-    const wrong = isWrong || (isCut && left === 0) ? 1 : 0;
-    this.speculation.record.learn(name, strength, { right: taken - left, wrong });
+    const { draft, taken, isCut } = this.source;
+    this.tell(draft, taken - left, isWrong || (isCut && left === 0) ? 1 : 0);
     this.source = null;
   }
 
-  private async bestDraft(longest: number, signal?: AbortSignal): Promise<(Draft & { name: string }) | null> {
-    const { drafters, record } = this.speculation;
-    const { byte, run } = this.sequence.draftCosts ?? USUAL_COSTS;
-    let best: (Draft & { name: string }) | null = null;
-    let bestGain = 0;
-    for (const drafter of drafters) {
-      const { name, cost } = drafter;
-      if (cost !== undefined && best !== null) continue;
-      const costs = { byte: byte + (cost ?? 0), run };
-      // A costly draft is not made longer than it is worth.
-      const most = cost === undefined ? longest : record.worth(name, 0, longest, costs).length;
-      if (most === 0) continue;
+  private tell({ name, strength, learn }: NamedDraft, right: number, wrong: 0 | 1 = right === 0 ? 1 : 0): void {
+    if (learn !== undefined) learn(right, wrong);
+    else this.speculation.record.learn(name, strength, { right, wrong });
+  }
+
+  /** The draft of a source that costs nothing which is worth most. */
+  private async cheapDraft(most: number, signal?: AbortSignal): Promise<NamedDraft | null> {
+    let best: NamedDraft | null = null;
+    for (const drafter of this.speculation.drafters) {
+      if (drafter.cost !== undefined) continue;
       const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
-      if (found === null) continue;
-      const { length, gain } = record.worth(name, found.strength, found.bytes.length, costs);
-      if (gain <= bestGain) continue;
-      bestGain = gain;
-      best = { ...found, bytes: found.bytes.subarray(0, length), name };
+      const draft = found && this.worthReading(drafter, found);
+      if (draft !== null && draft.gain > (best?.gain ?? 0)) best = draft;
     }
     return best;
   }
+
+  /** A draft of a costly source, where such a one is likely to be worth more than `cheap`; else that. */
+  private async bestDraft(longest: number, cheap: NamedDraft | null, signal?: AbortSignal): Promise<NamedDraft | null> {
+    const { drafters, record } = this.speculation;
+    for (const drafter of drafters) {
+      const { name, cost, usualGain } = drafter;
+      if (cost === undefined || (cheap !== null && cheap.gain >= (usualGain ?? 0))) continue;
+      // A costly draft is not made longer than it is worth.
+      const most = usualGain === undefined ? record.worth(name, 0, longest, this.costsOf(drafter)).length : longest;
+      if (most === 0) continue;
+      const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
+      const draft = found && this.worthReading(drafter, found);
+      if (draft !== null) return draft;
+    }
+    return cheap;
+  }
+
+  /** As much of a draft as is worth reading; null when nothing is. */
+  private worthReading(drafter: Drafter, found: Draft): NamedDraft | null {
+    const { name } = drafter;
+    if (found.gain !== undefined) return { ...found, name, gain: found.gain };
+    const { record } = this.speculation;
+    const { length, gain } = record.worth(name, found.strength, found.bytes.length, this.costsOf(drafter));
+    return gain > 0 ? { ...found, bytes: found.bytes.subarray(0, length), name, gain } : null;
+  }
+
+  private costsOf({ cost }: Drafter): DraftCosts {
+    const { byte, run } = this.sequence.draftCosts ?? USUAL_COSTS;
+    return { byte: byte + (cost ?? 0), run };
+  }
 }
+
+type NamedDraft = Draft & { name: string; gain: number };
 
 /** Of a text that says nothing else. */
 const USUAL_COSTS = { byte: 0.2, run: 0.3 };

@@ -6,6 +6,7 @@
  */
 import type { DraftCosts } from "../generation/draft-record";
 import type { ByteModel } from "./byte-model";
+import { type Foreseen, type ForeseenPiece, isForeseen, likelyQuestions } from "./foreseen";
 import { type FirstReading, type LexiconRule, OpenWord } from "./open-word";
 import type { Lexicon } from "./pieces";
 import type { SortedPieces } from "./sorted-pieces";
@@ -18,12 +19,30 @@ export interface PieceLatent {
    * asked before the first answer comes is answered together.
    */
   ask(path: Int32Array, signal?: AbortSignal): Promise<ArrayLike<number>>;
-  /** The next questions, and those that follow them, are likely to be about beginnings of this path. Results do not depend on it. */
-  expect(path: Int32Array | null): void;
+  /**
+   * The next questions, and those that follow them, are likely to be about beginnings of this path, and perhaps about the
+   * `others`. Results do not depend on it.
+   */
+  expect(path: Int32Array | null, others?: readonly Int32Array[]): void;
+  /**
+   * Proposes what follows a path, for far less than asking; null where nothing can be foreseen.
+   * @param choose picks the piece to go on with, or ends with null
+   */
+  readonly foresee?: (
+    path: Int32Array,
+    choose: (proposals: readonly Proposal[]) => number | null,
+    signal?: AbortSignal,
+  ) => Promise<void> | null;
   /** What one more position in a run costs, as a share of a run of one; null where nothing is known. */
   readonly positionCost?: number | null;
   /** Another value once answers are another model's. */
   readonly version?: unknown;
+}
+
+/** A piece that may come next, and its chance. */
+export interface Proposal {
+  piece: number;
+  chance: number;
 }
 
 /** What all readers of a model share. */
@@ -50,6 +69,7 @@ export class LexiconReader {
   private version: unknown;
   /** States at lengths that were read, in ascending order, the one in use not among them. */
   private past: PastState[] = [];
+  private foreseen: Foreseen | null = null;
 
   constructor(
     private readonly parts: ReaderParts,
@@ -137,15 +157,52 @@ export class LexiconReader {
   }
 
   /**
-   * As `distributions`, of a byte and a draft behind it: the draft is left out where the byte alone needs no run of the
-   * latent, and from its first byte on that is not the likeliest.
+   * As `distributions`, of a byte and a draft behind it, which is left out from its first byte on that is not the likeliest.
    * @returns distributions after the byte and after each byte of the draft that was taken
    */
   async distributionsOfDraft(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
-    return this.undoneOnError(async () => {
-      const alone = await this.readWithoutLatent(bytes[0], signal);
-      return alone === null ? this.readTogether(bytes, signal, true) : [alone];
-    });
+    return this.undoneOnError(() => this.readTogether(bytes, signal, true));
+  }
+
+  /** Appends a byte if its distribution can be had without asking the latent; else null, and nothing has changed. */
+  async distributionAlone(byte: number, signal?: AbortSignal): Promise<Float64Array | null> {
+    return this.undoneOnError(() => this.readWithoutLatent(byte, signal));
+  }
+
+  /**
+   * What is likely to follow the text and a byte behind it, piece by piece; the text stays as it is.
+   * @param goOn whether a piece of this chance, all before it being right, and of so many bytes is wanted
+   * @returns null where nothing can be foreseen
+   */
+  async foresee(
+    byte: number,
+    goOn: (chance: number, bytes: number) => boolean,
+    signal?: AbortSignal,
+  ): Promise<ForeseenPiece[] | null> {
+    const { lexicon, latent, maxPositions } = this.parts;
+    const before = this.length;
+    this.append([byte]);
+    this.settled.follow(this.words, lexicon);
+    const { path } = this.wholePath(this.openPlace());
+    this.truncate(before);
+    const found: ForeseenPiece[] = [];
+    const proposals: (readonly Proposal[])[] = [];
+    const foreseen = latent.foresee?.(
+      path,
+      (proposed) => {
+        proposals.push(proposed);
+        const [{ piece, chance }] = proposed;
+        const bytes = lexicon.pieces[piece];
+        if (bytes === null || path.length + found.length >= maxPositions || !goOn(chance, bytes.length)) return null;
+        found.push({ bytes, chance, piece });
+        return piece;
+      },
+      signal,
+    );
+    if (!foreseen) return null;
+    await foreseen;
+    this.foreseen = { at: before, path, pieces: found, proposals };
+    return found;
   }
 
   /** An independent copy. Readers of one model share its latent, which is asked by whole paths. */
@@ -247,9 +304,11 @@ export class LexiconReader {
     this.settled.follow(words, this.parts.lexicon);
     // A state from before the new bytes goes on; all other words are opened anew.
     const going = this.open !== null && isAt(this.open, spans[0].place) ? forkOf(this.open) : null;
-    const firstRow = going?.read ?? spans[0].place.opened;
+    // A long word may have been opened anew behind where, as more comes, its last bytes turn out to be a word of their own.
+    const firstRow = Math.min(...spans.map(({ place }, i) => (i === 0 && going !== null ? going.read : place.opened)));
     const rows = await this.byteModel.after(words.text, firstRow, words.length, signal);
-    this.parts.latent.expect(this.expectedPath(spans[spans.length - 1].place));
+    const { path, others } = this.expected(spans[spans.length - 1].place, before);
+    this.parts.latent.expect(path, others);
     /** Length of the text behind which nothing is wanted, as far as is known. */
     let end = words.length;
     const states = await Promise.all(
@@ -282,14 +341,23 @@ export class LexiconReader {
     return distributions;
   }
 
-  /** The pieces of the text as far as they are likely to stay. */
-  private expectedPath({ start }: Place): Int32Array {
+  /** The pieces of the text as far as they are likely to stay, and what else is likely to be asked. */
+  private expected(place: Place, before: number): { path: Int32Array; others: Int32Array[] } {
+    const { path, openPieces } = this.wholePath(place);
+    const { foreseen } = this;
+    if (foreseen !== null && isForeseen(foreseen, before, this.words.text))
+      return { path, others: likelyQuestions(foreseen, this.parts.lexicon.pieces, this.length - before - 1) };
+    // What falls into several pieces is likely to be the beginning of a word, whose cut is another one.
+    return { path: path.subarray(0, path.length - (openPieces === 1 ? 0 : openPieces)), others: [] };
+  }
+
+  /** The pieces of the text as it is, those of the open word among them. */
+  private wholePath({ start }: Place): { path: Int32Array; openPieces: number } {
     const { lexicon, bosPiece, maxPositions } = this.parts;
     const settled = this.settled.pieces;
     const front = settled.subarray(Math.min(settled.length, this.skipped(settled.length)));
-    // What falls into several pieces is likely to be the beginning of a word, whose cut is another one.
     const open = lexicon.cut(this.words.text.subarray(start)).pieces;
-    return pathOf(bosPiece, front, open.length === 1 ? open : []).subarray(0, maxPositions);
+    return { path: pathOf(bosPiece, front, open).subarray(0, maxPositions), openPieces: open.length };
   }
 
   /** Keeps the state in use before it goes on. */

@@ -12,7 +12,9 @@ import { SortedPieces } from "../lexicon/sorted-pieces";
 import { createSession } from "../session";
 import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
+import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
+import { draftedPieces, Foresight } from "./foresight";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { appliedAdapter, type LowRank } from "./low-rank";
@@ -58,13 +60,15 @@ export class LexiconModel {
     const int8Kernel = options.int8Kernel ?? (options.device === "cpu" ? "blocked" : "float32");
     const source = { checkpoint, int8Kernel };
     const scales = checkpoint.tensors.get(scaleName(pieceEmbeddingName)) ?? null;
+    const embedding = new RowReader(
+      { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
+      { wholeTableBytes: 0, cacheBytes: 2 ** 20 },
+    );
     const networks = {
       layers: await loadLayers(source, options.adapter ?? null, options),
       readout: await createSession(readoutGraph(source, table.order), options),
-      embedding: new RowReader(
-        { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
-        { wholeTableBytes: 0, cacheBytes: 2 ** 20 },
-      ),
+      embedding,
+      foresight: await loadForesight(source, embedding, options),
     };
     const { patcher: patcherConfig } = checkpoint.config;
     const network = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
@@ -117,6 +121,7 @@ export class LexiconModel {
   async release(): Promise<void> {
     await this.networks.layers.release();
     await this.networks.readout.release();
+    await this.networks.foresight?.release();
     await this.patcher?.release();
     await this.byteNetwork?.release();
     this.networks.embedding.close();
@@ -135,6 +140,18 @@ function exactPatcher(
 ): Patcher {
   const graph = patcherGraph({ checkpoint, int8Kernel: "float32" });
   return patcherOf(CausalNetwork.compiledLater(graph, config, options), table, { separatesDocuments: true });
+}
+
+async function loadForesight(
+  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
+  embedding: RowReader,
+  options: LoadOptions,
+): Promise<Foresight | null> {
+  const { drafter } = source.checkpoint.config;
+  if (drafter === null) return null;
+  const pieces = draftedPieces(source.checkpoint);
+  const network = await CausalNetwork.load(draftLayerGraph(source, pieces), drafter, options);
+  return new Foresight(network, pieces, embedding);
 }
 
 function loadLayers(

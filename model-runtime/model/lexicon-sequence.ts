@@ -63,6 +63,16 @@ export class LexiconSequence implements TextState {
     return this.reader.draftCosts;
   }
 
+  async appendAlone(id: number, signal?: AbortSignal): Promise<Float32Array | null> {
+    if (!this.hasBos) return null;
+    const alone = await this.reader.distributionAlone(this.bytesOf([id])[0], signal);
+    return alone && logitsOf(alone);
+  }
+
+  async foresee(id: number, goOn: (chance: number, bytes: number) => boolean, signal?: AbortSignal) {
+    return this.hasBos ? this.reader.foresee(this.bytesOf([id])[0], goOn, signal) : null;
+  }
+
   async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
     if (!this.hasBos) return this.append(Array.prototype.slice.call(ids, 0, 1), { logits: "all", signal });
     const distributions = await this.reader.distributionsOfDraft(this.bytesOf(ids), signal);

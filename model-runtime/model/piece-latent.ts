@@ -10,6 +10,7 @@ import type { RowReader } from "../checkpoint/row-reader";
 import { Graph, type Value } from "../graph/graph";
 import type { Session } from "../session";
 import type { CausalNetwork } from "./causal-network";
+import type { Foresight } from "./foresight";
 import { type GraphContext, linear } from "./linear";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
@@ -55,4 +56,6 @@ export interface PieceNetworks {
   layers: CausalNetwork;
   readout: Session;
   embedding: RowReader;
+  /** Null without a draft layer. */
+  foresight: Foresight | null;
 }

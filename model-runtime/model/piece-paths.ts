@@ -5,7 +5,7 @@
  *
  * Shapes: N rows of a run, M rows read out, E width, S sorted pieces.
  */
-import type { PieceLatent } from "../lexicon/reader";
+import type { PieceLatent, Proposal } from "../lexicon/reader";
 import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
@@ -37,6 +37,9 @@ export class PiecePaths implements PieceLatent {
   private layers: CausalNetwork;
   private questions: Question[] = [];
   private expected: Int32Array | null = null;
+  /** Paths that are run along with the next questions, and what was then found. */
+  private others: readonly Int32Array[] = [];
+  private ahead: { path: Int32Array; masses: Float32Array }[] = [];
   private isAnswering = false;
   private readonly costs = new RunCosts();
 
@@ -78,18 +81,33 @@ export class PiecePaths implements PieceLatent {
     });
   }
 
-  expect(path: Int32Array | null): void {
+  expect(path: Int32Array | null, others: readonly Int32Array[] = []): void {
     this.expected = path;
+    this.others = others;
+    this.ahead = [];
+  }
+
+  /** Null without a draft layer. */
+  foresee(
+    path: Int32Array,
+    choose: (proposals: readonly Proposal[]) => number | null,
+    signal?: AbortSignal,
+  ): Promise<void> | null {
+    const { foresight } = this.networks;
+    if (foresight === null) return null;
+    this.followLayers();
+    const nearest = this.nearest(path);
+    return foresight.draft(nearest, nearest.states, nearest.shared(path), path, choose, signal);
   }
 
   /** Answers what is asked; who gets an answer may ask more, which is answered together. */
   private async answerAll(): Promise<void> {
     while (this.questions.length > 0) {
       const questions = this.questions.splice(0);
-      const expected = this.expected;
-      this.expected = null;
+      const { expected, others } = this;
+      [this.expected, this.others] = [null, []];
       try {
-        const masses = await this.answer(questions, expected);
+        const masses = await this.answer(questions, expected, others);
         questions.forEach((question, i) => {
           question.resolve(masses[i]);
         });
@@ -116,9 +134,16 @@ export class PiecePaths implements PieceLatent {
     return masses !== undefined && current.shared(path) === path.length ? masses : undefined;
   }
 
-  private async answer(questions: readonly Question[], expected: Int32Array | null): Promise<Float32Array[]> {
+  private async answer(
+    asked: readonly Question[],
+    expected: Int32Array | null,
+    others: readonly Int32Array[],
+  ): Promise<Float32Array[]> {
     this.followLayers();
-    const { signal } = questions[0];
+    const known = asked.map(({ path }) => this.ahead.find((found) => isEqual(found.path, path))?.masses);
+    if (known.every((masses) => masses !== undefined)) return known as Float32Array[];
+    const { signal } = asked[0];
+    const questions = [...asked, ...others.map((path) => ({ path }))];
     const main = expected ?? questions[questions.length - 1].path;
     const current = this.choose(main);
     current.turnTo(main);
@@ -152,13 +177,23 @@ export class PiecePaths implements PieceLatent {
     }
     this.costs.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
-    return tree.places.map((place) => found.get(place)!);
+    const answers = tree.places.map((place) => found.get(place)!);
+    others.forEach((path, i) => {
+      this.ahead.push({ path, masses: answers[asked.length + i] });
+    });
+    return answers.slice(0, asked.length);
+  }
+
+  /** The path that shares most. */
+  private nearest(main: Int32Array): PiecePath {
+    let best = this.paths[this.paths.length - 1];
+    for (const path of this.paths) if (path.shared(main) > best.shared(main)) best = path;
+    return best;
   }
 
   /** The path to go on from: the one that shares most, or a copy of the shared part where a long end would be lost. */
   private choose(main: Int32Array): PiecePath {
-    let best = this.paths[this.paths.length - 1];
-    for (const path of this.paths) if (path.shared(main) > best.shared(main)) best = path;
+    const best = this.nearest(main);
     const shared = best.shared(main);
     if (shared < main.length && best.length - shared > FORGOTTEN) {
       best.masses.clear();
@@ -250,7 +285,7 @@ class Tree {
   readonly places: number[];
   private readonly rows: { piece: number; parent: number; depth: number }[] = [];
 
-  constructor(current: PiecePath, main: Int32Array, questions: readonly Question[]) {
+  constructor(current: PiecePath, main: Int32Array, questions: readonly Pick<Question, "path">[]) {
     this.places = questions.map(({ path }) => {
       // Whichever is longer of what is cached and of what is going to be.
       let shared = current.shared(path);
@@ -283,6 +318,10 @@ class Tree {
     if (row < 0) row = this.rows.push({ piece, parent, depth }) - 1;
     return -1 - row;
   }
+}
+
+function isEqual(a: Int32Array, b: Int32Array): boolean {
+  return a.length === b.length && isSame(a, b, a.length);
 }
 
 function isSame(a: Int32Array, b: Int32Array, length: number): boolean {

@@ -43,9 +43,22 @@ export interface TextState {
    * @returns logits of the next byte, [number of new ids, 260] for `all`, [1, 260] for `last`, empty for `none`
    */
   append(ids: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array>;
+  /** Appends an id if that takes no run of a large network; else null, and the text is as before. Logits as `append`. */
+  appendAlone?(id: number, signal?: AbortSignal): Promise<Float32Array | null>;
   /**
-   * Appends an id and as much of a draft behind it as is worth it: none where the id alone is had for little, and none
-   * from the first byte on that is not the likeliest. `append` with all logits where the text knows nothing better.
+   * What is likely to follow the text and an id behind it, foreseen for far less than it would take to read it; the text
+   * stays as it is.
+   * @param goOn whether a part of this chance, all before it being right, and of so many bytes is wanted; if not, it ends there
+   * @returns parts in their order; null where the model foresees nothing
+   */
+  foresee?(
+    id: number,
+    goOn: (chance: number, bytes: number) => boolean,
+    signal?: AbortSignal,
+  ): Promise<{ bytes: Uint8Array; chance: number }[] | null>;
+  /**
+   * Appends an id and a draft behind it, which is left out from its first byte on that is not the likeliest. `append` with
+   * all logits where the text knows nothing better.
    * @returns logits after the id and after each id of the draft that was taken, [1 + taken, 260]
    */
   appendDraft?(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;

@@ -139,6 +139,20 @@ export class MixedSequence implements TextState {
     return this.rates === null ? this.network?.draftCosts : undefined;
   }
 
+  async appendAlone(id: number, signal?: AbortSignal): Promise<Float32Array | null> {
+    const rows = this.rates === null ? await this.network?.appendAlone?.(id, signal) : null;
+    if (!rows) return null;
+    const out = new Float32Array(VOCABULARY_SIZE);
+    this.history.push(id);
+    this.predict(rows, 0);
+    this.write(out, 0);
+    return out;
+  }
+
+  async foresee(...[id, goOn, signal]: Parameters<NonNullable<TextState["foresee"]>>) {
+    return this.rates === null ? ((await this.network?.foresee?.(id, goOn, signal)) ?? null) : null;
+  }
+
   /** The network's judgement ends the draft: what only the counts would go on with is written byte by byte. */
   async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
     const { network } = this;

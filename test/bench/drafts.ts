@@ -1,7 +1,7 @@
 /**
- * What drafts bring: bytes a second of the default model with and without them, on files. Real code is written on, byte by
- * byte: the likeliest is looked for, then the real text goes on, so that all write the same; and greedy continuations, which
- * must be the same with drafts as without.
+ * What drafts bring: bytes a second of the default model without them, with drafts of matches in the text, with those of what
+ * the model foresees, and with both. Real code is written on, byte by byte: the likeliest is looked for, then the real text
+ * goes on, so that all write the same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
  *     node .cache/drafts.js [--model FOLDER] [--places 3] [--processor] [--llama] FILE...
@@ -12,6 +12,7 @@ import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { PromptLookup } from "../../model-runtime/generation/drafter";
+import { ForesightDrafter } from "../../model-runtime/generation/foresight-drafter";
 import { generate } from "../../model-runtime/generation/generate";
 import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../../model-runtime/generation/stale-latent-drafter";
@@ -41,8 +42,15 @@ async function main(): Promise<void> {
   }
   const model = await loadModel(openModel(values.model), { device: "cpu" });
   const llama = values.llama ? await startLlama() : null;
-  const drafts = createSpeculation([new PromptLookup(), new StaleLatentDrafter()]);
-  const none = createSpeculation([]);
+  const ways: Way[] = [
+    { name: "no drafts", speculation: createSpeculation([]) },
+    { name: "matches", speculation: createSpeculation([new PromptLookup()]) },
+    { name: "foreseen", speculation: createSpeculation([new ForesightDrafter(), new StaleLatentDrafter()]) },
+    {
+      name: "both",
+      speculation: createSpeculation([new PromptLookup(), new ForesightDrafter(), new StaleLatentDrafter()]),
+    },
+  ];
   const all: Sample[] = [];
   for (const file of positionals) {
     const text = readFileSync(file);
@@ -51,12 +59,11 @@ async function main(): Promise<void> {
       const at = Math.floor((room * (place + 1)) / (Number(values.places) + 1));
       if (room < 0) throw new Error(`${file} is too short`);
       const part = text.subarray(at, at + PROMPT_BYTES + WRITTEN_BYTES);
-      const sample = { ...(await measure(model, part, { none, drafts })), llama: await llamaMs(llama, part) };
-      all.push(sample);
-      console.log(`${basename(file)} at ${at}: ${describe([sample])}`);
+      all.push({ written: await measure(model, part, ways), llama: await llamaMs(llama, part) });
+      console.log(`${basename(file)} at ${at}: ${describe(ways, [all[all.length - 1]])}`);
     }
   }
-  console.log(`all: ${describe(all)}`);
+  console.log(`all: ${describe(ways, all)}`);
   const costs = (await begun(model)).draftCosts;
   if (costs)
     console.log(`a drafted byte is taken to cost ${costs.byte.toFixed(2)} of a byte, a draft ${costs.run.toFixed(2)}`);
@@ -90,54 +97,60 @@ async function begun(model: TextModel): Promise<TextState> {
   return text;
 }
 
-interface Sample {
-  realPlain: number;
-  llama: number;
-  realDrafted: number;
-  greedyPlain: number;
-  greedyDrafted: number;
+interface Way {
+  name: string;
+  speculation: Speculation;
+}
+
+/** Of one way of writing, for one text. */
+interface Written {
+  realMs: number;
+  greedyMs: number;
+  /** Real code. */
   drafted: number;
   accepted: number;
-  /** Bytes before the first that differs; all of them where none does. */
+  runs: number;
+  greedyRuns: number;
+  /** Greedy bytes before the first that differs from those without drafts; all of them where none does. */
   same: number;
 }
 
+interface Sample {
+  written: Written[];
+  llama: number;
+}
+
 /** Times for the same bytes, one way after the other. */
-async function measure(
-  model: TextModel,
-  text: Uint8Array,
-  ways: { none: Speculation; drafts: Speculation },
-): Promise<Omit<Sample, "llama">> {
+async function measure(model: TextModel, text: Uint8Array, ways: readonly Way[]): Promise<Written[]> {
   const prompt = encode(text.subarray(0, PROMPT_BYTES));
   const rest = encode(text.subarray(PROMPT_BYTES)).subarray(1);
   const sequence = model.createSequence();
   await sequence.append(prompt);
-  const { counts } = ways.drafts;
-  const before = { ...counts };
-  const real = async (speculation: Speculation) => {
+  const written: Written[] = [];
+  let first: Buffer | null = null;
+  for (const { speculation } of ways) {
+    const before = { ...speculation.counts };
     sequence.truncate(prompt.length);
     const start = now();
-    const written = new DraftedText(sequence, speculation);
-    for (let i = 0; i < rest.length; i++) await written.append(rest[i], rest.length - 1 - i);
-    written.end();
-    return now() - start;
-  };
-  const [realPlain, realDrafted] = [await real(ways.none), await real(ways.drafts)];
-  const after = { ...counts };
-  const greedy = async (speculation: Speculation) => {
+    const real = new DraftedText(sequence, speculation);
+    for (let i = 0; i < rest.length; i++) await real.append(rest[i], rest.length - 1 - i);
+    real.end();
+    const realMs = now() - start;
+    const after = { ...speculation.counts };
     sequence.truncate(prompt.length);
-    return timedGreedy(sequence, speculation);
-  };
-  const [plain, drafted] = [await greedy(ways.none), await greedy(ways.drafts)];
-  return {
-    realPlain,
-    realDrafted,
-    greedyPlain: plain.ms / plain.bytes.length,
-    greedyDrafted: drafted.ms / drafted.bytes.length,
-    drafted: after.drafted - before.drafted,
-    accepted: after.accepted - before.accepted,
-    same: commonLength(plain.bytes, drafted.bytes),
-  };
+    const greedy = await timedGreedy(sequence, speculation);
+    first ??= greedy.bytes;
+    written.push({
+      realMs,
+      greedyMs: (WRITTEN_BYTES * greedy.ms) / greedy.bytes.length,
+      drafted: after.drafted - before.drafted,
+      accepted: after.accepted - before.accepted,
+      runs: after.runs - before.runs,
+      greedyRuns: speculation.counts.runs - after.runs,
+      same: greedy.bytes.equals(first) ? WRITTEN_BYTES : commonLength(first, greedy.bytes),
+    });
+  }
+  return written;
 }
 
 async function timedGreedy(sequence: TextState, speculation: Speculation): Promise<{ ms: number; bytes: Buffer }> {
@@ -154,20 +167,22 @@ function commonLength(a: Uint8Array, b: Uint8Array): number {
   return length;
 }
 
-function describe(samples: Sample[]): string {
-  const sum = (of: (sample: Sample) => number) => samples.reduce((total, sample) => total + of(sample), 0);
+function describe(ways: readonly Way[], samples: Sample[]): string {
   const bytes = WRITTEN_BYTES * samples.length;
-  const plain = sum((s) => s.realPlain) / bytes;
-  const drafted = sum((s) => s.realDrafted) / bytes;
-  const greedy = [sum((s) => s.greedyPlain) / samples.length, sum((s) => s.greedyDrafted) / samples.length];
-  const llama = sum((s) => s.llama) / bytes;
-  const peer = llama > 0 ? `; llama.cpp ${llama.toFixed(2)} (${(llama / drafted).toFixed(2)} x ours)` : "";
-  return [
-    `real code ${plain.toFixed(2)} -> ${drafted.toFixed(2)} ms a byte (${(plain / drafted).toFixed(2)} x)${peer}`,
-    `${sum((s) => s.accepted)} of ${sum((s) => s.drafted)} drafted bytes right, ${((100 * sum((s) => s.accepted)) / bytes).toFixed(0)} % of all`,
-    `greedy ${greedy[0].toFixed(2)} -> ${greedy[1].toFixed(2)} (${(greedy[0] / greedy[1]).toFixed(2)} x)`,
-    `the first ${(sum((s) => s.same) / samples.length).toFixed(0)} of ${WRITTEN_BYTES} greedy bytes the same on average`,
-  ].join("; ");
+  const sum = (way: number, of: (written: Written) => number) =>
+    samples.reduce((total, { written }) => total + of(written[way]), 0);
+  const lines = ways.map(({ name }, way) => {
+    const [real, greedy] = [sum(way, (w) => w.realMs) / bytes, sum(way, (w) => w.greedyMs) / bytes];
+    const ratio = (of: (written: Written) => number) => `${(sum(0, of) / sum(way, of)).toFixed(2)} x`;
+    return [
+      `  ${name.padEnd(9)} real code ${real.toFixed(2)} ms a byte (${ratio((w) => w.realMs)})`,
+      `greedy ${greedy.toFixed(2)} (${ratio((w) => w.greedyMs)})`,
+      `${sum(way, (w) => w.accepted)} of ${sum(way, (w) => w.drafted)} drafted bytes right in ${sum(way, (w) => w.runs)} runs, greedy ${sum(way, (w) => w.greedyRuns)} runs`,
+      `the first ${(sum(way, (w) => w.same) / samples.length).toFixed(0)} of ${WRITTEN_BYTES} greedy bytes the same`,
+    ].join("; ");
+  });
+  const llama = samples.reduce((total, sample) => total + sample.llama, 0) / bytes;
+  return ["", ...lines, ...(llama > 0 ? [`  llama.cpp ${llama.toFixed(2)} ms a byte`] : [])].join("\n");
 }
 
 main();

@@ -40,6 +40,22 @@ describe("a checkpoint with a lexicon", () => {
     assert.throws(() => readVocabulary(openLexiconCheckpoint(folder)), { name: "UserError", message });
   }
 
+  it("names a draft layer that does not fit the latent, and one that is missing", () => {
+    const drafter = { hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 4, sliding_window: 6, vocab_size: 5 };
+    const withDrafter = (of: Values) => ({
+      config: (config: Values) => {
+        config.drafter_config = of;
+      },
+    });
+    check(withDrafter(drafter), /the drafter has 1 layers of width 16, but must have one of the latent's width 32/);
+    check(
+      withDrafter({ ...drafter, hidden_size: 32, num_hidden_layers: 2 }),
+      /the drafter has 2 layers of width 32, but must have one/,
+    );
+    check(withDrafter({ ...drafter, hidden_size: 32, vocab_size: 100_000 }), /vocab_size/);
+    check(withDrafter({ ...drafter, hidden_size: 32 }), /model\.lexicon\.drafter\.state_norm\.weight .* is missing/);
+  });
+
   it("is opened with its weights, however they are stored, and its vocabulary", () => {
     const dtypes = ({ tensors }: LexiconCheckpoint) =>
       [...new Set([...tensors.values()].map(({ dtype }) => dtype))].sort();

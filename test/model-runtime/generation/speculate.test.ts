@@ -5,10 +5,11 @@ import fc from "fast-check";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { DraftRecord } from "../../../model-runtime/generation/draft-record";
 import { type Drafter, PromptLookup } from "../../../model-runtime/generation/drafter";
+import { ForesightDrafter } from "../../../model-runtime/generation/foresight-drafter";
 import { type GenerateOptions, generate } from "../../../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../../../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../../../model-runtime/generation/stale-latent-drafter";
-import { encode } from "../../../model-runtime/ids";
+import { BYTE_OFFSET, encode } from "../../../model-runtime/ids";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../../model-runtime/model/text-state";
@@ -30,6 +31,25 @@ function oracle(truth: Uint8Array, plan: readonly number[]): Drafter {
       const bytes = truth.slice(from, from + Math.min(most, right + 3));
       if (right < bytes.length) bytes[right] ^= 1;
       return bytes.length === 0 ? null : { bytes, strength: right % 16 };
+    },
+  };
+}
+
+/** Drafts of so many parts that the model foresees, however unlikely they are. */
+function farsighted(plan: readonly number[]): Drafter {
+  let draft = 0;
+  return {
+    name: "farsighted",
+    cost: 0.1,
+    usualGain: 1000,
+    async draft({ sequence, text, most }) {
+      let [parts, left] = [plan[draft++ % plan.length] % 6, most];
+      const found = await sequence.foresee?.(text[text.length - 1] + BYTE_OFFSET, (_, bytes) => {
+        left -= bytes;
+        return parts-- > 0 && left >= 0;
+      });
+      const bytes = Uint8Array.from(found?.flatMap((part) => Array.from(part.bytes)) ?? []);
+      return bytes.length === 0 ? null : { bytes, strength: 0, gain: 1 };
     },
   };
 }
@@ -123,6 +143,26 @@ describe("drafts change nothing but the speed", () => {
       assert.equal((await checkModel(model, 40)).drafted, 0);
       await model.release();
     }
+  }).timeout(600_000);
+
+  it("of a model with a draft layer, however far it looks ahead", async () => {
+    const model = await LexiconModel.load(openLexiconCheckpoint(lexiconFolder("drafted")), options);
+    const counts = { drafted: 0, accepted: 0 };
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...texts), plans, fc.constantFrom(0, 0.8), async (prompt, plan, temperature) => {
+        const how = { temperature, seed: plan[0], maxBytes: 40 };
+        const speculation = createSpeculation([farsighted(plan), new PromptLookup()]);
+        await checkSame(model, prompt, how, speculation);
+        await checkSame(new MixedModel({ network: model, workspace: null }), prompt, how, speculation);
+        counts.drafted += speculation.counts.drafted;
+        counts.accepted += speculation.counts.accepted;
+      }),
+      { numRuns: RUNS },
+    );
+    assert.ok(counts.accepted > 20 && counts.accepted < counts.drafted, JSON.stringify(counts));
+    const own = createSpeculation([new ForesightDrafter()]);
+    for (const prompt of texts) await checkSame(model, prompt, { temperature: 0, maxBytes: 40 }, own);
+    await model.release();
   }).timeout(600_000);
 
   it("of a model mixed with counts, fixed or learning", async () => {

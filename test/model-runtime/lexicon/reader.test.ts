@@ -41,6 +41,21 @@ describe("LexiconReader", () => {
     );
   });
 
+  it("reads many bytes together as one by one, also where a word begins before the place at which a long one was opened anew", async () => {
+    const added = bytesOf(" return");
+    for (let spaces = 28; spaces < 36; spaces++) {
+      const text = " ".repeat(spaces);
+      const [together, single] = [hashReader(), hashReader()];
+      for (const reader of [together, single]) reader.append(bytesOf(text));
+      await together.distribution();
+      const found = await together.distributions(added);
+      for (const [i, byte] of added.entries()) {
+        single.append([byte]);
+        checkSame(found[i], await single.distribution());
+      }
+    }
+  });
+
   it("keeps what a copy does to itself", async () => {
     const reader = hashReader();
     reader.append(bytesOf("const value = con"));

@@ -1,0 +1,91 @@
+/** Drafts of what a model foresees of itself (`TextState.foresee`), as long as their chances are worth what reading them costs. */
+import { BYTE_OFFSET } from "../ids";
+import type { Draft, DraftContext, Drafter } from "./drafter";
+
+/** Most parts of a draft. */
+const MOST_PARTS = 8;
+/** What one more part costs to foresee, as a share of a run of the model. */
+const FORESEEING = 0.08;
+/** What a draft makes the model run besides: questions that nobody foresaw. */
+const QUESTIONS = 0.25;
+/** Parts that the first belief about a chance counts as much as. */
+const BELIEF = 12;
+const BUCKETS = 12;
+/** How much a draft of the past counts against the newest one. */
+const MEMORY = 0.97;
+
+/** Parts that were compared with what came, and those of them that were right. */
+interface Tally {
+  compared: number;
+  right: number;
+}
+
+export class ForesightDrafter implements Drafter {
+  readonly name = "foresight";
+  readonly cost = 0.1;
+  private readonly tallies = Array.from({ length: BUCKETS }, (): Tally => ({ compared: 0, right: 0 }));
+  private gain = 4;
+
+  /** Of the last drafts, bytes. */
+  get usualGain(): number {
+    return this.gain;
+  }
+
+  async draft({ sequence, text, most }: DraftContext, signal?: AbortSignal): Promise<Draft | null> {
+    if (!sequence.foresee) return null;
+    const row = sequence.draftCosts?.byte ?? 0.2;
+    let [chance, gain, bytes] = [1, -QUESTIONS, 0];
+    const said: number[] = [];
+    const parts = await sequence.foresee(
+      text[text.length - 1] + BYTE_OFFSET,
+      (model, length) => {
+        // What it took to foresee this part is spent; the next one has to be worth that too.
+        const next = chance * this.believed(model);
+        if (next < row || bytes + length > most || said.length === MOST_PARTS) return false;
+        said.push(model);
+        [chance, bytes] = [next, bytes + length];
+        gain += chance - row - FORESEEING;
+        return true;
+      },
+      signal,
+    );
+    if (parts === null || parts.length === 0 || gain <= 0) return null;
+    const all = new Uint8Array(bytes);
+    const ends: number[] = [];
+    parts.reduce((at, part) => {
+      all.set(part.bytes, at);
+      return ends[ends.push(at + part.bytes.length) - 1];
+    }, 0);
+    const perPart = bytes / parts.length;
+    return {
+      bytes: all,
+      strength: 0,
+      gain: gain * perPart,
+      learn: (right, wrong) => {
+        ends.forEach((end, i) => {
+          if (end <= right) this.learn(said[i], true);
+          else if (wrong === 1 && (ends[i - 1] ?? 0) <= right) this.learn(said[i], false);
+        });
+        const rightParts = ends.filter((end) => end <= right).length;
+        const found = (rightParts - ends.length * (row + FORESEEING) - QUESTIONS) * perPart;
+        this.gain = Math.max(1, MEMORY * this.gain + (1 - MEMORY) * found);
+      },
+    };
+  }
+
+  /** Chance that a part is the model's own likeliest, where the draft layer gives it `chance`. */
+  private believed(chance: number): number {
+    const { compared, right } = this.tallies[bucketOf(chance)];
+    return (right + BELIEF * Math.sqrt(chance)) / (compared + BELIEF);
+  }
+
+  private learn(chance: number, isRight: boolean): void {
+    const tally = this.tallies[bucketOf(chance)];
+    tally.compared = MEMORY * tally.compared + 1;
+    tally.right = MEMORY * tally.right + (isRight ? 1 : 0);
+  }
+}
+
+function bucketOf(chance: number): number {
+  return Math.min(BUCKETS - 1, Math.floor(chance * BUCKETS));
+}
