@@ -1,20 +1,24 @@
 /**
  * What is shown and whether it is right, by the confidence asked for: the model's line through the server's cuts, at places
- * in real code. `npx esbuild test/bench/shown.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/shown.js`,
- * then `node .cache/shown.js --places N FOLDER...`; each folder is a project. `--suffix` also asks whether the line that stands
+ * in real code, as a document that ends its line at the cursor. `npx esbuild test/bench/shown.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/shown.js`,
+ * then `node .cache/shown.js --places N FOLDER...`; each folder is a project. `--read text` shows the model the text before the cursor alone, `--read path`
+ * its path too; as the server does (`all`) what follows as well. `--suffix` also asks whether the line that stands
  * below would choose better between the model's first thought and two others. `--out` keeps what was written, `--in` reads it.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { readCompletionMarks } from "../../model-runtime/checkpoint/completion-marks";
 import { generate } from "../../model-runtime/generation/generate";
 import { createRandom } from "../../model-runtime/generation/random";
 import { encode, VOCABULARY_SIZE } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextState } from "../../model-runtime/model/text-state";
 import { toInsertion } from "../../server/completion";
-import type { Context } from "../../server/context";
+import { type Context, contextIn } from "../../server/context";
+import { Documents } from "../../server/documents";
 import { createStopRule } from "../../server/extent";
 import { confidentLength, createConfidenceRule } from "../../server/gate";
+import { bytesOf } from "../../server/model-text";
 import { lastLines, type Place, placesIn } from "./lib/places";
 
 const thresholds = [0, 0.6, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.95];
@@ -44,6 +48,7 @@ async function main(): Promise<void> {
       places: { type: "string", default: "20" },
       model: { type: "string", default: "models/default" },
       context: { type: "string", default: "1500" },
+      read: { type: "string", default: "all" },
       suffix: { type: "boolean", default: false },
       out: { type: "string" },
       in: { type: "string" },
@@ -58,7 +63,10 @@ async function main(): Promise<void> {
       placesIn(f, Number(values.places), random),
     )) {
       const text = model.createSequence();
-      const prompt = encode(Buffer.from(lastLines(prefix, Number(values.context))));
+      const context = contextOf({ name, prefix, suffix }, Number(values.context));
+      if (values.read !== "all") context.suffix = null;
+      if (values.read === "text") context.path = "";
+      const prompt = encode(bytesOf(context, readCompletionMarks(values.model)));
       const written: Written[] = [];
       for (let seed = 0; seed <= (values.suffix ? OTHERS : 0); seed++) {
         const line = await write(text, prompt, seed);
@@ -168,23 +176,23 @@ function share(part: number, whole: number): string {
 }
 
 /** What is shown at a place where nothing stands behind the cursor; null when nothing is. */
-function suggestion({ prefix, suffix }: Sample["place"], { bytes, logProbs }: Written, minConfidence: number) {
+function suggestion({ name, prefix, suffix }: Sample["place"], { bytes, logProbs }: Written, minConfidence: number) {
   // The model gives up where it is far too unsure.
   const given = logProbs.findIndex(createConfidenceRule(minConfidence)) + 1 || bytes.length;
   const length = confidentLength(Uint8Array.from(bytes.slice(0, given)), logProbs, minConfidence);
-  const text = lastLines(prefix, 1500);
-  const context: Context = {
-    front: "",
-    path: "",
-    suffix: null,
-    text,
-    source: text,
-    lineRest: "",
-    following: suffix.slice(0, 2000),
-    eol: "\n",
-  };
+  const context = contextOf({ name, prefix, suffix }, 1500);
   const insertion = toInsertion(Buffer.from(bytes.slice(0, length)).toString(), context, { invoked: false });
   return "reason" in insertion ? null : insertion.text.slice(insertion.replacesBefore);
+}
+
+/** The context in a document of which the rest of the line is still to be written. */
+function contextOf({ name, prefix, suffix }: Pick<Place, "name" | "prefix" | "suffix">, maxBytes: number): Context {
+  const documents = new Documents();
+  const uri = `file:///${name.replace(/:\d+$/, "")}`;
+  documents.didOpen({ textDocument: { uri, languageId: "", version: 1, text: `${prefix}\n${suffix}` } });
+  const cursor = { from: prefix.length, to: prefix.length, selected: "" };
+  const start = prefix.length - lastLines(prefix, maxBytes).length;
+  return contextIn(documents.get(uri)!, { start, front: "", openings: 0, anchor: null }, cursor);
 }
 
 function commonLength(a: string, b: string): number {
