@@ -28,6 +28,8 @@ export class PatchExplorer implements vscode.Disposable {
   /** The document that is shown. */
   private document: vscode.TextDocument | null = null;
   private isReady = false;
+  /** Whether the page shows the entropies with the workspace's counts too. */
+  private isMixed = false;
   private editTimer: NodeJS.Timeout | undefined;
   /** Of the last text that was asked for: what comes for an earlier one is late. */
   private generation = 0;
@@ -107,6 +109,7 @@ export class PatchExplorer implements vscode.Disposable {
     switch (message.type) {
       case "ready":
         this.isReady = true;
+        this.isMixed = message.isMixed;
         return this.refresh();
       case "select":
         return this.select(message.from, message.to);
@@ -114,6 +117,9 @@ export class PatchExplorer implements vscode.Disposable {
         return exportFile(message.format, message.data, this.document);
       case "chooseTokenizer":
         return this.chooseTokenizer();
+      case "mix":
+        this.isMixed = message.isMixed;
+        return this.refresh();
     }
   }
 
@@ -138,7 +144,7 @@ export class PatchExplorer implements vscode.Disposable {
     const name = basename(document.uri.path);
     const { version } = document;
     for (let patienceMs = PATIENCE_MS.first; ; patienceMs = PATIENCE_MS.later) {
-      const params: ExploreParams = { uri: document.uri.toString(), patienceMs };
+      const params: ExploreParams = { uri: document.uri.toString(), patienceMs, isMixed: this.isMixed };
       const answer = await this.server.request<Reading | Refused>(EXPLORE_REQUEST, params);
       // After an edit meanwhile the text is asked for anew.
       if (generation !== this.generation || (document.version !== version && !document.isClosed)) return;

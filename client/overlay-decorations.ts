@@ -1,8 +1,8 @@
 /** Which ranges of a document get which decoration, from what the server says of its lines. Pure. */
 import type { LineView } from "../server/overlay-protocol";
 
-/** What the overlay shows. */
-export const overlayViews = ["patches", "entropy", "both"] as const;
+/** What the overlay shows. `mixed`: entropies with the workspace's counts, which no patch is cut by. */
+export const overlayViews = ["patches", "entropy", "both", "mixed"] as const;
 export type OverlayViewName = (typeof overlayViews)[number];
 
 /**
@@ -39,7 +39,7 @@ export function decorationsOf(lines: Iterable<ShownLine>, shown: OverlayViewName
     for (const from of view.inner) found.inner.push({ line, from, to: endOfCharacter(text, from) });
     if (shown === "patches") addPatches(found, each);
     else addLevels(found, each);
-    if (shown === "entropy") continue;
+    if (shown === "entropy" || shown === "mixed") continue;
     addBoundaries(found, each);
   }
   return found;

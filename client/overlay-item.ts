@@ -7,7 +7,13 @@ export const viewLabels: Readonly<Record<OverlayViewName, { label: string; detai
   patches: { label: "Patches", detail: "A colour for each patch, and a line where each starts" },
   entropy: { label: "Entropy", detail: "How unsure the entropy model was before each byte: the stronger, the more" },
   both: { label: "Patches and entropy", detail: "The colours of entropy, and a line where each patch starts" },
+  mixed: {
+    label: "Entropy with the workspace",
+    detail: "How unsure the entropy model was when mixed with the counts of your other files",
+  },
 };
+
+const uncountedSentence = "Entropy of the model alone, as the workspace is not counted (setting blt.workspace is off)";
 
 export class OverlayItem implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem("blt.overlay", vscode.StatusBarAlignment.Right, 99);
@@ -17,9 +23,10 @@ export class OverlayItem implements vscode.Disposable {
     this.item.command = "blt.chooseOverlay";
   }
 
-  /** `problem`: why there is nothing to show; null when there is. */
-  show(view: OverlayViewName, problem: string | null): void {
-    const { label, detail } = viewLabels[view];
+  /** `problem`: why there is nothing to show; null when there is. `isCounted`: whether the workspace's files are counted. */
+  show(view: OverlayViewName, problem: string | null, isCounted: boolean): void {
+    const { label } = viewLabels[view];
+    const detail = view === "mixed" && !isCounted ? uncountedSentence : viewLabels[view].detail;
     this.item.text = problem === null ? `$(symbol-color) ${label}` : `$(info) ${label}`;
     this.item.tooltip = problem ?? `BLT overlay: ${detail}. Click to choose.`;
     this.item.accessibilityInformation = { label: `BLT overlay, ${label}. ${problem ?? detail}`, role: "button" };

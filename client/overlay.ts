@@ -18,6 +18,7 @@ import {
 import { OverlayItem } from "./overlay-item";
 import { lineChange, OverlayLines, placeNow } from "./overlay-lines";
 import { createDecorationTypes, createSurpriseType } from "./overlay-types";
+import { readSettings } from "./settings";
 
 /** Lines beyond the view that are read too, so that scrolling a little finds them. */
 const MARGIN = 20;
@@ -74,7 +75,7 @@ export class EntropyOverlay implements vscode.Disposable {
   async choose(view: OverlayViewName): Promise<void> {
     await this.store.update(VIEW_KEY, view);
     if (!this.isOn) return this.show();
-    for (const editor of vscode.window.visibleTextEditors) this.draw(editor);
+    this.watchAll();
     this.showState();
   }
 
@@ -132,7 +133,7 @@ export class EntropyOverlay implements vscode.Disposable {
     for (const [uri, ranges] of seen) {
       if (!this.documents.has(uri))
         this.documents.set(uri, { lines: new OverlayLines(), surprising: [], problem: null });
-      void this.server.notify(WATCH_NOTIFICATION, { uri, ranges });
+      void this.server.notify(WATCH_NOTIFICATION, { uri, ranges, isMixed: this.view === "mixed" });
     }
     for (const editor of vscode.window.visibleTextEditors) this.draw(editor);
   }
@@ -203,7 +204,8 @@ export class EntropyOverlay implements vscode.Disposable {
   private showState(): void {
     if (!this.isOn) return;
     const uri = vscode.window.activeTextEditor?.document.uri.toString();
-    this.item.show(this.view, uri === undefined ? null : (this.documents.get(uri)?.problem ?? null));
+    const problem = uri === undefined ? null : (this.documents.get(uri)?.problem ?? null);
+    this.item.show(this.view, problem, readSettings().workspace);
   }
 }
 

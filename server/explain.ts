@@ -3,18 +3,14 @@ import type { PatchingConfig } from "../model-runtime/checkpoint/config";
 import { characterLength } from "../model-runtime/display/characters";
 import { character } from "../model-runtime/display/render-patches";
 import { BOS, BYTE_OFFSET, EOS } from "../model-runtime/ids";
+import { entropyOfLogits } from "../model-runtime/model/entropy";
 import type { Patcher } from "../model-runtime/model/entropy-model";
 import { describePatching, shortNumber } from "../model-runtime/patching/describe";
 import type { PatchedBuffer } from "../model-runtime/patching/patched-buffer";
 import { resetsContext, usesEntropy } from "../model-runtime/patching/patcher-rule";
+import { type Mix, SEEN_BYTES } from "./mixed-entropies";
 import type { ByteExplanation, Explanation } from "./overlay-protocol";
 import type { ReadText } from "./read-text";
-
-/**
- * What is expected after `before` when the workspace's counts are mixed with a model of bytes that gives `logits` [260]:
- * log-probabilities of 256 bytes and the end, nats; null when nothing is counted.
- */
-export type Mix = (before: Uint8Array, logits: Float32Array) => ArrayLike<number> | null;
 
 /** Likeliest bytes that are named. */
 const NAMED = 5;
@@ -27,7 +23,7 @@ export async function explain(
   at: number,
   patcher: Omit<Patcher, "release"> | null,
   signal?: AbortSignal,
-  mix: Mix = () => null,
+  mix: Mix | null = null,
 ): Promise<Explanation> {
   const { buffer } = text;
   const end = Math.min(buffer.length, at + 4);
@@ -47,7 +43,7 @@ export async function explain(
       entropy: Number.isNaN(before[i + 1]) ? null : before[i + 1],
       probability: byte === null || probabilities === null ? null : probabilities[byte + BYTE_OFFSET],
       likeliest: probabilities === null ? [] : likeliest(probabilities),
-      mixed: logits === null ? null : mixedOf(mix(buffer.bytes(0, at + i), logits[i]), byte),
+      mixed: logits === null || mix === null ? null : mixedAt(mix, buffer, at + i, logits[i]),
       startsPatch: buffer.startsPatch(at + i),
       reason: reasonAt(buffer, at + i, before[i + 1], before[i]),
     };
@@ -69,10 +65,15 @@ export async function explain(
   };
 }
 
-function mixedOf(logProbs: ArrayLike<number> | null, byte: number | null): ByteExplanation["mixed"] {
-  if (logProbs === null) return null;
-  const entropy = Array.from(logProbs).reduce((sum, log) => sum - Math.exp(log) * log, 0);
-  return { entropy, probability: byte === null ? null : Math.exp(logProbs[byte]) };
+/** What the counts of the other documents make of a byte for which the entropy model has these `logits` [260]. */
+function mixedAt(mix: Mix, buffer: PatchedBuffer, at: number, logits: Float32Array) {
+  const stretch = { before: buffer.bytes(Math.max(0, at - SEEN_BYTES), at), bytes: new Uint8Array(0), logits };
+  let mixed: NonNullable<ByteExplanation["mixed"]> = { entropy: 0, probability: null };
+  mix.expect(stretch, (logProbs) => {
+    const probability = at < buffer.length ? Math.exp(logProbs[buffer.bytes(at, at + 1)[0]]) : null;
+    mixed = { entropy: entropyOfLogits(logProbs), probability };
+  });
+  return mixed;
 }
 
 /** Bytes as text, with marks for what is no character or not seen. */

@@ -19,10 +19,10 @@ import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
 import { resolveDevice } from "../model-runtime/session";
 import { readAdapter } from "../model-runtime/training/adapter-file";
 import { adapterBase } from "../model-runtime/training/kit";
-import type { Mix } from "./explain";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
+import type { Mix } from "./mixed-entropies";
 import { TextReadings } from "./text-readings";
 import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import { documentName } from "./workspace-protocol";
@@ -141,8 +141,14 @@ async function swapAdapter(folder: string | null): Promise<void> {
   send({ type: "adapted", ...adapter });
 }
 
-function mixFor(uri: string): Mix {
-  return (before, logits) => (isMixed ? workspace.expected(documentName(uri), before, logits) : null);
+function mixFor(uri: string): Mix | null {
+  if (!isMixed) return null;
+  return {
+    get version() {
+      return workspace.index.version;
+    },
+    expect: (stretch, take) => workspace.expect(documentName(uri), stretch, take),
+  };
 }
 
 function keptSequences(texts: TextModel): KeptSequences<TextState> {

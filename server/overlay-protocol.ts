@@ -38,6 +38,8 @@ export interface WatchParams {
   uri: string;
   /** Lines in view; empty ends the watch. */
   ranges: LineRange[];
+  /** Whether the entropies are those with the workspace's counts; default no. */
+  isMixed?: boolean;
 }
 
 /** A line as the model reads it. */
@@ -115,6 +117,8 @@ export interface ExploreParams {
   uri: string;
   /** Time after which the answer comes with what is known by then, ms; without it all is read. */
   patienceMs?: number;
+  /** Whether the entropies with the workspace's counts are wanted too; default no. */
+  isMixed?: boolean;
 }
 
 /** A text with what the entropy model says of it. Base64 of little-endian numbers. */
@@ -126,6 +130,8 @@ export interface Reading {
   wholeBytes: number;
   /** Float32 [bytes]: nats before each byte; NaN where it is not known yet. */
   entropies: string;
+  /** The same with the workspace's counts; null when not wanted, or when no workspace is counted. */
+  mixed: string | null;
   /** Whether all entropies are known. */
   isComplete: boolean;
   patching: PatchingConfig;

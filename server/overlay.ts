@@ -35,6 +35,8 @@ const DEFAULT_LINGER_MS = 60_000;
 interface Looked {
   /** Lines in view. */
   ranges: LineRange[];
+  /** Whether their entropies are those with the workspace's counts. */
+  isMixed: boolean;
   /** Whether the model's thread has its text. */
   isTold: boolean;
   /** Questions about it that wait or were answered lately; it is closed when there is none and nothing in view. */
@@ -53,7 +55,7 @@ export class Overlay {
   constructor(private readonly options: OverlayOptions) {}
 
   /** Lines of a document come into view or leave it. */
-  watch({ uri, ranges }: WatchParams): void {
+  watch({ uri, ranges, isMixed = false }: WatchParams): void {
     const looked = this.looked.get(uri);
     if (ranges.length === 0) {
       if (looked === undefined) return;
@@ -66,7 +68,9 @@ export class Overlay {
       this.say({ uri, problem, surprising: null });
       return;
     }
-    this.lookAt(uri).ranges = ranges;
+    const watched = this.lookAt(uri);
+    watched.ranges = ranges;
+    watched.isMixed = isMixed;
     this.tell(uri);
     this.sayState(uri);
   }
@@ -138,14 +142,15 @@ export class Overlay {
     kind: Exclude<Question["kind"], "measure">,
     token: CancellationToken,
   ): Promise<Answer> {
-    const { uri, position, patienceMs = Number.POSITIVE_INFINITY } = params;
+    const { uri, position, patienceMs = Number.POSITIVE_INFINITY, isMixed = false } = params;
     const problem = this.problemOf(uri) ?? (kind === "read" && this.isEmpty(uri) ? emptySentence : null);
     if (problem !== null) return { problem };
     const looked = this.lookAt(uri);
     looked.questions++;
     this.tell(uri);
     try {
-      const question: Question = kind === "read" ? { kind, uri, patienceMs } : { kind, uri, position: position! };
+      const question: Question =
+        kind === "read" ? { kind, uri, patienceMs, isMixed } : { kind, uri, position: position! };
       return await this.question(question, token, () => this.tell(uri));
     } finally {
       const leave = () => {
@@ -185,7 +190,7 @@ export class Overlay {
   }
 
   private lookAt(uri: string): Looked {
-    const looked = this.looked.get(uri) ?? { ranges: [], isTold: false, questions: 0 };
+    const looked = this.looked.get(uri) ?? { ranges: [], isMixed: false, isTold: false, questions: 0 };
     this.looked.set(uri, looked);
     return looked;
   }
@@ -198,7 +203,7 @@ export class Overlay {
     const { host } = this.options;
     if (!looked.isTold)
       looked.isTold = host.tell({ type: "openText", uri, text: text.getText(), version: text.version });
-    if (looked.isTold) host.tell({ type: "watchText", uri, ranges: looked.ranges });
+    if (looked.isTold) host.tell(watchOf(uri, looked));
     else host.wake();
     return looked.isTold;
   }
@@ -206,7 +211,7 @@ export class Overlay {
   private closeUnneeded(uri: string): void {
     const looked = this.looked.get(uri);
     if (looked !== undefined && looked.ranges.length === 0 && looked.questions === 0) this.forget(uri);
-    else if (looked?.isTold) this.options.host.tell({ type: "watchText", uri, ranges: looked.ranges });
+    else if (looked?.isTold) this.options.host.tell(watchOf(uri, looked));
   }
 
   private forget(uri: string): void {
@@ -242,6 +247,10 @@ export class Overlay {
   private say(state: ReadingState): void {
     this.options.notify(READING_NOTIFICATION, state);
   }
+}
+
+function watchOf(uri: string, { ranges, isMixed }: Looked) {
+  return { type: "watchText", uri, ranges, isMixed } as const;
 }
 
 const emptySentence = "The file is empty: there is nothing to cut.";

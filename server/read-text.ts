@@ -8,7 +8,9 @@ import { characterLength } from "../model-runtime/display/characters";
 import { entropyLevel } from "../model-runtime/display/colours";
 import type { Patcher } from "../model-runtime/model/entropy-model";
 import { PatchedBuffer, type Span } from "../model-runtime/patching/patched-buffer";
+import { usesEntropy } from "../model-runtime/patching/patcher-rule";
 import { LineIndex } from "./line-index";
+import { type Mix, MixedEntropies } from "./mixed-entropies";
 import type { LineRange, LineView } from "./overlay-protocol";
 
 /** Line ends as the model sees them, and a lone surrogate as U+FFFD. */
@@ -18,6 +20,10 @@ export function asRead(text: string): Buffer {
 
 export class ReadText {
   readonly buffer: PatchedBuffer;
+  /** Entropies with the workspace's counts; null until `mixWith`. */
+  mixed: MixedEntropies | null = null;
+  /** Whether `views` shows these. */
+  showsMixed = false;
   private readonly lines: LineIndex;
 
   /**
@@ -29,7 +35,7 @@ export class ReadText {
     text: string,
     public version: number,
     patching: PatchingConfig,
-    patcher: Omit<Patcher, "release"> | null,
+    private readonly patcher: Omit<Patcher, "release"> | null,
     onChange: (lines: LineRange) => void = () => undefined,
   ) {
     const bytes = asRead(text);
@@ -57,8 +63,20 @@ export class ReadText {
     lengths[0] += from.byte - from.start;
     lengths[lengths.length - 1] += to.start + this.lines.lengthOf(to.line) - to.byte;
     this.lines.replace(from.line, to.line, lengths);
-    const changed = this.buffer.edit({ start: from.byte, deleted: to.byte - from.byte, inserted });
-    return { lines: this.linesOf(changed), added: this.lines.count - before };
+    const edit = { start: from.byte, deleted: to.byte - from.byte, inserted };
+    const changed = this.buffer.edit(edit);
+    const mixed = this.mixed?.edited(edit);
+    const all =
+      mixed === undefined || !this.showsMixed ? changed : { from: changed.from, to: Math.max(changed.to, mixed.to) };
+    return { lines: this.linesOf(all), added: this.lines.count - before };
+  }
+
+  /** The entropies with the counts of `mix`; null for a text whose patches are cut without entropies. */
+  mixWith(mix: Mix): MixedEntropies | null {
+    const { patcher, buffer } = this;
+    if (this.mixed === null && patcher !== null && usesEntropy(buffer.patching))
+      this.mixed = new MixedEntropies(buffer, patcher, mix);
+    return this.mixed;
   }
 
   /** The bytes of lines; the byte that is to come belongs to the last one. */
@@ -127,7 +145,8 @@ export class ReadText {
 
   private view(line: number, start: number): LineView {
     const bytes = this.buffer.bytes(start, start + this.lines.lengthOf(line));
-    const entropies = this.buffer.entropies(start, start + bytes.length);
+    const shown = this.showsMixed && this.mixed !== null ? this.mixed : this.buffer;
+    const entropies = shown.entropies(start, start + bytes.length);
     const view: LineView = { levels: "", starts: [], inner: [] };
     for (let at = 0; at < bytes.length; ) {
       const length = Math.max(1, characterLength(bytes, at, bytes.length));

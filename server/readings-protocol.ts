@@ -6,8 +6,8 @@ import type { Continuation, Explanation, LineRange, LinesParams, Reading, Refuse
 export type ToReadings =
   | { type: "openText"; uri: string; text: string; version: number }
   | { type: "changeText"; uri: string; changes: TextDocumentContentChangeEvent[]; version: number }
-  /** Lines in view; those that were not in view before are sent at once. */
-  | { type: "watchText"; uri: string; ranges: LineRange[] }
+  /** Lines in view; those that were not in view before are sent at once. `isMixed`: with the workspace's counts. */
+  | { type: "watchText"; uri: string; ranges: LineRange[]; isMixed: boolean }
   | { type: "closeText"; uri: string }
   /** `answer` follows. */
   | { type: "ask"; id: number; question: Question }
@@ -16,7 +16,7 @@ export type ToReadings =
 
 export type Question =
   | { kind: "explain" | "continue"; uri: string; position: Position }
-  | { kind: "read"; uri: string; patienceMs: number }
+  | { kind: "read"; uri: string; patienceMs: number; isMixed: boolean }
   /** Of a text that is not open. */
   | { kind: "measure"; bytes: Uint8Array };
 

@@ -9,10 +9,12 @@ import { generate } from "../model-runtime/generation/generate";
 import { encode } from "../model-runtime/ids";
 import { LexiconModel } from "../model-runtime/model/lexicon-model";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
+import type { Span } from "../model-runtime/patching/patched-buffer";
 import { measureText } from "../model-runtime/statistics/measure";
 import { base64 } from "./base64";
-import { explain, type Mix } from "./explain";
+import { explain } from "./explain";
 import { KeptSequences } from "./kept-sequences";
+import type { Mix, MixedEntropies } from "./mixed-entropies";
 import { type Continuation, EXPLORER_LIMIT, type LineRange, type Reading } from "./overlay-protocol";
 import { ReadText } from "./read-text";
 import type { Answer, FromReadings, Question, ToReadings } from "./readings-protocol";
@@ -24,8 +26,8 @@ export interface ReadingsOptions {
   send(message: FromReadings): void;
   /** Resolves when no suggestion is being computed. */
   whenIdle(): Promise<void>;
-  /** The workspace's counts for a place in a document, without those of the document itself. */
-  mixFor?(uri: string): Mix;
+  /** The workspace's counts without those of a document itself; null when no workspace is counted. */
+  mixFor?(uri: string): Mix | null;
 }
 
 /** Lines that are sent while there is more to read, so that the first ones are seen soon. */
@@ -73,7 +75,7 @@ export class TextReadings {
         this.change(message.uri, message.changes, message.version);
         break;
       case "watchText":
-        this.watch(message.uri, message.ranges);
+        this.watch(message.uri, message.ranges, message.isMixed);
         break;
       case "closeText":
         clearTimeout(this.texts.get(message.uri)?.surpriseTimer);
@@ -144,9 +146,10 @@ export class TextReadings {
     this.pump();
   }
 
-  private watch(uri: string, ranges: LineRange[]): void {
+  private watch(uri: string, ranges: LineRange[], isMixed: boolean): void {
     const watched = this.texts.get(uri);
     if (watched === undefined) return;
+    this.chooseEntropies(watched, isMixed);
     const isOld = (line: number) => watched.ranges.some(({ from, to }) => line >= from && line < to);
     watched.ranges = ranges.map(({ from, to }) => ({
       from: Math.max(0, from),
@@ -157,6 +160,16 @@ export class TextReadings {
       for (let line = from; line < to; line++) if (!isOld(line)) fresh.push(line);
     this.sendLines(watched, runsOf(fresh));
     this.pump();
+  }
+
+  /** Shows the entropies with the workspace's counts or those without, and the former as the counts are now. */
+  private chooseEntropies({ uri, text, ranges }: Watched, isMixed: boolean): void {
+    const mix = isMixed ? (this.options.mixFor?.(uri) ?? null) : null;
+    const mixed = mix === null ? null : text.mixWith(mix);
+    mixed?.refresh();
+    if (text.showsMixed === (mixed !== null)) return;
+    text.showsMixed = mixed !== null;
+    this.sendLines({ uri, text }, ranges);
   }
 
   /** Reads on while there is something to read. */
@@ -182,36 +195,55 @@ export class TextReadings {
       const next = this.isClosed ? null : this.choose();
       for (const watched of this.texts.values()) if (this.isSeen(watched)) this.flush(watched);
       if (next === null) return;
-      const { watched, first } = next;
-      if (first === null) await this.options.whenIdle();
+      const { watched, first, mixed } = next;
+      if (first === null || mixed !== null) await this.options.whenIdle();
       if (this.isClosed || this.texts.get(watched.uri) !== watched) continue;
       const { text } = watched;
-      await text.buffer.step(first === null ? {} : { first });
+      if (mixed !== null) {
+        const { from, to } = await mixed.step(first);
+        if (to > from) watched.changed = joined(watched.changed, text.linesOf({ from, to }));
+      } else {
+        await text.buffer.step(first === null ? {} : { first });
+      }
       if (performance.now() > watched.flushedAt + FLUSH_MS) this.flush(watched);
       this.tell(watched);
     }
   }
 
-  /** What to read next: lines in view, then the rest of texts in view. `first` is null for what can wait. */
-  private choose() {
+  /**
+   * What to read next: lines in view, then their entropies with the workspace's counts where these are shown, then the rest of
+   * texts in view. `first` is null for what can wait.
+   */
+  private choose():
+    | { watched: Watched; first: Span; mixed: MixedEntropies }
+    | { watched: Watched; first: Span | null; mixed: null }
+    | null {
     for (const watched of this.texts.values())
       for (const range of watched.ranges) {
         const first = watched.text.spanOf(range);
-        if (!watched.text.buffer.isSettled(first.from, first.to)) return { watched, first };
+        if (!watched.text.buffer.isSettled(first.from, first.to)) return { watched, first, mixed: null };
+      }
+    for (const watched of this.texts.values())
+      for (const range of watched.ranges) {
+        const { mixed, showsMixed } = watched.text;
+        const first = watched.text.spanOf(range);
+        if (showsMixed && mixed !== null && !mixed.isSettled(first.from, first.to)) return { watched, first, mixed };
       }
     for (const watched of this.texts.values()) {
       // What is kept for further questions only is read when these come.
       if (watched.ranges.length === 0) continue;
-      if (!watched.text.buffer.isSettled()) return { watched, first: null };
+      if (!watched.text.buffer.isSettled()) return { watched, first: null, mixed: null };
       this.tell(watched);
     }
     return null;
   }
 
+  /** Whether all that is shown is known. */
   private isSeen({ text, ranges }: Watched): boolean {
+    const mixed = text.showsMixed ? text.mixed : null;
     return ranges.every((range) => {
       const { from, to } = text.spanOf(range);
-      return text.buffer.isSettled(from, to);
+      return text.buffer.isSettled(from, to) && (mixed?.isSettled(from, to) ?? true);
     });
   }
 
@@ -225,7 +257,7 @@ export class TextReadings {
     this.sendLines(watched, cuts);
   }
 
-  private sendLines({ uri, text }: Watched, ranges: readonly LineRange[]): void {
+  private sendLines({ uri, text }: Pick<Watched, "uri" | "text">, ranges: readonly LineRange[]): void {
     const parts = ranges
       .filter(({ from, to }) => from < to)
       .map((range) => ({ line: range.from, lines: text.views(range) }));
@@ -235,7 +267,7 @@ export class TextReadings {
   /** How far a text is read; when it is all read, the surprising lines follow after a pause. */
   private tell(watched: Watched): void {
     const { uri, text } = watched;
-    const isSettled = text.buffer.isSettled();
+    const isSettled = text.buffer.isSettled() && this.isSeen(watched);
     if (!isSettled || watched.isToldSettled) return;
     watched.isToldSettled = true;
     clearTimeout(watched.surpriseTimer);
@@ -268,14 +300,14 @@ export class TextReadings {
       case "explain": {
         const text = this.textOf(question.uri);
         const { model, mixFor } = this.options;
-        return explain(text, text.byteAt(question.position), model.patcher, signal, mixFor?.(question.uri));
+        return explain(text, text.byteAt(question.position), model.patcher, signal, mixFor?.(question.uri) ?? null);
       }
       case "continue": {
         const text = this.textOf(question.uri);
         return this.continue(text.buffer.bytes(0, text.byteAt(question.position)), signal);
       }
       case "read":
-        return this.read(this.textOf(question.uri), question.patienceMs, signal);
+        return this.read(question, signal);
       case "measure": {
         return measureText(this.options.model, question.bytes, { signal, turn: this.options.whenIdle });
       }
@@ -309,16 +341,21 @@ export class TextReadings {
   }
 
   /** The entropies of a text, or of its beginning, that are known when the patience is at its end. */
-  private async read(text: ReadText, patienceMs: number, signal: AbortSignal): Promise<Reading> {
-    const { model, folder, whenIdle } = this.options;
+  private async read({ uri, patienceMs, isMixed }: Question & { kind: "read" }, signal: AbortSignal): Promise<Reading> {
+    const text = this.textOf(uri);
+    const { model, folder, whenIdle, mixFor } = this.options;
     const { buffer } = text;
     let to = Math.min(buffer.length, EXPLORER_LIMIT);
     while (to < buffer.length && to > 0 && (buffer.bytes(to, to + 1)[0] & 0xc0) === 0x80) to--;
     const { version } = text;
     const deadline = performance.now() + patienceMs;
-    while (!buffer.isSettled(0, to) && performance.now() < deadline) {
+    const mix = isMixed ? (mixFor?.(uri) ?? null) : null;
+    const mixed = mix === null ? null : text.mixWith(mix);
+    const isComplete = () => buffer.isSettled(0, to) && (mixed?.isSettled(0, to) ?? true);
+    while (!isComplete() && performance.now() < deadline) {
       await whenIdle();
-      await buffer.step({ first: { from: 0, to }, signal });
+      if (!buffer.isSettled(0, to)) await buffer.step({ first: { from: 0, to }, signal });
+      else await mixed?.step({ from: 0, to }, signal);
       signal.throwIfAborted();
       // The client asks again after an edit.
       if (text.version !== version) throw new UserError("The document was changed while it was read.");
@@ -329,7 +366,8 @@ export class TextReadings {
       text: Buffer.from(bytes).toString("utf8"),
       wholeBytes: buffer.length,
       entropies: base64(buffer.entropies(0, to)),
-      isComplete: buffer.isSettled(0, to),
+      mixed: mixed === null ? null : base64(mixed.entropies(0, to)),
+      isComplete: isComplete(),
       patching: buffer.patching,
       model: basename(folder),
       pieces: model instanceof LexiconModel ? base64(await pieceStarts(model, bytes)) : null,

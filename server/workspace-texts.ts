@@ -4,7 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, sep } from "node:path";
-import { encode } from "../model-runtime/ids";
+import { BYTE_OFFSET, encode, VOCABULARY_SIZE } from "../model-runtime/ids";
 import { DistinctTexts } from "../model-runtime/ngram/distinct-texts";
 import { History } from "../model-runtime/ngram/history";
 import { symbolLogits } from "../model-runtime/ngram/mixed-model";
@@ -16,10 +16,9 @@ import { type FilesExclude, ignoreFiles } from "../model-runtime/workspace/ignor
 import { errorReason, passReasonOf, readWorkspaceFile } from "../model-runtime/workspace/list-files";
 import { readWorkspace, summarySentence } from "../model-runtime/workspace/read-workspace";
 import { passContent, passFolder, passName } from "../model-runtime/workspace/text-rules";
+import { SEEN_BYTES, type Stretch } from "./mixed-entropies";
 import type { DocumentAround, FromWorkspace, Quote, ToWorkspace } from "./workspace-protocol";
 
-/** Bytes of a document before a place that count for what is expected there. */
-const SEEN_BYTES = 4096;
 const MOST_BYTES = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
 /** Bytes counted at a time, so that a request waits some milliseconds at most. */
 const SLICE_BYTES = 64_000;
@@ -95,21 +94,21 @@ export class WorkspaceTexts {
   }
 
   /**
-   * What is expected after `before` in a document by the counts of all others, mixed with a model of bytes.
+   * What is expected in a stretch of a document by the counts of all others, mixed with a model of bytes.
    *
-   * @param logits of that model, [260]
-   * @returns log-probabilities of 256 bytes and the end, nats
+   * @param take is told, place by place, the log-probabilities of 256 bytes and the end, nats, which are valid during the call
    */
-  expected(path: string, before: Uint8Array, logits: Float32Array): Float64Array {
+  expect(path: string, { before, bytes, logits }: Stretch, take: (logProbs: Float64Array) => void): void {
     const { index } = this;
-    const own = [path, path + PARTS.before, path + PARTS.after].filter((name) => index.has(name));
-    const texts = own.map((name) => ({ name, text: index.read(name)! }));
-    for (const { name } of texts) index.remove(name);
-    const history = new History();
-    for (const id of encode(before.subarray(-SEEN_BYTES))) history.push(id);
-    const expected = new Mixture(index).predict(history, symbolLogits(logits, 0), defaultMixtureWeights());
-    for (const { name, text } of texts) index.set(name, text);
-    return expected;
+    index.without([path, path + PARTS.before, path + PARTS.after], () => {
+      const mixture = new Mixture(index);
+      const history = new History();
+      for (const id of encode(before.subarray(-SEEN_BYTES))) history.push(id);
+      for (let row = 0; row <= bytes.length; row++) {
+        if (row > 0) history.push(bytes[row - 1] + BYTE_OFFSET);
+        take(mixture.predict(history, symbolLogits(logits, row * VOCABULARY_SIZE), defaultMixtureWeights()));
+      }
+    });
   }
 
   /** Resolves when every change so far has been counted. */

@@ -37,6 +37,8 @@ interface Shown {
   reading: Reading;
   content: ByteText;
   entropies: Float32Array;
+  /** The same with the workspace's counts; null where these are not shown. */
+  mixed: Float32Array | null;
   /** What is plotted and compared with the threshold. */
   compared: Float32Array;
   parameters: Parameters;
@@ -50,9 +52,12 @@ let cuts = new Map<SegmentationId, Segmentation>();
 let cutFrom: { content: ByteText; patchSize: number } | null = null;
 const cutTokens = new Map<SegmentationId, Tokenized>();
 const order: SegmentationId[] = ["entropy", "pieces", "space", "static", "cl100k", "o200k", "llama3", "byte"];
-let visible = new Set<SegmentationId>(
-  (vscode.getState() as SegmentationId[] | undefined) ?? ["entropy", "space", "cl100k", "o200k"],
-);
+/** What the page was left as. */
+const state = (vscode.getState() as { visible: SegmentationId[]; isMixed: boolean } | undefined) ?? {
+  visible: ["entropy", "space", "cl100k", "o200k"],
+  isMixed: false,
+};
+let visible = new Set<SegmentationId>(state.visible);
 /** Whether the parameters were changed here, so that an edit of the text keeps them. */
 let hasOwnParameters = false;
 
@@ -101,6 +106,7 @@ function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading"
     reading,
     content,
     entropies,
+    mixed: reading.mixed === null ? null : float32(reading.mixed),
     parameters,
     compared: comparedWithThreshold(entropies, parameters.monotonic),
   };
@@ -113,14 +119,21 @@ function showReading({ name, reading, limit }: Extract<ToPage, { type: "reading"
     reading.wholeBytes > content.bytes.length
       ? `; the first ${byteCount(content.bytes.length)} are shown (the limit is ${byteCount(limit)})`
       : "";
-  const known = entropies.filter((each) => !Number.isNaN(each));
-  const mean = known.reduce((sum, each) => sum + each, 0) / Math.max(1, known.length);
-  const progress = reading.isComplete ? "" : ` · reading, ${Math.floor((100 * known.length) / content.bytes.length)} %`;
+  const { mixed } = shown;
+  const last = knownOf(mixed ?? entropies);
+  const progress = reading.isComplete ? "" : ` · reading, ${Math.floor((100 * last.count) / content.bytes.length)} %`;
+  const withCounts = mixed === null ? "" : `, ${last.mean.toFixed(3)} with the workspace`;
+  const none = mixed === null && mixedBox.checked ? " · the workspace is not counted (setting blt.workspace)" : "";
   $("about").textContent =
-    `${byteCount(reading.wholeBytes)}${rest}${progress} · mean entropy ${mean.toFixed(3)} nats · model ${reading.model}`;
+    `${byteCount(reading.wholeBytes)}${rest}${progress} · mean entropy ${knownOf(entropies).mean.toFixed(3)} nats${withCounts} · model ${reading.model}${none}`;
   fillControls();
   recut();
-  plot.show(shown.compared, parameters.threshold);
+  plot.show(shown.compared, parameters.threshold, mixed);
+}
+
+function knownOf(values: Float32Array): { count: number; mean: number } {
+  const known = values.filter((each) => !Number.isNaN(each));
+  return { count: known.length, mean: known.reduce((sum, each) => sum + each, 0) / Math.max(1, known.length) };
 }
 
 function change(parameters: Partial<Parameters>): void {
@@ -131,7 +144,7 @@ function change(parameters: Partial<Parameters>): void {
   if (shown.parameters.monotonic !== before.monotonic)
     shown.compared = comparedWithThreshold(shown.entropies, shown.parameters.monotonic);
   fillControls();
-  plot.show(shown.compared, shown.parameters.threshold);
+  plot.show(shown.compared, shown.parameters.threshold, shown.mixed);
   recut();
 }
 
@@ -264,22 +277,35 @@ function fillChoice(): void {
 $("choice").addEventListener("change", () => {
   const boxes = [...$("choice").querySelectorAll<HTMLInputElement>("input")];
   visible = new Set(boxes.filter(({ checked }) => checked).map(({ value }) => value as SegmentationId));
-  vscode.setState([...visible]);
+  keepState();
   if (shown !== null) panes.show(shown.content, shownSegmentations());
 });
+
+const mixedBox = $<HTMLInputElement>("mixed");
+mixedBox.checked = state.isMixed;
+mixedBox.addEventListener("input", (event) => {
+  // It cuts nothing anew, as the other controls do.
+  event.stopPropagation();
+  keepState();
+  vscode.postMessage({ type: "mix", isMixed: mixedBox.checked });
+});
+
+function keepState(): void {
+  vscode.setState({ visible: [...visible], isMixed: mixedBox.checked });
+}
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-export]"))
   button.addEventListener("click", () => void exportAs(button.dataset.export as ExportFormat));
 
 async function exportAs(format: ExportFormat): Promise<void> {
   if (shown === null) return;
-  const { name, reading, content, entropies, compared, parameters } = shown;
+  const { name, reading, content, entropies, mixed, compared, parameters } = shown;
   const segmentations = format === "csv" || format === "json" ? [...cuts.values()] : shownSegmentations();
   const common = { name, model: reading.model, content, segmentations };
   const picture = () => svgOf({ ...common, plotted: compared, threshold: parameters.threshold, colours: colours() });
   const data = {
-    csv: async () => csvOf({ ...common, entropies, parameters }),
-    json: async () => jsonOf({ ...common, entropies, parameters }),
+    csv: async () => csvOf({ ...common, entropies, mixed, parameters }),
+    json: async () => jsonOf({ ...common, entropies, mixed, parameters }),
     svg: async () => picture(),
     png: () => rasterized(picture()),
   };
@@ -302,4 +328,4 @@ function colours(): Colours {
 
 // VS Code changes the body's class with the theme.
 new MutationObserver(() => plot.recolour()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-vscode.postMessage({ type: "ready" });
+vscode.postMessage({ type: "ready", isMixed: mixedBox.checked });

@@ -20,7 +20,8 @@ export const exportFormats = ["png", "svg", "csv", "json"] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 
 export type FromPage =
-  | { type: "ready" }
+  /** `isMixed`: whether the entropies with the workspace's counts are shown too. */
+  | { type: "ready" | "mix"; isMixed: boolean }
   | { type: "select"; from: Place; to: Place }
   /** `data`: the file's text, or base64 of it for `png`. */
   | { type: "export"; format: ExportFormat; data: string }

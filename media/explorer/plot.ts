@@ -18,6 +18,7 @@ export class Plot {
   private readonly handle: HTMLElement;
   private threshold = 0;
   private values: Float32Array = new Float32Array(0);
+  private mixed: Float32Array | null = null;
   private selection = { from: 0, to: 0 };
   private most = 6;
   private least = 0;
@@ -37,10 +38,14 @@ export class Plot {
     new ResizeObserver(() => this.resize()).observe(root);
   }
 
-  /** @param values [n] what is compared with the threshold, at each byte */
-  show(values: Float32Array, threshold: number): void {
-    const isSame = this.values === values && this.plot !== null;
+  /**
+   * @param values [n] what is compared with the threshold, at each byte
+   * @param mixed [n] entropies with the workspace's counts, as a second line; null for none
+   */
+  show(values: Float32Array, threshold: number, mixed: Float32Array | null): void {
+    const isSame = this.values === values && this.mixed === mixed && this.plot !== null;
     this.values = values;
+    this.mixed = mixed;
     this.threshold = threshold;
     if (!isSame) this.build();
     this.place();
@@ -75,6 +80,14 @@ export class Plot {
       font: `11px ${style.fontFamily}`,
     };
     const { nameOf } = this.options;
+    const shared: uPlot.Series = {
+      width: 1,
+      paths: uPlot.paths.stepped?.({ align: 1 }),
+      points: { show: false },
+      value: (_, value) => (value === null ? "–" : `${value.toFixed(3)} nats (${(value / Math.LN2).toFixed(3)} bits)`),
+    };
+    const { values, mixed } = this;
+    const numbers = (row: Float32Array) => Array.from(row, (value) => (Number.isNaN(value) ? null : value));
     this.plot = new uPlot(
       {
         width: Math.max(200, this.root.clientWidth),
@@ -86,16 +99,8 @@ export class Plot {
         ],
         series: [
           { label: "Byte", value: (_, at) => (at === null ? "–" : `${at.toLocaleString("en")} ${nameOf(at)}`) },
-          {
-            label: "Entropy",
-            stroke: colour("--accent"),
-            fill: colour("--accent-soft"),
-            width: 1,
-            paths: uPlot.paths.stepped?.({ align: 1 }),
-            points: { show: false },
-            value: (_, value) =>
-              value === null ? "–" : `${value.toFixed(3)} nats (${(value / Math.LN2).toFixed(3)} bits)`,
-          },
+          { ...shared, label: "Entropy", stroke: colour("--accent"), fill: colour("--accent-soft") },
+          ...(mixed === null ? [] : [{ ...shared, label: "With the workspace", stroke: colour("--mixed") }]),
         ],
         cursor: { drag: { x: true, y: false }, points: { size: 6 } },
         hooks: {
@@ -109,10 +114,7 @@ export class Plot {
           ],
         },
       },
-      [
-        Array.from(this.values, (_, at) => at),
-        Array.from(this.values, (value) => (Number.isNaN(value) ? null : value)),
-      ],
+      [Array.from(values, (_, at) => at), numbers(values), ...(mixed === null ? [] : [numbers(mixed)])],
       this.root,
     );
   }

@@ -7,14 +7,18 @@ export interface Exported {
   model: string;
   content: ByteText;
   entropies: Float32Array;
+  /** With the workspace's counts; null where these are not shown. */
+  mixed: Float32Array | null;
   parameters: Parameters;
   segmentations: readonly Segmentation[];
 }
 
 /** RFC 4180; a column of each segmentation says whether one of its segments starts at the byte (1) or not (0). */
-export function csvOf({ content, entropies, segmentations }: Exported): string {
+export function csvOf({ content, entropies, mixed, segmentations }: Exported): string {
   const known = segmentations.filter(({ starts }) => starts !== null);
-  const rows = [["offset", "byte", "text", "entropy_nats", ...known.map(({ id }) => `${id}_start`)]];
+  const columns = mixed === null ? ["entropy_nats"] : ["entropy_nats", "mixed_entropy_nats"];
+  const rows = [["offset", "byte", "text", ...columns, ...known.map(({ id }) => `${id}_start`)]];
+  const values = mixed === null ? [entropies] : [entropies, mixed];
   const next = known.map(() => 0);
   content.bytes.forEach((byte, at) => {
     const flags = known.map(({ starts }, i) => {
@@ -23,12 +27,12 @@ export function csvOf({ content, entropies, segmentations }: Exported): string {
       return isStart ? "1" : "0";
     });
     const shown = byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "";
-    rows.push([String(at), String(byte), quoted(shown), digits(entropies[at]), ...flags]);
+    rows.push([String(at), String(byte), quoted(shown), ...values.map((each) => digits(each[at])), ...flags]);
   });
   return `${rows.map((row) => row.join(",")).join("\r\n")}\r\n`;
 }
 
-export function jsonOf({ name, model, content, entropies, parameters, segmentations }: Exported): string {
+export function jsonOf({ name, model, content, entropies, mixed, parameters, segmentations }: Exported): string {
   const cuts = segmentations
     .filter(({ starts }) => starts !== null)
     .map(({ id, starts }) => [
@@ -41,9 +45,14 @@ export function jsonOf({ name, model, content, entropies, parameters, segmentati
     parameters,
     bytes: content.bytes.length,
     text: content.text,
-    entropies: Array.from(entropies, (entropy) => Number(entropy.toPrecision(6))),
+    entropies: rounded(entropies),
+    ...(mixed === null ? {} : { mixedEntropies: rounded(mixed) }),
     segmentations: Object.fromEntries(cuts),
   });
+}
+
+function rounded(values: Float32Array): number[] {
+  return Array.from(values, (value) => Number(value.toPrecision(6)));
 }
 
 function quoted(text: string): string {

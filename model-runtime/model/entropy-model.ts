@@ -37,6 +37,8 @@ export interface EntropyStream {
    * @throws the signal's reason when it is aborted, before the next run; the stream is then of no more use
    */
   next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+  /** The same, but the distributions themselves: [N, 260] logits of the byte after each id. */
+  nextLogits(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
   /** [260] logits of the byte that follows the last id read by `next`; empty before the first. */
   readonly logits: Float32Array;
   /** Takes the last ids back; false when that is no longer possible, and the stream is then of no more use. */
@@ -133,9 +135,27 @@ class CachedStream implements EntropyStream {
   }
 
   async next(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+    const entropies = new Float32Array(ids.length);
+    await this.run(ids, signal, (row, at) => {
+      entropies[at] = entropyOfLogits(row);
+    });
+    return entropies;
+  }
+
+  async nextLogits(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+    const logits = new Float32Array(ids.length * VOCABULARY_SIZE);
+    await this.run(ids, signal, (row, at) => logits.set(row, at * VOCABULARY_SIZE));
+    return logits;
+  }
+
+  /** Reads ids; `take` is given the logits after each and its index, for as long as the call takes. */
+  private async run(
+    ids: ArrayLike<number>,
+    signal: AbortSignal | undefined,
+    take: (row: Float32Array, at: number) => void,
+  ): Promise<void> {
     const { cache, table } = this;
     const width = table.length / VOCABULARY_SIZE;
-    const entropies = new Float32Array(ids.length);
     for (let from = 0; from < ids.length; from += CHUNK) {
       const count = Math.min(CHUNK, ids.length - from);
       const embedding = new Float32Array(count * width);
@@ -150,11 +170,10 @@ class CachedStream implements EntropyStream {
       const inputs = { embedding: { data: embedding, shape: [count, width] } };
       const { data, stride } = await this.network.run(cache, count, inputs, floors, signal);
       for (let row = 0; row < count; row++) {
-        entropies[from + row] = entropyOfLogits(data.subarray(row * stride, row * stride + VOCABULARY_SIZE));
+        take(data.subarray(row * stride, row * stride + VOCABULARY_SIZE), from + row);
       }
       this.logits = data.slice((count - 1) * stride, (count - 1) * stride + VOCABULARY_SIZE);
     }
-    return entropies;
   }
 
   takeBack(count: number): boolean {

@@ -144,7 +144,12 @@ export class ByteChains {
 
   /** Places [from, to) predict nothing any more. */
   kill(from: number, to: number): void {
-    for (let place = from; place < to; place++) this.dead[place >>> 5] |= 1 << (place & 31);
+    for (const { word, mask } of masksOf(from, to)) this.dead[word] |= mask;
+  }
+
+  /** Places [from, to) predict again. */
+  revive(from: number, to: number): void {
+    for (const { word, mask } of masksOf(from, to)) this.dead[word] &= ~mask;
   }
 
   /** What stands at a place. */
@@ -214,6 +219,17 @@ export class ByteChains {
 
   private chainOf(a: number, b: number): number {
     return (hashOf(a, this.limits.order === 5 ? b & 0xff : 0) * (this.heads.length / 2 ** 32)) | 0;
+  }
+}
+
+/** Bits [from, to) in words of 32. */
+function* masksOf(from: number, to: number): Generator<{ word: number; mask: number }> {
+  for (let at = from; at < to; ) {
+    const word = at >>> 5;
+    const end = Math.min(to, (word + 1) * 32);
+    const size = end - at;
+    yield { word, mask: (size === 32 ? -1 : (1 << size) - 1) << (at & 31) };
+    at = end;
   }
 }
 

@@ -138,6 +138,23 @@ export class WorkspaceIndex {
     this.textBytes -= document.length;
   }
 
+  /** Calls `use` while the texts of these names count as if they were not there; `use` must not change the index. */
+  without<T>(paths: readonly string[], use: () => T): T {
+    const hidden = paths.flatMap((path) => this.documents.get(path) ?? []);
+    for (const document of hidden) {
+      this.countPairs(document, 0, document.length + 1, -1);
+      for (const { address, length } of document.pieces) this.chains.kill(address, address + length);
+    }
+    try {
+      return use();
+    } finally {
+      for (const document of hidden) {
+        this.countPairs(document, 0, document.length + 1, 1);
+        for (const { address, length } of document.pieces) this.chains.revive(address, address + length);
+      }
+    }
+  }
+
   clear(): void {
     this.documents.clear();
     this.pairs.fill(0);

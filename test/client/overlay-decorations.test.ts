@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { decorationsOf, type ShownLine } from "../../client/overlay-decorations";
+import { decorationsOf, type OverlayViewName, overlayViews, type ShownLine } from "../../client/overlay-decorations";
 
 /** The kinds that have ranges, as `line:from-to`. */
-function shown(lines: ShownLine[], view: "patches" | "entropy" | "both") {
+function shown(lines: ShownLine[], view: OverlayViewName) {
   return Object.fromEntries(
     Object.entries(decorationsOf(lines, view))
       .filter(([, ranges]) => ranges.length > 0)
@@ -34,6 +34,7 @@ describe("decorationsOf", () => {
     const levels = { level1: "3:1-2", level7: "3:2-6", inner: "3:3-5" };
     const same = { ...line, view: { ...line.view, levels: "0177777 " } };
     assert.deepEqual(shown([same], "entropy"), levels);
+    assert.deepEqual(shown([same], "mixed"), levels);
     assert.deepEqual(shown([same], "both"), { ...levels, boundary: "3:0-1 3:2-3 3:5-6", boundaryAtEnd: "3:6-6" });
   });
 
@@ -45,6 +46,6 @@ describe("decorationsOf", () => {
 
   it("shows nothing of what is not read yet", () => {
     const unread = { line: 0, text: "abc", view: { levels: "   ", starts: [], inner: [] } };
-    for (const view of ["patches", "entropy", "both"] as const) assert.deepEqual(shown([unread], view), {});
+    for (const view of overlayViews) assert.deepEqual(shown([unread], view), {});
   });
 });

@@ -16,6 +16,7 @@ const exported = {
   model: "tiny",
   content,
   entropies: Float32Array.of(3, 0.1, 0.25, 2, Number.NaN),
+  mixed: null,
   parameters,
   segmentations,
 };
@@ -37,6 +38,16 @@ describe("csvOf", () => {
   });
 });
 
+describe("csvOf and jsonOf", () => {
+  it("have the entropies with the workspace's counts where these are shown", () => {
+    const mixed = Float32Array.of(1, 0.05, 0.125, Number.NaN, Number.NaN);
+    const [head, first, , , unknown] = csvOf({ ...exported, mixed }).split("\r\n");
+    assert.equal(head, "offset,byte,text,entropy_nats,mixed_entropy_nats,entropy_start,byte_start");
+    assert.deepEqual([first, unknown], ["0,97,a,3,1,1,1", "3,159,,2,,1,1"]);
+    assert.deepEqual(JSON.parse(jsonOf({ ...exported, mixed })).mixedEntropies, [1, 0.05, 0.125, null, null]);
+  });
+});
+
 describe("jsonOf", () => {
   it("has all that was shown", () => {
     const json = JSON.parse(jsonOf(exported));
@@ -44,6 +55,7 @@ describe("jsonOf", () => {
     assert.deepEqual(json.segmentations.entropy, { count: 2, bytesEach: 2.5, starts: [0, 3] });
     assert.deepEqual(Object.keys(json.segmentations), ["entropy", "byte"]);
     assert.deepEqual(json.entropies.slice(0, 2), [3, 0.1]);
+    assert.ok(!("mixedEntropies" in json));
   });
 });
 

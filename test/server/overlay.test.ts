@@ -71,10 +71,22 @@ describe("Overlay", () => {
     const at = { line: 0, character: 0 };
     assert.deepEqual(told, [
       { type: "openText", uri, text: "xab\ncd", version: 2 },
-      { type: "watchText", uri, ranges: view.ranges },
+      { type: "watchText", uri, ranges: view.ranges, isMixed: false },
       { type: "changeText", uri, changes: [{ range: { start: at, end: at }, text: "y" }], version: 3 },
       { type: "closeText", uri },
     ]);
+  });
+
+  it("says whether the entropies with the workspace's counts are looked at, and asked for", () => {
+    const { overlay, told } = setup();
+    overlay.watch({ ...view, isMixed: true });
+    void overlay.ask({ uri, isMixed: true }, "read", none);
+    const watches = told.filter(({ type }) => type === "watchText") as { isMixed: boolean }[];
+    assert.deepEqual([...new Set(watches.map(({ isMixed }) => isMixed))], [true]);
+    const question = { kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: true };
+    assert.deepEqual(told.at(-1), { type: "ask", id: 1, question });
+    overlay.watch(view);
+    assert.deepEqual(told.at(-1), { type: "watchText", uri, ranges: view.ranges, isMixed: false });
   });
 
   it("passes lines on for what is looked at only", () => {

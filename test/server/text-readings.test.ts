@@ -5,6 +5,7 @@ import { createRandom } from "../../model-runtime/generation/random";
 import { encode } from "../../model-runtime/ids";
 import type { Blt } from "../../model-runtime/model/blt";
 import { entropiesOf } from "../../model-runtime/model/entropy-model";
+import type { Mix } from "../../server/mixed-entropies";
 import type { Continuation, Explanation, Reading } from "../../server/overlay-protocol";
 import { ReadText } from "../../server/read-text";
 import type { Answer, FromReadings, Question } from "../../server/readings-protocol";
@@ -22,13 +23,14 @@ describe("TextReadings", () => {
   after(() => blt.release());
 
   /** Readings whose messages are kept, and told to those who wait for one. */
-  function setup(whenIdle: () => Promise<void> = async () => undefined) {
+  function setup(whenIdle: () => Promise<void> = async () => undefined, mix: Mix | null = null) {
     const messages: FromReadings[] = [];
     const listeners = new Set<() => void>();
     const readings = new TextReadings({
       model: blt,
       folder: goldenDirectory("k2"),
       whenIdle,
+      mixFor: () => mix,
       send(message) {
         messages.push(message);
         for (const listener of [...listeners]) listener();
@@ -72,7 +74,7 @@ describe("TextReadings", () => {
   it("sends the lines in view, and after edits only what has changed of them", async () => {
     const { readings, messages, settled } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    readings.handle({ type: "watchText", uri, ranges: [{ from: 8, to: 20 }] });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 8, to: 20 }], isMixed: false });
     await settled(1);
     const shown = new OverlayLines();
     for (const message of messages) if (message.type === "lines") shown.take(message);
@@ -94,7 +96,7 @@ describe("TextReadings", () => {
     const random = createRandom(7);
     const { readings, messages, settled } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }] });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }], isMixed: false });
     const shown = new OverlayLines();
     let lines = content.split("\r\n");
     for (let version = 2; version < 30; version++) {
@@ -108,7 +110,7 @@ describe("TextReadings", () => {
       const middle = (lines[line].slice(0, character) + text).split("\r\n");
       lines = [...lines.slice(0, line), ...middle, ...lines.slice(to + 1)];
       // As if the editor's lines came into view anew, and its messages were slow.
-      readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: lines.length }] });
+      readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: lines.length }], isMixed: false });
       if (version % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
       for (const message of messages.splice(0)) if (message.type === "lines") shown.take(message);
     }
@@ -124,9 +126,9 @@ describe("TextReadings", () => {
   it("sends the lines that were read for a question", async () => {
     const { readings, messages, ask, settled } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }] });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }], isMixed: false });
     await Promise.all([
-      ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY }),
+      ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: false }),
       ask({ kind: "explain", uri, position: { line: 30, character: 3 } }),
     ]);
     await settled(1);
@@ -139,6 +141,94 @@ describe("TextReadings", () => {
     );
   });
 
+  it("shows the entropies with the workspace's counts of the lines in view, follows edits, and shows the others again", async () => {
+    // Certain of everything behind "r", undecided elsewhere.
+    const levels = { certain: entropyLevel(0), undecided: entropyLevel(Math.log(257)) };
+    const mix: Mix = {
+      version: 1,
+      expect({ before, bytes }, take) {
+        for (let i = 0; i <= bytes.length; i++) {
+          const last = i === 0 ? before.at(-1) : bytes[i - 1];
+          const isCertain = last === "r".charCodeAt(0);
+          take(
+            new Float64Array(257).fill(isCertain ? -1e9 : -Math.log(257)).fill(isCertain ? 0 : -Math.log(257), 0, 1),
+          );
+        }
+      },
+    };
+    const { readings, messages, ask, message } = setup(undefined, mix);
+    const shown = new OverlayLines();
+    const expected = (text: string) =>
+      Array.from(text, (_, i) => (text[i - 1] === "r" ? levels.certain : levels.undecided)).join("");
+    const seen = async (line: number, text: string) => {
+      await message((each): each is FromReadings & { type: "lines" } => {
+        if (each.type === "lines") shown.take(each);
+        return shown.at(line)?.levels === expected(text);
+      });
+    };
+    const ranges = [{ from: 1, to: 3 }];
+    readings.handle({ type: "openText", uri, text: "for\nreturn 1;\nfor r\nrr\n", version: 1 });
+    readings.handle({ type: "watchText", uri, ranges, isMixed: true });
+    await seen(1, "return 1;\n");
+    await seen(2, "for r\n");
+    assert.equal(shown.at(3), undefined);
+    const range = { start: { line: 1, character: 0 }, end: { line: 1, character: 0 } };
+    readings.handle({ type: "changeText", uri, changes: [{ range, text: "rr " }], version: 2 });
+    shown.edited(2, [lineChange({ range, text: "rr " })]);
+    messages.length = 0;
+    await seen(1, "rr return 1;\n");
+    const reading = (await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: true })) as Reading;
+    const mixed = float32Of(reading.mixed!);
+    assert.ok(reading.isComplete && mixed.length === reading.wholeBytes);
+    [..."for\nrr return 1;\nfor r\nrr\n"].forEach((_, i, all) => {
+      assert.ok(Math.abs(mixed[i] - (all[i - 1] === "r" ? 0 : Math.log(257))) < 1e-5);
+    });
+    // Those of the entropy model come back.
+    messages.length = 0;
+    readings.handle({ type: "watchText", uri, ranges, isMixed: false });
+    const fresh = await freshLines("for\nrr return 1;\nfor r\nrr\n");
+    await message((each): each is FromReadings & { type: "lines" } => {
+      if (each.type === "lines") shown.take(each);
+      return shown.at(1)?.levels === fresh[1].levels && shown.at(2)?.levels === fresh[2].levels;
+    });
+    const alone = (await ask({ kind: "read", uri, patienceMs: 0, isMixed: false })) as Reading;
+    assert.equal(alone.mixed, null);
+  });
+
+  it("lets suggestions go first with entropies that have the workspace's counts", async () => {
+    let letIdle: () => void = () => undefined;
+    const idle = new Promise<void>((resolve) => {
+      letIdle = resolve;
+    });
+    let asked = 0;
+    const mix: Mix = {
+      version: 1,
+      expect({ bytes }, take) {
+        asked++;
+        for (let i = 0; i <= bytes.length; i++) take(new Float64Array(257).fill(-Math.log(257)));
+      },
+    };
+    const { readings, settled, message } = setup(() => idle, mix);
+    readings.handle({ type: "openText", uri, text: "let a;\n", version: 1 });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 2 }], isMixed: true });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked, 0);
+    letIdle();
+    await message((each): each is FromReadings & { type: "lines" } => each.type === "lines" && asked > 0);
+    await settled(1);
+  });
+
+  it("shows the entropy model's own entropies when no workspace is counted", async () => {
+    const { readings, messages, settled, ask } = setup();
+    readings.handle({ type: "openText", uri, text: content, version: 1 });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 1000 }], isMixed: true });
+    await settled(1);
+    const shown = new OverlayLines();
+    for (const message of messages) if (message.type === "lines") shown.take(message);
+    assert.deepEqual(shown.at(3), (await freshLines(content))[3]);
+    assert.equal(((await ask({ kind: "read", uri, patienceMs: 0, isMixed: true })) as Reading).mixed, null);
+  });
+
   it("lets suggestions go first with what is out of view", async () => {
     let letIdle: () => void = () => undefined;
     const idle = new Promise<void>((resolve) => {
@@ -146,7 +236,7 @@ describe("TextReadings", () => {
     });
     const { readings, messages, settled, message } = setup(() => idle);
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 2 }] });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 2 }], isMixed: false });
     await message(
       (each): each is FromReadings & { type: "lines" } =>
         each.type === "lines" && !/ /.test(each.parts[0].lines[0].levels),
@@ -203,7 +293,7 @@ describe("TextReadings", () => {
   it("gives a whole text with its entropies", async () => {
     const { readings, ask } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 3 });
-    const reading = (await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY })) as Reading;
+    const reading = (await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: false })) as Reading;
     const bytes = Buffer.from(content.replaceAll("\r\n", "\n"));
     assert.deepEqual([reading.version, reading.text, reading.wholeBytes], [3, bytes.toString(), bytes.length]);
     const entropies = float32Of(reading.entropies);
@@ -216,17 +306,17 @@ describe("TextReadings", () => {
   it("gives what is known of a text when the patience is at its end, and goes on from there", async () => {
     const { readings, ask } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    const none = (await ask({ kind: "read", uri, patienceMs: 0 })) as Reading;
+    const none = (await ask({ kind: "read", uri, patienceMs: 0, isMixed: false })) as Reading;
     const known = float32Of(none.entropies);
     assert.ok(!none.isComplete && known.length === none.wholeBytes && Number.isNaN(known[known.length - 1]));
-    await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY });
-    const all = (await ask({ kind: "read", uri, patienceMs: 0 })) as Reading;
+    await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: false });
+    const all = (await ask({ kind: "read", uri, patienceMs: 0, isMixed: false })) as Reading;
     assert.ok(all.isComplete && float32Of(all.entropies).every((entropy) => entropy >= 0));
   });
 
   it("answers that a text was closed, and that a question was taken back", async () => {
     const { readings, ask } = setup();
-    const answer = await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY });
+    const answer = await ask({ kind: "read", uri, patienceMs: Number.POSITIVE_INFINITY, isMixed: false });
     assert.deepEqual(answer, { problem: "The document was closed." });
     const bytes = Buffer.from(content);
     const measuring = ask({ kind: "measure", bytes });
@@ -255,7 +345,7 @@ describe("TextReadings", () => {
   it("ends its work when it is closed", async () => {
     const { readings, messages } = setup();
     readings.handle({ type: "openText", uri, text: content, version: 1 });
-    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 2 }] });
+    readings.handle({ type: "watchText", uri, ranges: [{ from: 0, to: 2 }], isMixed: false });
     await readings.close();
     const count = messages.length;
     await new Promise((resolve) => setTimeout(resolve, 20));

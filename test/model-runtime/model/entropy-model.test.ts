@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BOS, EOS } from "../../../model-runtime/ids";
+import { entropyOfLogits } from "../../../model-runtime/model/entropy";
 import { entropiesOf, loadPatcher, type Patcher } from "../../../model-runtime/model/entropy-model";
 import { goldenCases, goldenCheckpoint, goldenNames, loadGolden } from "../../helpers/golden";
 
@@ -41,7 +42,14 @@ describe("loadPatcher", () => {
         const entropies: number[] = [];
         for (const part of [[BOS, ...first], ...rest]) {
           await sequence.append(part, { logits: "none" });
+          const fork = stream.fork();
           entropies.push(...(await stream.next(part)));
+          // The distributions themselves, which have these entropies; the last one is kept.
+          const rows = await fork.nextLogits(part);
+          assert.equal(rows.length, part.length * 260);
+          const ofRows = part.map((_, i) => entropyOfLogits(rows.subarray(i * 260, (i + 1) * 260)));
+          assert.ok(distance(ofRows, entropies.slice(-part.length || entropies.length)) < 1e-5);
+          if (part.length > 0) assert.deepEqual(fork.logits, rows.slice(-260));
         }
         assert.ok(distance(entropies, sequence.entropies) < 1e-5);
       });

@@ -66,6 +66,36 @@ describe("WorkspaceIndex", () => {
     );
   });
 
+  it("can do without some of its texts for a while, and then has them again", () => {
+    const piece = fc.constantFrom("ab", "abc", "abcab", "b", "\n", "cabcabcabc");
+    const text = fc.array(piece, { maxLength: 20 }).map((pieces) => bytesOf(pieces.join("")));
+    const texts = fc.array(fc.record({ text, isHidden: fc.boolean(), at: fc.nat() }), { maxLength: 4 });
+    fc.assert(
+      fc.property(texts, text, (all, query) => {
+        const index = new WorkspaceIndex();
+        const part = new WorkspaceIndex();
+        for (const [i, { text, isHidden, at }] of all.entries()) {
+          index.set(`${i}`, text);
+          // In pieces, and with places that are dead for good.
+          index.edit(`${i}`, { start: at % (text.length + 1), deleted: 0, inserted: bytesOf("xabcx") });
+          if (!isHidden) part.set(`${i}`, index.read(`${i}`)!);
+        }
+        const before = found(index, query);
+        const hidden = all.flatMap(({ isHidden }, i) => (isHidden ? [`${i}`] : []));
+        const seen = index.without([...hidden, "unknown"], () => ({
+          places: found(index, query),
+          pairs: [...index.pairCounts(97)],
+        }));
+        if (before.length <= 64) assert.deepEqual(seen.places, found(part, query));
+        assert.deepEqual(seen.pairs, [...part.pairCounts(97)]);
+        assert.deepEqual(found(index, query), before);
+        assert.throws(() => index.without(hidden, () => assert.fail("ended early")), /ended early/);
+        assert.deepEqual(found(index, query), before);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it("is the same after it was packed, many times", () => {
     const index = new WorkspaceIndex();
     const words = Array.from({ length: 2000 }, (_, i) => `word${i % 37} = ${i};\n`).join("");
