@@ -11,12 +11,12 @@ import { generate } from "../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../model-runtime/generation/stale-latent-drafter";
 import { encode } from "../model-runtime/ids";
+import { resolveDeviceFor } from "../model-runtime/model/fastest-device";
 import { loadModel, type ModelCheckpoint, openModel } from "../model-runtime/model/load-model";
 import type { LowRank } from "../model-runtime/model/low-rank";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
 import { MixedModel } from "../model-runtime/ngram/mixed-model";
 import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
-import { resolveDevice } from "../model-runtime/session";
 import { readAdapter } from "../model-runtime/training/adapter-file";
 import { adapterBase } from "../model-runtime/training/kit";
 import { createStopRule } from "./extent";
@@ -97,7 +97,7 @@ async function load(choice: ModelChoice): Promise<void> {
   try {
     send({ type: "loading", fraction: 0.05 });
     const checkpoint = openModel(choice.folder);
-    const { device, notice } = await resolveDevice(choice.device);
+    const { device, notice } = await resolveDeviceFor(checkpoint, choice.device, choice.threads);
     send({ type: "loading", fraction: 0.2 });
     const { lowRank, ...adapter } = openAdapter(checkpoint, choice.adapter);
     const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank });

@@ -10,6 +10,7 @@ import { type EmbeddedModelOptions, embeddedModel } from "../embedded-model";
 import { UserError } from "../errors";
 import { Blt } from "../model/blt";
 import { loadPatcher, type Patcher } from "../model/entropy-model";
+import { resolveDeviceFor } from "../model/fastest-device";
 import {
   isLexicon,
   loadModel as loadAnyModel,
@@ -70,7 +71,7 @@ export async function loadModel(values: ModelValues, terminal: Terminal): Promis
   const checkpoint = openModel(values);
   checkFinite(checkpoint);
   terminal.signal.throwIfAborted();
-  return Blt.load(checkpoint, await sessionOptions(values, terminal));
+  return Blt.load(checkpoint, await optionsFor(checkpoint, values, terminal));
 }
 
 /** A loaded model that writes and scores text; `patching` is null where the model is not one of patches. */
@@ -86,7 +87,7 @@ export async function loadTextModel(values: ModelValues & AdapterValues, termina
   const checkpoint = openAnyModel(defaultModel(values.model), values);
   const adapter = values.adapter === undefined ? null : readAdapter(values.adapter, adapterBase(checkpoint)).lowRank;
   terminal.signal.throwIfAborted();
-  const model = await loadAnyModel(checkpoint, { ...(await sessionOptions(values, terminal)), adapter });
+  const model = await loadAnyModel(checkpoint, { ...(await optionsFor(checkpoint, values, terminal)), adapter });
   const { directory } = checkpoint;
   return { model, directory, patching: isLexicon(checkpoint) ? null : checkpoint.config.patching };
 }
@@ -99,7 +100,10 @@ export async function loadEntropyModel(
 ): Promise<Patcher> {
   const tensors = new Map([...checkpoint.tensors].filter(([name]) => name.startsWith(patcherPrefix)));
   checkFinite({ ...checkpoint, tensors, hashTables: [] });
-  return loadPatcher(checkpoint, await sessionOptions(values, terminal));
+  return loadPatcher(checkpoint, {
+    device: await chooseDevice(values.device, terminal),
+    threads: values.threads,
+  });
 }
 
 /** The device that will be used; the reason why it is not the one asked for goes to stderr. */
@@ -109,8 +113,15 @@ export async function chooseDevice(asked: Device = "auto", terminal: Terminal): 
   return device;
 }
 
-async function sessionOptions(values: ModelValues, terminal: Terminal): Promise<SessionOptions> {
-  return { device: await chooseDevice(values.device, terminal), threads: values.threads };
+/** For a whole model: `auto` is whichever device runs it faster. */
+async function optionsFor(
+  checkpoint: ModelCheckpoint,
+  { device: asked = "auto", threads }: ModelValues,
+  terminal: Terminal,
+): Promise<SessionOptions> {
+  const { device, notice } = await resolveDeviceFor(checkpoint, asked, threads);
+  if (notice !== null) terminal.notice(notice);
+  return { device, threads };
 }
 
 /** Folder of the model that is asked for, or else of the embedded one, of whichever kind. */

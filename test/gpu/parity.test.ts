@@ -18,13 +18,16 @@ import type { TextState } from "../../model-runtime/model/text-state";
 import { testDevice } from "../helpers/device";
 import { randomShapes, writeRandomCheckpoint } from "../helpers/random-checkpoint";
 
+/** Rounding: other orders of summation move these checkpoints' logits by 1e-5 at most (docs/performance-gpu.md). */
 const TOLERANCE = 1e-4;
+/** 30 layers and log-probabilities down to -30: already two orders on the CPU are 6.5e-5 apart; TF32 would be 5e-2. */
+const TOLERANCE_OF_DEFAULT = 3e-4;
 const root = join(__dirname, "../..");
 const text = encode(readFileSync(__filename).subarray(0, 700));
 const largest: Record<string, number> = {};
 
 /** Compares and notes the largest difference under `what`. */
-function assertClose(what: string, found: ArrayLike<number>, expected: ArrayLike<number>): void {
+function assertClose(what: string, found: ArrayLike<number>, expected: ArrayLike<number>, tolerance = TOLERANCE): void {
   assert.equal(found.length, expected.length, `${what}: length`);
   let most = 0;
   for (let i = 0; i < expected.length; i++)
@@ -34,7 +37,7 @@ function assertClose(what: string, found: ArrayLike<number>, expected: ArrayLike
       most = difference <= most ? most : Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
     }
   largest[what] = Math.max(largest[what] ?? 0, most);
-  assert.ok(most <= TOLERANCE, `${what}: ${most} apart`);
+  assert.ok(most <= tolerance, `${what}: ${most} apart`);
 }
 
 /** Loads a checkpoint on both devices, runs the text on both, and writes on from it. */
@@ -95,7 +98,8 @@ describe("a GPU beside the CPU", () => {
     const [cpu, gpu] = await Promise.all([load("cpu"), load(testDevice)]);
     const [expected, found] = [cpu.createSequence(), gpu.createSequence()];
     const logProbabilities = await expected.append(text, { logits: "all" });
-    assertClose("models/default: log-probabilities", await found.append(text, { logits: "all" }), logProbabilities);
+    const onGpu = await found.append(text, { logits: "all" });
+    assertClose("models/default: log-probabilities", onGpu, logProbabilities, TOLERANCE_OF_DEFAULT);
     assert.deepEqual(await written(gpu.createSequence()), await written(cpu.createSequence()));
     await cpu.release();
     await gpu.release();

@@ -11,6 +11,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 process.chdir(root);
 const files = [
   "test/gpu/parity.test.ts",
+  "test/gpu/precision.test.ts",
   "test/model-runtime/model/sequence.test.ts",
   "test/model-runtime/model/device-loop.test.ts",
   "test/model-runtime/model/lexicon-model.test.ts",

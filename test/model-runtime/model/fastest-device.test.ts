@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { Device } from "../../../model-runtime/device";
+import { latentCost, resolveDeviceFor } from "../../../model-runtime/model/fastest-device";
+import { openModel } from "../../../model-runtime/model/load-model";
+import type { DeviceChoice } from "../../../model-runtime/session";
+
+const golden = join(__dirname, "../../golden");
+
+describe("the device for a checkpoint", () => {
+  const checkpoint = openModel(join(golden, "k2"));
+  const choose = async (asked: Device, resolved: DeviceChoice, costs: Record<string, number>) => {
+    const timed: string[] = [];
+    const choice = await resolveDeviceFor(checkpoint, asked, 1, {
+      resolve: async () => resolved,
+      time: async (_, { device }) => {
+        timed.push(device);
+        return costs[device];
+      },
+    });
+    return { ...choice, timed };
+  };
+
+  it("is the GPU under auto only where its layers are the faster ones", async () => {
+    const works = { device: "cuda", notice: null } as const;
+    const timed = ["cpu", "cuda"];
+    assert.deepEqual(await choose("auto", works, { cpu: 3, cuda: 2 }), { device: "cuda", notice: null, timed });
+    assert.deepEqual(await choose("auto", works, { cpu: 2, cuda: 3 }), { device: "cpu", notice: null, timed });
+  });
+
+  it("is what was asked for, or the CPU where that does not work, without any timing", async () => {
+    const works = { device: "cuda", notice: null } as const;
+    assert.deepEqual(await choose("cuda", works, {}), { ...works, timed: [] });
+    const fails = { device: "cpu", notice: "Device cuda cannot be used: none; the CPU is used instead." } as const;
+    assert.deepEqual(await choose("cuda", fails, {}), { ...fails, timed: [] });
+    assert.deepEqual(await choose("auto", { device: "cpu", notice: null }, {}), {
+      device: "cpu",
+      notice: null,
+      timed: [],
+    });
+  });
+
+  for (const name of ["k2", "k4", "lexicon/blocks", "lexicon/plain"])
+    it(`times the layers of ${name}`, async () => {
+      const cost = await latentCost(openModel(join(golden, name)), { device: "cpu", threads: 1 });
+      assert.ok(cost > 0 && Number.isFinite(cost));
+    });
+});
