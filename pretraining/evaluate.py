@@ -2,12 +2,13 @@
 
     python pretraining/evaluate.py files .cache/data/test .cache/evaluation/test --per-language 3
     node dist/cli.js eval .cache/evaluation/test --json > .cache/evaluation/test.runtime.json
-    python pretraining/evaluate.py table .cache/evaluation/test --runtime .cache/evaluation/test.runtime.json
+    python pretraining/evaluate.py table .cache/evaluation/test --runtime .cache/evaluation/test.runtime.json --base .cache/base
 
 `files` draws whole files of the test projects (at most one a project and language) into a folder a language, and with
 `--noise` the same with noise: characters dropped (10 %), random case (half), characters repeated (20 %, two to four
 times) as in the BLT paper, section 5.2. `table` scores them: bits per byte of xz -9e and PPMd (order 16) file by file,
-of the base's own tokens (whole canonical cut) and of the bytes as the runtime gives them; `--reference` adds the
+of the model's own tokens (whole canonical cut), those of the base that it was trained from (a checkpoint of
+`convert_smollm2.py`), and of the bytes as the runtime gives them; `--reference` adds the
 reference implementation in fp32, `--plain` a checkpoint of the plain form, by our model and by transformers.
 """
 
@@ -66,6 +67,7 @@ def main() -> None:
     table.add_argument("folder", type=Path)
     table.add_argument("--runtime", type=Path, help="what `blt eval FOLDER --json` printed")
     table.add_argument("--checkpoint", type=Path, default=Path("models/default"))
+    table.add_argument("--base", type=Path, help="checkpoint of the base")
     table.add_argument("--reference", action="store_true")
     table.add_argument("--plain", type=Path, help="checkpoint of a plain BLT in the Hugging Face layout")
     args = parser.parse_args()
@@ -74,7 +76,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    for line in lines(rows_of(args.folder, args.runtime, args.checkpoint, args.reference, args.plain)):
+    for line in lines(rows_of(args.folder, args.runtime, args.checkpoint, args.reference, args.plain, args.base)):
         print(line)
 
 
@@ -106,16 +108,24 @@ def chosen_files(data: Path, per_language: int) -> Iterator[tuple[str, str, byte
 
 
 def rows_of(
-    folder: Path, runtime: Path | None, checkpoint: Path, reference: bool, plain: Path | None = None
+    folder: Path,
+    runtime: Path | None,
+    checkpoint: Path,
+    reference: bool,
+    plain: Path | None = None,
+    base: Path | None = None,
 ) -> Iterator[tuple[str, int, dict]]:
     """(folder's name, bytes, bits by method) of each file."""
     by_runtime = runtime_bits(runtime) if runtime else {}
     blt = plain and (load_checkpoint(plain), BltForCausalLM.from_pretrained(plain, dtype=torch.float32).eval())
     latent, lexicon = load_latent(checkpoint), load_lexicon(checkpoint)
+    before = base and load_latent(base)
     for path in sorted(folder.glob("*/*")):
         text = path.read_bytes()
         bits = {"xz": 8.0 * len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))}
         bits["PPMd"] = 8.0 * len(pyppmd.compress(text, max_order=16, mem_size=1 << 24, variant="H"))
+        if before:
+            bits["base, tokens"] = score_by_tokens(before, lexicon, text).sum() / math.log(2)
         bits["tokens"] = score_by_tokens(latent, lexicon, text).sum() / math.log(2)
         if runtime:
             key = f"{path.parent.name}/{path.name}"

@@ -1,6 +1,7 @@
 /**
- * Line remainders at random columns by the runtime: bytes as the default model reads them, beside the base's own tokens,
- * plain and healed (the last piece given back). Greedy, 2,000 bytes of prefix; inside words and at boundaries apart.
+ * Line remainders at random columns by the runtime: bytes as the default model reads them, beside the tokens of the base,
+ * plain and healed (the last piece given back), and beside what the server shows the model: path and what follows too.
+ * Greedy, 2,000 bytes of prefix; inside words and at boundaries apart. `--base` is a checkpoint of the base.
  *
  *     npx esbuild test/bench/line-remainders.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/line-remainders.js
  *     node .cache/line-remainders.js --cases 4 FILE...
@@ -10,17 +11,21 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { type CompletionMarks, readCompletionMarks } from "../../model-runtime/checkpoint/completion-marks";
 import { createRandom, type Random } from "../../model-runtime/generation/random";
+import { EOS_SYMBOL } from "../../model-runtime/lexicon/open-word";
 import type { Lexicon } from "../../model-runtime/lexicon/pieces";
 import type { PieceLatent } from "../../model-runtime/lexicon/reader";
 import { LexiconModel } from "../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
+import { bytesOf } from "../../server/model-text";
+import { contextOf } from "./lib/places";
 
 const PREFIX_BYTES = 2000;
 const SHORTEST_PREFIX = 200;
 const LONGEST = 80;
 const NEWLINE = 10;
-const METHODS = ["tokens", "tokens, healed", "bytes"] as const;
+const METHODS = ["base, tokens", "base, healed", "bytes", "bytes, as the server asks"] as const;
 
 interface Case {
   at: number;
@@ -32,12 +37,19 @@ async function main(): Promise<void> {
     options: {
       cases: { type: "string", default: "4" },
       model: { type: "string", default: "models/default" },
+      base: { type: "string" },
       threads: { type: "string", default: "2" },
     },
     allowPositionals: true,
   });
-  const model = await loadModel(openModel(values.model), { device: "cpu", threads: Number(values.threads) });
-  if (!(model instanceof LexiconModel)) throw new Error(`${values.model} has no lexicon`);
+  const load = async (folder: string) => {
+    const model = await loadModel(openModel(folder), { device: "cpu", threads: Number(values.threads) });
+    if (!(model instanceof LexiconModel)) throw new Error(`${folder} has no lexicon`);
+    return model;
+  };
+  const model = await load(values.model);
+  const base = values.base === undefined ? null : await load(values.base);
+  const marks = readCompletionMarks(values.model);
   const tally = new Map<string, { exact: number; matched: number; count: number }>();
   const cost = { ms: 0, bytes: 0 };
   for (const file of positionals) {
@@ -46,8 +58,11 @@ async function main(): Promise<void> {
       const prefix = text.subarray(Math.max(0, at - PREFIX_BYTES), at);
       const wanted = lineOf(text.subarray(at));
       for (const method of METHODS) {
-        const found =
-          method === "bytes" ? await byBytes(model, prefix, cost) : await byTokens(model, prefix, method !== "tokens");
+        const isByTokens = method.startsWith("base");
+        if (isByTokens && base === null) continue;
+        const found = isByTokens
+          ? await byTokens(base!, prefix, method === "base, healed")
+          : await byBytes(model, method === "bytes" ? prefix : asServerAsks(file, text, at, marks), cost);
         const same = commonLength(found, wanted);
         const key = `${method}, ${isInside}`;
         const sum = tally.get(key) ?? { exact: 0, matched: 0, count: 0 };
@@ -61,9 +76,19 @@ async function main(): Promise<void> {
     console.log(`bytes: ${(cost.ms / cost.bytes).toFixed(2)} ms a written byte`);
   }
   await model.release();
+  await base?.release();
 }
 
-/** Greedy bytes to the end of the line. */
+function asServerAsks(file: string, text: Buffer, at: number, marks: CompletionMarks | null): Uint8Array {
+  const rest = text.subarray(at).toString();
+  const suffix = rest.slice(rest.indexOf("\n") + 1);
+  return bytesOf(
+    contextOf({ name: basename(file), prefix: text.subarray(0, at).toString(), suffix }, PREFIX_BYTES),
+    marks,
+  );
+}
+
+/** Greedy bytes to the end of the line, or of what is missing. */
 async function byBytes(
   model: LexiconModel,
   prefix: Uint8Array,
@@ -77,8 +102,8 @@ async function byBytes(
   while (written.length < LONGEST) {
     const distribution = await reader.distribution();
     let best = 0;
-    for (let byte = 1; byte < 256; byte++) if (distribution[byte] > distribution[best]) best = byte;
-    if (best === NEWLINE) break;
+    for (let symbol = 1; symbol <= EOS_SYMBOL; symbol++) if (distribution[symbol] > distribution[best]) best = symbol;
+    if (best === NEWLINE || best === EOS_SYMBOL) break;
     written.push(best);
     reader.append([best]);
   }
@@ -176,6 +201,7 @@ function table(tally: Map<string, { exact: number; matched: number; count: numbe
   const lines = ["| exact, matched | inside words | at boundaries | all |", "|---|---:|---:|---:|"];
   let counts = "";
   for (const method of METHODS) {
+    if (!tally.has(`${method}, true`) && !tally.has(`${method}, false`)) continue;
     const groups = [true, false].map(
       (isInside) => tally.get(`${method}, ${isInside}`) ?? { exact: 0, matched: 0, count: 0 },
     );

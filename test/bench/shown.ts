@@ -14,12 +14,10 @@ import { encode, VOCABULARY_SIZE } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextState } from "../../model-runtime/model/text-state";
 import { toInsertion } from "../../server/completion";
-import { type Context, contextIn } from "../../server/context";
-import { Documents } from "../../server/documents";
 import { createStopRule } from "../../server/extent";
 import { confidentLength, createConfidenceRule } from "../../server/gate";
 import { bytesOf } from "../../server/model-text";
-import { lastLines, type Place, placesIn } from "./lib/places";
+import { contextOf, type Place, placesIn } from "./lib/places";
 
 const thresholds = [0, 0.6, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.95];
 
@@ -183,16 +181,6 @@ function suggestion({ name, prefix, suffix }: Sample["place"], { bytes, logProbs
   const context = contextOf({ name, prefix, suffix }, 1500);
   const insertion = toInsertion(Buffer.from(bytes.slice(0, length)).toString(), context, { invoked: false });
   return "reason" in insertion ? null : insertion.text.slice(insertion.replacesBefore);
-}
-
-/** The context in a document of which the rest of the line is still to be written. */
-function contextOf({ name, prefix, suffix }: Pick<Place, "name" | "prefix" | "suffix">, maxBytes: number): Context {
-  const documents = new Documents();
-  const uri = `file:///${name.replace(/:\d+$/, "")}`;
-  documents.didOpen({ textDocument: { uri, languageId: "", version: 1, text: `${prefix}\n${suffix}` } });
-  const cursor = { from: prefix.length, to: prefix.length, selected: "" };
-  const start = prefix.length - lastLines(prefix, maxBytes).length;
-  return contextIn(documents.get(uri)!, { start, front: "", openings: 0, anchor: null }, cursor);
 }
 
 function commonLength(a: string, b: string): number {

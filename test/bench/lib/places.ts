@@ -2,6 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, extname, join, relative } from "node:path";
 import type { Random } from "../../../model-runtime/generation/random";
+import { type Context, contextIn } from "../../../server/context";
+import { Documents } from "../../../server/documents";
 
 export interface Place {
   name: string;
@@ -51,6 +53,19 @@ export function placesIn(folder: string, count: number, random: Random): Place[]
 function mentions(text: string, path: string): boolean {
   const name = path.replace(/^.*\/|\.\w+$/g, "");
   return new RegExp(`(import|require|from).*\\b${name.replace(/\W/g, "\\$&")}\\b`).test(text);
+}
+
+/** What the server makes of a place in a document of which the rest of the line is still to be written. */
+export function contextOf(
+  { name, prefix, suffix }: Pick<Place, "name" | "prefix" | "suffix">,
+  maxBytes: number,
+): Context {
+  const documents = new Documents();
+  const uri = `file:///${name.replace(/:\d+$/, "")}`;
+  documents.didOpen({ textDocument: { uri, languageId: "", version: 1, text: `${prefix}\n${suffix}` } });
+  const cursor = { from: prefix.length, to: prefix.length, selected: "" };
+  const start = prefix.length - lastLines(prefix, maxBytes).length;
+  return contextIn(documents.get(uri)!, { start, front: "", openings: 0, anchor: null }, cursor);
 }
 
 /** The last lines of a text, as many whole ones as fit, or the end of the last one. */
