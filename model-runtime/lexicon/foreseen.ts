@@ -11,17 +11,18 @@ export interface ForeseenPiece {
 export interface Foreseen {
   /** Length of the text, before the byte that comes first. */
   at: number;
-  /** The text's pieces with that byte. */
+  /** The pieces that the text and that byte most likely are; the last may end in `lead`. */
   path: Int32Array;
+  lead: Uint8Array;
   pieces: readonly ForeseenPiece[];
   /** After the path and after each piece. */
   proposals: readonly (readonly Proposal[])[];
 }
 
 /** Whether a text goes on behind `before` and one byte as was foreseen there. */
-export function isForeseen({ at, pieces }: Foreseen, before: number, text: Uint8Array): boolean {
-  if (at !== before || text.length <= before + 1) return false;
-  const written = pieces.flatMap(({ bytes }) => Array.from(bytes));
+export function isForeseen(foreseen: Foreseen, before: number, text: Uint8Array): boolean {
+  if (foreseen.at !== before || text.length <= before + 1) return false;
+  const written = bytesForeseen(foreseen);
   const end = text.subarray(before + 1);
   return end.length <= written.length && end.every((byte, i) => byte === written[i]);
 }
@@ -34,13 +35,14 @@ const ASKED_SHARE = 0.1;
  * @param length bytes of the foreseen that are going to be read
  */
 export function likelyQuestions(
-  { path, pieces, proposals }: Foreseen,
+  foreseen: Foreseen,
   bytesOf: readonly (Uint8Array | null)[],
   length: number,
 ): Int32Array[] {
   const paths: Int32Array[] = [];
-  const written = pieces.flatMap(({ bytes }) => Array.from(bytes));
-  let at = 0;
+  const { path, lead, pieces, proposals } = foreseen;
+  const written = bytesForeseen(foreseen);
+  let at = lead.length;
   for (let depth = 0; depth < pieces.length && at < length; at += pieces[depth].bytes.length, depth++) {
     for (const { piece, chance } of proposals[depth]) {
       const bytes = bytesOf[piece];
@@ -59,6 +61,10 @@ export function likelyQuestions(
     }
   }
   return paths;
+}
+
+function bytesForeseen({ lead, pieces }: Foreseen): number[] {
+  return [...lead, ...pieces.flatMap(({ bytes }) => Array.from(bytes))];
 }
 
 function startsWith(bytes: ArrayLike<number>, at: number, start: Uint8Array): boolean {

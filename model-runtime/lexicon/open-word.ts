@@ -45,6 +45,16 @@ export interface EndedPiece {
   mass: number;
 }
 
+/** What the word's bytes most likely are: pieces that end here, or pieces and one that is still being written. */
+export interface LikeliestCut {
+  own: number;
+  pieces: readonly number[];
+  /** Bytes that the last piece still has to come. */
+  missing: number;
+  /** Share of all mass. */
+  chance: number;
+}
+
 /** A reading the word is opened with. */
 export type FirstReading = Pick<Reading, "own" | "end" | "weight" | "mass">;
 
@@ -107,6 +117,20 @@ export class OpenWord {
     let heaviest: EndedPiece | null = null;
     for (const piece of this.ended) if (heaviest === null || piece.mass > heaviest.mass) heaviest = piece;
     return heaviest !== null && heaviest.mass > this.rule.refreshThreshold * this.total() ? heaviest : null;
+  }
+
+  /** The likeliest of all single cuts; null when no piece fits. */
+  likeliestCut(): LikeliestCut | null {
+    let best: LikeliestCut | null = null;
+    for (const { own, pieces, mass } of this.ended)
+      if (mass > (best?.chance ?? 0)) best = { own, pieces, missing: 0, chance: mass };
+    for (const { own, pieces, end, weight, mass, range } of this.readings) {
+      const place = this.table.heaviest(range, mass);
+      if (place < 0 || weight * mass[place] <= (best?.chance ?? 0)) continue;
+      const missing = this.table.lengthAt(place) - (this.length - end);
+      best = { own, pieces: [...pieces, this.table.order[place]], missing, chance: weight * mass[place] };
+    }
+    return best && { ...best, chance: best.chance / this.total() };
   }
 
   /**

@@ -24,6 +24,8 @@ export interface PieceLatent {
    * `others`. Results do not depend on it.
    */
   expect(path: Int32Array | null, others?: readonly Int32Array[]): void;
+  /** Whether a path's answer is at hand. */
+  knows?(path: Int32Array): boolean;
   /**
    * Proposes what follows a path, for far less than asking; null where nothing can be foreseen.
    * @param choose picks the piece to go on with, or ends with null
@@ -69,6 +71,8 @@ export class LexiconReader {
   private version: unknown;
   /** States at lengths that were read, in ascending order, the one in use not among them. */
   private past: PastState[] = [];
+  /** The open word with a byte behind the text, after which the latent has to be asked. */
+  private unread: { at: number; open: OpenedWord } | null = null;
   private foreseen: Foreseen | null = null;
 
   constructor(
@@ -178,16 +182,18 @@ export class LexiconReader {
     byte: number,
     goOn: (chance: number, bytes: number) => boolean,
     signal?: AbortSignal,
-  ): Promise<ForeseenPiece[] | null> {
+  ): Promise<{ bytes: Uint8Array; chance: number }[] | null> {
     const { lexicon, latent, maxPositions } = this.parts;
+    if (!latent.foresee) return null;
     const before = this.length;
     this.append([byte]);
     this.settled.follow(this.words, lexicon);
-    const { path } = this.wholePath(this.openPlace());
+    const { path, lead } = this.likeliestPath(before);
     this.truncate(before);
+    if (lead !== null && !goOn(lead.chance, lead.bytes.length)) return [];
     const found: ForeseenPiece[] = [];
     const proposals: (readonly Proposal[])[] = [];
-    const foreseen = latent.foresee?.(
+    const foreseen = latent.foresee(
       path,
       (proposed) => {
         proposals.push(proposed);
@@ -199,10 +205,21 @@ export class LexiconReader {
       },
       signal,
     );
-    if (!foreseen) return null;
+    if (foreseen === null) return null;
     await foreseen;
-    this.foreseen = { at: before, path, pieces: found, proposals };
-    return found;
+    this.foreseen = { at: before, path, lead: lead?.bytes ?? new Uint8Array(), pieces: found, proposals };
+    return lead === null ? found : [lead, ...found];
+  }
+
+  /** The pieces that the text most likely consists of, and bytes that the last of them still has to come. */
+  private likeliestPath(before: number): { path: Int32Array; lead: { bytes: Uint8Array; chance: number } | null } {
+    const open = this.unread?.at === before ? this.unread.open : null;
+    const cut = open?.word.likeliestCut() ?? null;
+    if (open === null || cut === null) return { path: this.wholePath(this.openPlace()).path, lead: null };
+    const path = this.pathAfter(open, cut.own, cut.pieces);
+    if (cut.missing === 0) return { path, lead: null };
+    const bytes = this.parts.lexicon.pieces[cut.pieces[cut.pieces.length - 1]]!;
+    return { path, lead: { bytes: bytes.subarray(bytes.length - cut.missing), chance: cut.chance } };
   }
 
   /** An independent copy. Readers of one model share its latent, which is asked by whole paths. */
@@ -255,21 +272,31 @@ export class LexiconReader {
     this.followVersion();
     const { words, open } = this;
     const before = words.length;
+    this.unread = null;
     if (open === null || open.read !== before) return null;
     words.append(byte);
-    if (isAt(open, this.openPlace())) {
-      const rows = await this.byteModel.after(words.text, before, before + 1, signal);
-      const next = forkOf(open);
-      next.word.write(byte, rows[0][byte]);
-      next.read++;
-      if (next.word.stale() === null) {
+    const next = await this.openWithoutLatent(open, this.openPlace(), signal);
+    if (next !== null) {
+      const rows = await this.byteModel.after(words.text, next.read, words.length, signal);
+      while (next.read < words.length && next.word.stale() === null) writeInto(next, words.text, rows.shift()!);
+      if (next.read === words.length && next.word.stale() === null) {
         this.keepState();
-        [this.open, this.byteModelNow] = [next, rows[1]];
-        return next.word.distribution(rows[1]);
+        [this.open, this.byteModelNow] = [next, rows[0]];
+        return next.word.distribution(rows[0]);
       }
+      if (next.read === words.length) this.unread = { at: before, open: next };
     }
-    words.truncate(before);
+    this.truncate(before);
     return null;
+  }
+
+  /** The open word as far as it has been read, where that takes no run of the latent. */
+  private async openWithoutLatent(open: OpenedWord, place: Place, signal?: AbortSignal): Promise<OpenedWord | null> {
+    if (isAt(open, place)) return forkOf(open);
+    if (place.opened !== place.start) return null;
+    this.settled.follow(this.words, this.parts.lexicon);
+    const isKnown = this.parts.latent.knows?.(this.pathAfter({ ...place, cut: [] }, 0, []));
+    return isKnown ? this.openAt(place, signal) : null;
   }
 
   private async undoneOnError<Result>(act: () => Promise<Result>): Promise<Result> {
@@ -371,9 +398,7 @@ export class LexiconReader {
 
   /** Writes the next byte of the text into the word, and asks the latent again where that is needed. */
   private async write(open: OpenedWord, row: Float64Array, signal?: AbortSignal): Promise<void> {
-    const byte = this.words.text[open.read];
-    open.word.write(byte, row[byte]);
-    open.read++;
+    writeInto(open, this.words.text, row);
     for (let piece = open.word.stale(); piece !== null; piece = open.word.stale())
       open.word.refresh(piece, await this.ask(open, piece.own, piece.pieces, signal));
   }
@@ -411,17 +436,25 @@ export class LexiconReader {
   }
 
   private ask(
-    { cut, settledWords }: Pick<OpenedWord, "cut" | "settledWords">,
+    word: Pick<OpenedWord, "cut" | "settledWords">,
     own: number,
     pieces: readonly number[],
     signal?: AbortSignal,
   ): Promise<ArrayLike<number>> {
-    const { bosPiece, latent } = this.parts;
+    return this.parts.latent.ask(this.pathAfter(word, own, pieces), signal);
+  }
+
+  /** The path of what is before a word, of the first `own` pieces of its cut, and of `pieces`. */
+  private pathAfter(
+    { cut, settledWords }: Pick<OpenedWord, "cut" | "settledWords">,
+    own: number,
+    pieces: readonly number[],
+  ): Int32Array {
     const settled = this.settled.first(settledWords);
     const skipped = this.skipped(settled.length + cut.length);
     const front = settled.subarray(Math.min(skipped, settled.length));
     const back = [...cut.slice(Math.max(0, skipped - settled.length), own), ...pieces];
-    return latent.ask(pathOf(bosPiece, front, back), signal);
+    return pathOf(this.parts.bosPiece, front, back);
   }
 
   /** Pieces that are left out far back when a word is opened after `count`: half a context at a time, so that most of it stays cached. */
@@ -462,6 +495,13 @@ interface OpenedWord extends Place {
   /** Pieces of its bytes up to `opened`. */
   cut: readonly number[];
   word: OpenWord;
+}
+
+/** Writes the next byte of the text, of which `row` is the byte model's distribution. */
+function writeInto(open: OpenedWord, text: Uint8Array, row: Float64Array): void {
+  const byte = text[open.read];
+  open.word.write(byte, row[byte]);
+  open.read++;
 }
 
 function forkOf(open: OpenedWord): OpenedWord {

@@ -84,11 +84,20 @@ export class SortedPieces {
       into[bytes[offsets[place] + depth]] += weight * mass[place];
   }
 
+  /** Place of the heaviest piece that goes on; -1 if none does. */
+  heaviest(range: PieceRange, mass: ArrayLike<number>): number {
+    let best = -1;
+    for (let place = this.firstLonger(range); place < range.high; place++)
+      if (best < 0 || mass[place] > mass[best]) best = place;
+    return best;
+  }
+
   private firstLonger(range: PieceRange): number {
     return this.equal(range) < 0 ? range.low : range.low + 1;
   }
 
-  private lengthAt(place: number): number {
+  /** Bytes of the piece at a place. */
+  lengthAt(place: number): number {
     return this.offsets[place + 1] - this.offsets[place];
   }
 

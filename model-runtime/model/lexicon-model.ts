@@ -15,6 +15,7 @@ import { CausalNetwork } from "./causal-network";
 import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { draftedPieces, Foresight } from "./foresight";
+import { exactRowsKernel } from "./int8-kernel";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { appliedAdapter, type LowRank } from "./low-rank";
@@ -150,7 +151,9 @@ async function loadForesight(
   const { drafter } = source.checkpoint.config;
   if (drafter === null) return null;
   const pieces = draftedPieces(source.checkpoint);
-  const network = await CausalNetwork.load(draftLayerGraph(source, pieces), drafter, options);
+  // Drafts are verified, so that here the fastest kernel is the right one.
+  const int8Kernel = source.int8Kernel === "float32" ? "float32" : await exactRowsKernel(options);
+  const network = await CausalNetwork.load(draftLayerGraph({ ...source, int8Kernel }, pieces), drafter, options);
   return new Foresight(network, pieces, embedding);
 }
 

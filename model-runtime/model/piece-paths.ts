@@ -87,6 +87,10 @@ export class PiecePaths implements PieceLatent {
     this.ahead = [];
   }
 
+  knows(path: Int32Array): boolean {
+    return !this.isAnswering && this.known(path) !== undefined;
+  }
+
   /** Null without a draft layer. */
   foresee(
     path: Int32Array,

@@ -7,6 +7,7 @@ const bytes = strings.map((string) => (string === "" ? null : bytesOf(string)));
 const foreseen: Foreseen = {
   at: 10,
   path: Int32Array.of(0, 7),
+  lead: new Uint8Array(),
   pieces: [4, 5].map((piece) => ({ piece, bytes: bytes[piece]!, chance: 0.9 })),
   proposals: [
     [

@@ -6,7 +6,7 @@ import { openLexiconCheckpoint, readVocabulary } from "../../../model-runtime/ch
 import type { ByteModel } from "../../../model-runtime/lexicon/byte-model";
 import type { LexiconRule } from "../../../model-runtime/lexicon/open-word";
 import { Lexicon } from "../../../model-runtime/lexicon/pieces";
-import { LexiconReader, type PieceLatent } from "../../../model-runtime/lexicon/reader";
+import { LexiconReader, type PieceLatent, type Proposal } from "../../../model-runtime/lexicon/reader";
 import { SortedPieces } from "../../../model-runtime/lexicon/sorted-pieces";
 
 const golden = join(__dirname, "../../golden/lexicon");
@@ -99,9 +99,17 @@ export function goldenByteModel(): ByteModel {
 /** A latent whose masses are a function of the path; counts what it is asked. */
 export class HashLatent implements PieceLatent {
   asked = 0;
-  constructor(private readonly pieces: number) {}
+  constructor(private readonly pieces = tinyTable.order.length) {}
+
+  /** Paths that something was to be foreseen after. */
+  readonly foreseenAfter: Int32Array[] = [];
 
   expect(): void {}
+
+  async foresee(path: Int32Array, choose: (proposals: Proposal[]) => number | null): Promise<void> {
+    this.foreseenAfter.push(path);
+    while (choose([{ piece: 2, chance: 0.5 }]) !== null);
+  }
 
   async ask(path: Int32Array, signal?: AbortSignal): Promise<Float64Array> {
     signal?.throwIfAborted();
@@ -118,16 +126,21 @@ export class HashLatent implements PieceLatent {
 }
 
 const tiny = loadLexicon(lexiconFolder("plain"));
+export const tinyLexicon = tiny;
 const tinyTable = new SortedPieces(tiny.pieces);
 
 /** An empty text read by `HashLatent` with the golden lexicon. */
-export function hashReader(rule: Partial<LexiconRule> = {}, maxPositions = 512): LexiconReader {
+export function hashReader(
+  rule: Partial<LexiconRule> = {},
+  maxPositions = 512,
+  latent = new HashLatent(),
+): LexiconReader {
   return new LexiconReader(
     {
       lexicon: tiny,
       table: tinyTable,
       rule: { refreshThreshold: 0.2, fallbackShare: 1e-3, wordLimit: 8, ...rule },
-      latent: new HashLatent(tinyTable.order.length),
+      latent,
       bosPiece: 1,
       maxPositions,
     },

@@ -39,6 +39,13 @@ describe("OpenWord", () => {
     ]);
     const stale = word.stale()!;
     assert.equal(vocabulary[stale.pieces[0]], "con");
+    // "const" holds .6 of .9116, and two of its bytes are still to come.
+    const likeliest = word.likeliestCut()!;
+    assert.deepEqual(
+      [likeliest.own, likeliest.missing, likeliest.pieces.map((piece) => vocabulary[piece])],
+      [0, 2, ["const"]],
+    );
+    assert.ok(Math.abs(likeliest.chance - 0.6 / 0.9116) < 1e-9);
     word.refresh(stale, masses(table, vocabulary, { st: 0.1, "=": 0.8, s: 0.1 }));
     const model = new Float64Array(SYMBOLS).fill(0.2);
     assert.ok(Math.abs(word.distribution(model)["s".charCodeAt(0)] - 0.66232 / 0.9116) < 1e-9);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { LexiconReader } from "../../../model-runtime/lexicon/reader";
-import { bytesOf, edits, hardTexts, hashReader } from "./lexicon-samples";
+import { bytesOf, edits, HashLatent, hardTexts, hashReader, tinyLexicon } from "./lexicon-samples";
 
 async function fresh(text: Uint8Array, maxPositions?: number): Promise<Float64Array> {
   const reader = hashReader({}, maxPositions);
@@ -54,6 +54,34 @@ describe("LexiconReader", () => {
         checkSame(found[i], await single.distribution());
       }
     }
+  });
+
+  it("lets be foreseen what follows the likeliest pieces of the text, ended or not", async () => {
+    const latent = new HashLatent();
+    let leads = 0;
+    for (const text of ["const value = con(x);\n    return value", "let's == naïve\n\n  café"].map(bytesOf)) {
+      const reader = hashReader({}, 512, latent);
+      await reader.distribution();
+      for (const byte of text) {
+        if ((await reader.distributionAlone(byte)) !== null) continue;
+        const length = reader.length;
+        let parts = 0;
+        const found = await reader.foresee(byte, () => parts++ < 3);
+        assert.equal(reader.length, length);
+        if (found !== null && found.length > 0) {
+          const path = latent.foreseenAfter[latent.foreseenAfter.length - 1];
+          const pieces = Array.from(path.subarray(1)).flatMap((piece) => Array.from(tinyLexicon.pieces[piece]!));
+          const after = pieces.length - length - 1;
+          const spelt = Array.from(reader.text.subarray(0, length)).concat(byte, Array.from(found[0].bytes));
+          // A byte that no piece has is in no path.
+          if (after >= 0) assert.deepEqual(pieces, spelt.slice(0, pieces.length));
+          if (after > 0) leads++;
+        }
+        reader.append([byte]);
+        checkSame(await reader.distribution(), await fresh(reader.text));
+      }
+    }
+    assert.ok(leads > 3, `${leads} pieces foreseen while they were being written`);
   });
 
   it("keeps what a copy does to itself", async () => {
