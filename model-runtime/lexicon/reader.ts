@@ -5,6 +5,7 @@
  * Shapes: S sorted pieces.
  */
 import type { DraftCosts } from "../generation/draft-record";
+import type { GoOn } from "../model/text-state";
 import type { ByteModel } from "./byte-model";
 import { type Foreseen, type ForeseenPiece, isForeseen, likelyQuestions } from "./foreseen";
 import { type FirstReading, type LexiconRule, OpenWord } from "./open-word";
@@ -175,12 +176,12 @@ export class LexiconReader {
 
   /**
    * What is likely to follow the text and a byte behind it, piece by piece; the text stays as it is.
-   * @param goOn whether a piece of this chance, all before it being right, and of so many bytes is wanted
+   * @param goOn as in `TextState.foresee`
    * @returns null where nothing can be foreseen
    */
   async foresee(
     byte: number,
-    goOn: (chance: number, bytes: number) => boolean,
+    goOn: GoOn,
     signal?: AbortSignal,
   ): Promise<{ bytes: Uint8Array; chance: number }[] | null> {
     const { lexicon, latent, maxPositions } = this.parts;
@@ -190,21 +191,26 @@ export class LexiconReader {
     this.settled.follow(this.words, lexicon);
     const { path, lead } = this.likeliestPath(before);
     this.truncate(before);
-    if (lead !== null && !goOn(lead.chance, lead.bytes.length)) return [];
+    const first = lead === null || goOn(lead.chance, lead.bytes.length);
+    if (!first) return [];
     const found: ForeseenPiece[] = [];
     const proposals: (readonly Proposal[])[] = [];
-    const foreseen = latent.foresee(
-      path,
-      (proposed) => {
-        proposals.push(proposed);
-        const [{ piece, chance }] = proposed;
-        const bytes = lexicon.pieces[piece];
-        if (bytes === null || path.length + found.length >= maxPositions || !goOn(chance, bytes.length)) return null;
-        found.push({ bytes, chance, piece });
-        return piece;
-      },
-      signal,
-    );
+    const foreseen =
+      first === "last"
+        ? Promise.resolve()
+        : latent.foresee(
+            path,
+            (proposed) => {
+              proposals.push(proposed);
+              const [{ piece, chance }] = proposed;
+              const bytes = lexicon.pieces[piece];
+              const wanted = bytes !== null && path.length + found.length < maxPositions && goOn(chance, bytes.length);
+              if (!wanted) return null;
+              found.push({ bytes, chance, piece });
+              return wanted === "last" ? null : piece;
+            },
+            signal,
+          );
     if (foreseen === null) return null;
     await foreseen;
     this.foreseen = { at: before, path, lead: lead?.bytes ?? new Uint8Array(), pieces: found, proposals };

@@ -3,7 +3,7 @@ import type { DraftCosts } from "../generation/draft-record";
 import { BOS, BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { EOS_SYMBOL } from "../lexicon/open-word";
 import type { LexiconReader } from "../lexicon/reader";
-import type { AppendOptions, TextState } from "./text-state";
+import type { AppendOptions, GoOn, TextState } from "./text-state";
 
 /** Bytes that are read together: as many as ask for a few dozen positions. */
 const TOGETHER = 96;
@@ -69,7 +69,7 @@ export class LexiconSequence implements TextState {
     return alone && logitsOf(alone);
   }
 
-  async foresee(id: number, goOn: (chance: number, bytes: number) => boolean, signal?: AbortSignal) {
+  async foresee(id: number, goOn: GoOn, signal?: AbortSignal) {
     return this.hasBos ? this.reader.foresee(this.bytesOf([id])[0], goOn, signal) : null;
   }
 

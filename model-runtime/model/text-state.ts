@@ -29,6 +29,12 @@ export interface AppendOptions {
   signal?: AbortSignal;
 }
 
+/**
+ * Whether a part of this chance, all before it being right, and of so many bytes is wanted, and whether more is; what is
+ * foreseen ends where not.
+ */
+export type GoOn = (chance: number, bytes: number) => boolean | "last";
+
 /** A text: append ids, take the last ones back, fork; always equal to a run from scratch. */
 export interface TextState {
   /** Number of ids, BOS included. */
@@ -48,14 +54,9 @@ export interface TextState {
   /**
    * What is likely to follow the text and an id behind it, foreseen for far less than it would take to read it; the text
    * stays as it is.
-   * @param goOn whether a part of this chance, all before it being right, and of so many bytes is wanted; if not, it ends there
    * @returns parts in their order; null where the model foresees nothing
    */
-  foresee?(
-    id: number,
-    goOn: (chance: number, bytes: number) => boolean,
-    signal?: AbortSignal,
-  ): Promise<{ bytes: Uint8Array; chance: number }[] | null>;
+  foresee?(id: number, goOn: GoOn, signal?: AbortSignal): Promise<{ bytes: Uint8Array; chance: number }[] | null>;
   /**
    * Appends an id and a draft behind it, which is left out from its first byte on that is not the likeliest. `append` with
    * all logits where the text knows nothing better.
