@@ -12,6 +12,8 @@ export interface SessionOptions {
   device: ResolvedDevice;
   /** Threads of one operator; onnxruntime's own choice when undefined. */
   threads?: number;
+  /** A file that the graph's weights lie in, where it is in memory; onnxruntime keeps what it needs of it. */
+  file?: { path: string; data: Uint8Array };
 }
 
 /** A compiled graph. */
@@ -26,9 +28,12 @@ export async function createSession(graph: Graph, options: SessionOptions): Prom
   if (options.device === "cuda") keepFloat32Exact();
   const session = await ort.InferenceSession.create(graph.encode(), {
     ...sessionOptions(options),
+    ...(options.file ? { externalData: [options.file] } : {}),
     extra: {
       session: {
-        ...(graph.weightFolder ? { model_external_initializers_file_folder_path: graph.weightFolder } : {}),
+        ...(graph.weightFolder && !options.file
+          ? { model_external_initializers_file_folder_path: graph.weightFolder }
+          : {}),
         // Each network has threads of its own, which would go on spinning on the cores that the next network needs.
         force_spinning_stop: "1",
       },

@@ -22,6 +22,7 @@ import { adapterBase } from "../model-runtime/training/kit";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import { KeptSequences } from "./kept-sequences";
+import { prepareLongRuns } from "./long-runs";
 import type { Mix } from "./mixed-entropies";
 import { TextReadings } from "./text-readings";
 import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
@@ -211,6 +212,9 @@ async function complete(id: number, request: ModelRequest, signal: AbortSignal):
   await bytes.return("aborted");
   aborts.delete(id);
   send({ type: "done", id, end, processedBytes: prompt.length, reusedBytes: reused });
+  // After the first answer: whoever opens an editor waits for that one.
+  const { texts } = model!;
+  queueMicrotask(() => prepareLongRuns(texts, whenIdle));
 }
 
 /** Resolves when no suggestion runs or waits. */

@@ -1,4 +1,5 @@
 /** One of the four networks: a session over new rows, whose past lies in a `KvCache`. */
+import { setImmediate } from "node:timers/promises";
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph } from "../graph/graph";
 import { createSession, createSessionLater, type Feeds, type Session, type SessionOptions } from "../session";
@@ -15,8 +16,13 @@ export interface Rows {
 /** Below this, weights fit a processor's cache and a second copy costs little. */
 const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
 
+/** Rows from which on a run counts as long. */
+const LONG_RUN = 32;
+
 export class CausalNetwork {
   private readonly rotary: RotaryTable;
+  /** The same graph with other products, for many rows. */
+  private longSession: Session | null = null;
 
   private constructor(
     private readonly session: Session,
@@ -46,6 +52,28 @@ export class CausalNetwork {
     return new CausalNetwork(session, twice ? createSessionLater(graph, { ...options, threads: 1 }) : session, config);
   }
 
+  /** Takes a session of the same inputs and outputs into use for long runs that are appended to a cache. */
+  useForLongRuns(session: Session): void {
+    this.longSession = session;
+  }
+
+  /** How many times as fast as the network's own a session of the same inputs and outputs is in long runs. */
+  async compareLongRuns(session: Session): Promise<number> {
+    const { hiddenSize } = this.config;
+    const data = Float32Array.from({ length: 2 * LONG_RUN * hiddenSize }, (_, i) => Math.sin(i));
+    const inputs = { embedding: { data, shape: [2 * LONG_RUN, hiddenSize] } };
+    const feeds = { ...inputs, ...this.createCache().feeds(2 * LONG_RUN, null) };
+    const times = [this.session, session].map(() => Number.POSITIVE_INFINITY);
+    for (let round = 0; round < 2; round++)
+      for (const [i, each] of [this.session, session].entries()) {
+        await setImmediate();
+        const start = performance.now();
+        await each.run(feeds);
+        times[i] = Math.min(times[i], performance.now() - start);
+      }
+    return times[0] / times[1];
+  }
+
   createCache(): KvCache {
     return new KvCache(this.config, this.rotary);
   }
@@ -62,7 +90,8 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    const session = count === 1 ? this.stepSession : this.session;
+    const long = count >= LONG_RUN ? this.longSession : null;
+    const session = long ?? (count === 1 ? this.stepSession : this.session);
     const { packed } = await session.run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
@@ -93,6 +122,7 @@ export class CausalNetwork {
   }
 
   async release(): Promise<void> {
+    await this.longSession?.release();
     await this.session.release();
     if (this.stepSession !== this.session) await this.stepSession.release();
   }

@@ -28,8 +28,8 @@ export async function exactRowsKernel(options: SessionOptions): Promise<"rows" |
   return (await saturates(options)) ? "rows-narrow" : "rows";
 }
 
-/** Whether large signed products come out wrong, which they do where pairs are summed in 16 bits. */
-async function saturates(options: SessionOptions): Promise<boolean> {
+/** Whether large signed products of `rows` come out wrong, which they do where pairs are summed in 16 bits. */
+export async function saturates(options: SessionOptions): Promise<boolean> {
   const width = 64;
   const graph = new Graph("saturation");
   const x = graph.input("x", ["N", width]);

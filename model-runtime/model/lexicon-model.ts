@@ -1,7 +1,12 @@
 /** A loaded latent transformer over pieces, and the texts (`LexiconSequence`) inside it. */
 import type { PatchingConfig, TransformerConfig } from "../checkpoint/config";
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
-import { type LexiconCheckpoint, pieceEmbeddingName, readVocabulary } from "../checkpoint/open-lexicon";
+import {
+  type LexiconCheckpoint,
+  pieceEmbeddingName,
+  readoutMatrixName,
+  readVocabulary,
+} from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight, scaleName } from "../checkpoint/tensor-data";
 import { type ByteModel, countingModel, withCounts } from "../lexicon/byte-model";
@@ -15,7 +20,8 @@ import { CausalNetwork } from "./causal-network";
 import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { draftedPieces, Foresight } from "./foresight";
-import { exactRowsKernel } from "./int8-kernel";
+import { exactRowsKernel, saturates } from "./int8-kernel";
+import { hasPlainBlocks, makeLatentRows } from "./latent-rows";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { appliedAdapter, type LowRank } from "./low-rank";
@@ -24,7 +30,13 @@ import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 
+const WORTH_A_SECOND_FORM = 1.2;
+
 export class LexiconModel {
+  private isAdapted: boolean;
+  /** The layers that were prepared for long runs. */
+  private prepared: CausalNetwork | null = null;
+
   private constructor(
     readonly checkpoint: LexiconCheckpoint,
     readonly lexicon: Lexicon,
@@ -37,7 +49,9 @@ export class LexiconModel {
     private readonly byteModel: () => ByteModel,
     /** How weights of 4 or 8 bits are multiplied. */
     readonly int8Kernel: Int8Kernel,
-  ) {}
+  ) {
+    this.isAdapted = (options.adapter ?? null) !== null;
+  }
 
   /** What is cached of all texts: those with the same beginning share it. */
   private paths: PiecePaths | null = null;
@@ -96,7 +110,36 @@ export class LexiconModel {
     const { networks, checkpoint, int8Kernel, options } = this;
     const before = networks.layers;
     networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, options);
+    this.isAdapted = adapter !== null;
     await before.release();
+  }
+
+  /** Whether `prepareLongRuns` would change anything. */
+  get canPrepareLongRuns(): boolean {
+    const { checkpoint, options, networks, int8Kernel } = this;
+    const isPlain = options.device === "cpu" && int8Kernel === "blocked" && !this.isAdapted;
+    return isPlain && this.prepared !== networks.layers && hasPlainBlocks(checkpoint, checkpoint.config.latent);
+  }
+
+  /**
+   * Compiles the layers a second time, with products that are the faster ones for many positions: some seconds of work in
+   * steps, some 110 MB for the default model. What is read from then on uses them; what was read stays.
+   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
+   */
+  async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
+    if (!this.canPrepareLongRuns) return;
+    const { checkpoint, options } = this;
+    const { layers } = this.networks;
+    this.prepared = layers;
+    const { latent } = checkpoint.config;
+    const isNarrow = await saturates(options);
+    const made = await makeLatentRows(checkpoint, latent, isNarrow, ["model.lexicon.norm", readoutMatrixName]);
+    const source = { checkpoint: { ...checkpoint, ...made.weights }, int8Kernel: this.int8Kernel, rows: made.rows };
+    const session = await createSession(pieceLatentGraph(source), { ...options, file: made.file });
+    const isWorthIt = least === 0 || (await layers.compareLongRuns(session)) >= least;
+    // An adapter may have come meanwhile.
+    if (isWorthIt && layers === this.networks.layers) layers.useForLongRuns(session);
+    else await session.release();
   }
 
   /** An empty text. */

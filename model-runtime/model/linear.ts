@@ -29,6 +29,8 @@ export interface GraphContext {
   int8Kernel: Int8Kernel;
   /** Float32 weights by tensor name, where the graph does not map them from the checkpoint (training feeds them). */
   given?: (name: string) => Value;
+  /** Int8 rows of joined layers, weight [I, O] and scales [O], where they are not the checkpoint's; null for a layer that has none. */
+  rows?: (graph: Graph, names: readonly string[]) => { weight: Value; scales: Value } | null;
   /** Adds to the product of linear layers; `names` as in `linear`. */
   adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }
@@ -64,6 +66,8 @@ function givenLinear({ graph, given }: GraphContext, x: Value, names: readonly s
 
 function storedLinear(context: GraphContext, x: Value, names: readonly string[]): Value {
   const { graph, checkpoint, int8Kernel } = context;
+  const rows = context.rows?.(graph, names);
+  if (rows) return rowsLinear(graph, x, rows.weight, rows.scales, 127);
   const locations = names.map((name) => location(checkpoint, `${name}.weight`));
   const outputs = locations.reduce((sum, { shape }) => sum + shape[0], 0);
   const shape = [x.shape[0], outputs];
@@ -105,8 +109,10 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
   const block = [128, 64, 32, 16].find((size) => inputs % size === 0);
   if (kernel === "float32" || (kernel === "blocked" && block === undefined))
     return graph.node("Gemm", [x, dequantize(graph, weight, scales)], shape, { attributes: { transB: 1 } });
-  if (kernel === "rows") return rowsLinear(graph, x, weight, scales, 127);
-  if (kernel === "rows-narrow") return rowsLinear(graph, x, weight, scales, 63);
+  if (kernel === "rows" || kernel === "rows-narrow") {
+    const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
+    return rowsLinear(graph, x, transposed, scales, kernel === "rows" ? 127 : 63);
+  }
   // Unsigned with zero point 128: the sign bit flipped.
   const bits = graph.node("Cast", [weight], weight.shape, { type: "uint8", attributes: { to: 2 } });
   const unsigned = graph.node("BitwiseXor", [bits, graph.uint8([128])], weight.shape);
@@ -175,11 +181,11 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
 
 /**
  * Each row of x in whole numbers from -levels to levels with a scale of its own, times int8 rows.
- * @param weight int8 [O, I]
+ * @param weight int8 [I, O]
  * @param scales [O]
  */
 function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value, levels: number): Value {
-  const [outputs, inputs] = weight.shape as number[];
+  const outputs = weight.shape[1] as number;
   const column = [x.shape[0], 1];
   const largest = graph.node("ReduceMax", [graph.node("Abs", [x], x.shape), graph.int64([1])], column, {
     attributes: { keepdims: 1 },
@@ -191,16 +197,10 @@ function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value, levels
   const integers = graph.node("QuantizeLinear", [graph.node("Div", [x, magnitude], x.shape), step, zero], x.shape, {
     type: "uint8",
   });
-  const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
-  const product = graph.node(
-    "MatMulIntegerToFloat",
-    [integers, transposed, step, scales, zero],
-    [x.shape[0], outputs],
-    {
-      domain: "com.microsoft",
-      type: "float32",
-    },
-  );
+  const product = graph.node("MatMulIntegerToFloat", [integers, weight, step, scales, zero], [x.shape[0], outputs], {
+    domain: "com.microsoft",
+    type: "float32",
+  });
   return graph.node("Mul", [product, magnitude], product.shape);
 }
 

@@ -5,6 +5,7 @@
  *     node --expose-gc .cache/default-model.js generate FILE      # loading, prefill, greedy generation, memory
  *     node .cache/default-model.js score FILE...                  # bits per byte: byte by byte, and as `blt eval` reads
  *
+ * `--rows` does it again after long runs have been prepared (docs/performance-engine.md).
  * `--device cuda` before the command, with `--require ./test/gpu/use-cuda-provider.cjs` for node, measures on a GPU.
  */
 import { readFileSync } from "node:fs";
@@ -22,7 +23,7 @@ const GENERATED_BYTES = 200;
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { device: { type: "string", default: "cpu" } },
+    options: { device: { type: "string", default: "cpu" }, rows: { type: "boolean", default: false } },
     allowPositionals: true,
   });
   const [command, ...files] = positionals;
@@ -30,12 +31,21 @@ async function main(): Promise<void> {
   const model = await loadModel(openModel("models/default"), { device: values.device as ResolvedDevice });
   if (!(model instanceof LexiconModel)) throw new Error("models/default has no lexicon");
   console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
+  await measure(model, command, files);
+  if (values.rows) {
+    const took = await timed(() => model.prepareLongRuns(0));
+    console.log(`prepared for long runs in ${took.toFixed(0)} ms, ${residentMiB()} MiB resident`);
+    await measure(model, command, files);
+  }
+  await model.release();
+}
+
+async function measure(model: LexiconModel, command: string, files: string[]): Promise<void> {
   for (const file of files) {
     console.log(basename(file));
     const text = readFileSync(file);
     await (command === "score" ? score(model, text) : speed(model, text));
   }
-  await model.release();
 }
 
 async function speed(model: LexiconModel, text: Uint8Array): Promise<void> {

@@ -1,0 +1,146 @@
+/**
+ * The latent transformer's 4-bit blocks as int8 rows, for runs of many positions: integer products of whole rows are the
+ * faster ones there, those in blocks for single positions (docs/performance-engine.md). A row of weights, and a row of
+ * activations, has one scale each; the default model was trained for that.
+ *
+ * Shapes: I inputs, O outputs of the layers that one product joins.
+ */
+import { setImmediate } from "node:timers/promises";
+import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
+import type { TransformerConfig } from "../checkpoint/config";
+import { BLOCK_SIZE } from "../checkpoint/find-tensor";
+import { minimumName, readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import type { Graph, Value } from "../graph/graph";
+import type { GraphContext } from "./linear";
+
+/** Largest whole number of a weight: products of pairs with 8-bit activations stay within 16 bits where that is needed. */
+const LEVELS = { wide: 127, narrow: 63 } as const;
+
+const prefix = "model.global_transformer";
+const joinedLayers = [
+  ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+  ["self_attn.o_proj"],
+  ["mlp.gate_proj", "mlp.up_proj"],
+  ["mlp.down_proj"],
+];
+
+/** Weights of a graph in memory, as one file that the graph's locations point into. */
+export interface LatentRows {
+  weights: Weights;
+  file: { path: string; data: Uint8Array };
+  rows: NonNullable<GraphContext["rows"]>;
+}
+
+/** Whether the latent transformer's layers are all in 4-bit blocks without minima. */
+export function hasPlainBlocks({ tensors }: Weights, { layers }: TransformerConfig): boolean {
+  return namesOf(layers)
+    .flat()
+    .every((name) => tensors.get(`${name}.weight`)?.dtype === "U8" && !tensors.has(minimumName(`${name}.weight`)));
+}
+
+/**
+ * Makes the rows, a product's at a time, and lets other work go first between them.
+ * @param isNarrow whether weights must not use the eighth bit
+ * @param others tensors that the graph reads besides the layers', by the beginnings of their names
+ */
+export async function makeLatentRows(
+  checkpoint: Weights,
+  { layers }: TransformerConfig,
+  isNarrow: boolean,
+  others: readonly string[],
+): Promise<LatentRows> {
+  const path = "rows";
+  const products = namesOf(layers);
+  const made = new Set(products.flat().flatMap((name) => [`${name}.weight`, scaleName(`${name}.weight`)]));
+  const copied = [...checkpoint.tensors].filter(
+    ([name]) => [prefix, ...others].some((beginning) => name.startsWith(beginning)) && !made.has(name),
+  );
+  const sizes = products.map((names) => sizeOf(checkpoint, names));
+  const tensors = new Map<string, TensorLocation>();
+  let length = 0;
+  const place = (name: string, dtype: TensorLocation["dtype"], shape: number[], bytes: number) => {
+    tensors.set(name, { name, dtype, shape, file: path, directory: "", offset: length, length: bytes });
+    length += Math.ceil(bytes / 64) * 64;
+  };
+  products.forEach((names, i) => {
+    const { inputs, outputs } = sizes[i];
+    place(keyOf(names), "I8", [inputs, outputs], inputs * outputs);
+    place(scaleName(keyOf(names)), "F32", [outputs], 4 * outputs);
+  });
+  for (const [name, { dtype, shape, length: bytes }] of copied) place(name, dtype, shape, bytes);
+
+  const data = new Uint8Array(length);
+  for (const [name, location] of copied) data.set(readBytes(location), tensors.get(name)!.offset);
+  for (const [i, names] of products.entries()) {
+    const { inputs, outputs } = sizes[i];
+    const weight = new Int8Array(data.buffer, tensors.get(keyOf(names))!.offset, inputs * outputs);
+    const scales = new Float32Array(data.buffer, tensors.get(scaleName(keyOf(names)))!.offset, outputs);
+    fillRows(checkpoint, names, isNarrow ? LEVELS.narrow : LEVELS.wide, weight, scales);
+    await setImmediate();
+  }
+  const rows = (graph: Graph, names: readonly string[]): { weight: Value; scales: Value } | null => {
+    const weight = tensors.get(keyOf(names));
+    return weight ? { weight: graph.weight(weight), scales: graph.weight(tensors.get(scaleName(weight.name))!) } : null;
+  };
+  return { weights: { directory: "", tensors }, file: { path, data }, rows };
+}
+
+function namesOf(layers: number): string[][] {
+  return Array.from({ length: layers }, (_, layer) =>
+    joinedLayers.map((names) => names.map((name) => `${prefix}.layers.${layer}.${name}`)),
+  ).flat();
+}
+
+function keyOf(names: readonly string[]): string {
+  return names.join("+");
+}
+
+function sizeOf({ tensors }: Weights, names: readonly string[]): { inputs: number; outputs: number } {
+  const shapes = names.map((name) => tensors.get(scaleName(`${name}.weight`))!.shape);
+  return { inputs: shapes[0][1] * BLOCK_SIZE, outputs: shapes.reduce((sum, [rows]) => sum + rows, 0) };
+}
+
+/** Fills weight [I, O] and scales [O]. */
+function fillRows(
+  checkpoint: Weights,
+  names: readonly string[],
+  levels: number,
+  weight: Int8Array,
+  scales: Float32Array,
+): void {
+  const outputs = scales.length;
+  const values = new Int8Array(16);
+  let column = 0;
+  for (const name of names) {
+    const pairs = readBytes(checkpoint.tensors.get(`${name}.weight`)!);
+    const location = checkpoint.tensors.get(scaleName(`${name}.weight`))!;
+    const [rows, blocks] = location.shape;
+    const blockScales = readTensor(location);
+    const bytes = BLOCK_SIZE / 2;
+    for (let row = 0; row < rows; row++, column++) {
+      const first = row * blocks;
+      let largest = 0;
+      for (let block = first; block < first + blocks; block++)
+        largest = Math.max(largest, Math.abs(blockScales[block]) * largestOf(pairs, block * bytes, bytes));
+      const step = largest / levels || 1;
+      scales[column] = step;
+      let to = column;
+      for (let block = first; block < first + blocks; block++) {
+        const ratio = blockScales[block] / step;
+        for (let i = 0; i < 16; i++) values[i] = Math.round((i - 8) * ratio);
+        for (let at = block * bytes; at < (block + 1) * bytes; at++, to += 2 * outputs) {
+          weight[to] = values[pairs[at] & 15];
+          weight[to + outputs] = values[pairs[at] >> 4];
+        }
+      }
+    }
+  }
+}
+
+/** Largest distance from 8 of the numbers in some bytes. */
+function largestOf(pairs: Uint8Array, from: number, count: number): number {
+  let largest = 0;
+  for (let at = from; at < from + count; at++)
+    largest = Math.max(largest, Math.abs((pairs[at] & 15) - 8), Math.abs((pairs[at] >> 4) - 8));
+  return largest;
+}
