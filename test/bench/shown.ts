@@ -19,7 +19,7 @@ import { confidentLength, createConfidenceRule } from "../../server/gate";
 import { bytesOf } from "../../server/model-text";
 import { contextOf, type Place, placesIn } from "./lib/places";
 
-const thresholds = [0, 0.6, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.95];
+const thresholds = [0, 0.6, 0.7, 0.8, 0.85, 0.875, 0.9, 0.92, 0.94, 0.95, 0.97];
 
 /** Other thoughts beside the first, and how they are drawn as the server draws alternatives. */
 const [OTHERS, TEMPERATURE] = [2, 0.7];
