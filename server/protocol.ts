@@ -163,7 +163,7 @@ export const defaultSettings: Readonly<Settings> = {
   maxSuggestionBytes: 256,
   multiline: "auto",
   delay: 30,
-  minConfidence: 0.85,
+  minConfidence: 0.94,
   unloadAfterMinutes: 30,
   workspace: true,
 };
