@@ -12,8 +12,8 @@ const PLACE_CLASSES = 6;
 const VARIETY_CLASSES = 3;
 /** Whether what was said before agrees: its symbol too, thinks it possible, does not. */
 const AGREEMENT_CLASSES = 3;
-/** How sure the base is of its first symbol: above 0.95, 0.8, 0.5, or less. */
-const SURENESS_CLASSES = 4;
+/** How sure the base is of its first symbol: 0.1 or less, above that, above 0.5, 0.8, 0.95. */
+const SURENESS_CLASSES = 5;
 const SITUATIONS = PLACE_CLASSES * VARIETY_CLASSES * AGREEMENT_CLASSES * SURENESS_CLASSES;
 /** Weights that an interpolation has: for the workspace's levels and for the text's own. */
 export const INTERPOLATION_WEIGHTS = 2 * LEVELS * SITUATIONS;
@@ -170,5 +170,6 @@ function placeClass(places: number): number {
 
 /** Class of how sure a distribution is of its first symbol. */
 export function surenessOf(probability: number): number {
-  return probability > 0.95 ? 3 : probability > 0.8 ? 2 : probability > 0.5 ? 1 : 0;
+  if (probability > 0.8) return probability > 0.95 ? 4 : 3;
+  return probability > 0.5 ? 2 : probability > 0.1 ? 1 : 0;
 }

@@ -15,8 +15,10 @@ import { WORKSPACE_PLACES, type WorkspaceIndex } from "./workspace-index";
 const LENGTH_CLASSES = 6;
 const EXPONENTS = 3;
 const FIRST_EXPONENT = 2 * INTERPOLATION_WEIGHTS;
-/** All that is learned: the weights of A, those of B, the exponents [workspace's class, text's class, N A B]. */
-export const MIXTURE_WEIGHTS = FIRST_EXPONENT + LENGTH_CLASSES * LENGTH_CLASSES * EXPONENTS;
+/** Exponents for a network that thinks some byte likely, and for one that has no idea, as one that knows nothing. */
+const IDEA_CLASSES = 2;
+/** All that is learned: the weights of A, those of B, the exponents [idea, workspace's class, text's class, N A B]. */
+export const MIXTURE_WEIGHTS = FIRST_EXPONENT + IDEA_CLASSES * LENGTH_CLASSES * LENGTH_CLASSES * EXPONENTS;
 
 /** What a probability of the network counts as at least, so that counts can always speak against it. */
 const LEAST_PROBABILITY = 1e-6;
@@ -58,6 +60,8 @@ export class Mixture {
   private readonly logs = [new Float64Array(SYMBOLS), new Float64Array(SYMBOLS), new Float64Array(SYMBOLS)];
   private readonly mixed = new Float64Array(SYMBOLS);
   private exponents = FIRST_EXPONENT;
+  /** How sure the network is, as `surenessOf` says. */
+  private sureness = 0;
   private hasNetwork = false;
 
   constructor(private readonly workspace: WorkspaceIndex | null) {}
@@ -80,7 +84,8 @@ export class Mixture {
     }
     this.setNetwork(network);
     const sure = bestOf(this.network);
-    this.adjusted.run(this.network, levels, sure, surenessOf(this.network[sure]), weights);
+    this.sureness = surenessOf(this.network[sure]);
+    this.adjusted.run(this.network, levels, sure, this.sureness, weights);
     this.mix(weights);
     return this.logProbs;
   }
@@ -107,8 +112,10 @@ export class Mixture {
 
   private mix(weights: Float32Array): void {
     const { logs, mixed, logProbs, levels } = this;
-    const pair = lengthClass(levels[0].longest) * LENGTH_CLASSES + lengthClass(levels[1].longest);
-    this.exponents = FIRST_EXPONENT + pair * EXPONENTS;
+    const idea = this.sureness === 0 ? 1 : 0;
+    const lengths = [idea, lengthClass(levels[0].longest), lengthClass(levels[1].longest)];
+    const set = lengths.reduce((index, each) => index * LENGTH_CLASSES + each, 0);
+    this.exponents = FIRST_EXPONENT + set * EXPONENTS;
     const n = weights[this.exponents];
     const a = weights[this.exponents + 1];
     const b = weights[this.exponents + 2];

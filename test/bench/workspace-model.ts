@@ -28,6 +28,8 @@ import { indexOf, type Project, RecordedModel, record, recordingOf, splitProject
 
 const WEIGHTS = "model-runtime/ngram/mixture-weights.json";
 const TRAINING_PASSES = 4;
+/** Every so many projects and passes the files are learned with an untrained network as well. */
+const GARBLED_EACH = 4;
 /** Time that one call of `lines` takes at most, ms. */
 const LINES_MS = 540_000;
 
@@ -69,10 +71,14 @@ async function train(projects: Project[], cache: string): Promise<void> {
       for (const file of scored) {
         const recording = recordingOf(file, cache)!;
         const learning = { interpolation: 0.15 / pass, exponents: learningRates.exponents };
-        const options = { network: new RecordedModel(recording), workspace: indices[i], learning, weights };
-        const sequence = new MixedModel(options).createSequence();
-        await sequence.append(encode(recording.bytes), { logits: "none" });
-        weights = sequence.mixtureWeights;
+        // Now and then the network knows nothing, so that no weight trusts one that has no idea.
+        const isGarbled = (i + pass) % GARBLED_EACH === 0;
+        for (const rows of isGarbled ? [recording.rows, noise(recording.rows.length, i)] : [recording.rows]) {
+          const network = new RecordedModel({ bytes: recording.bytes, rows });
+          const sequence = new MixedModel({ network, workspace: indices[i], learning, weights }).createSequence();
+          await sequence.append(encode(recording.bytes), { logits: "none" });
+          weights = sequence.mixtureWeights;
+        }
       }
     }
   }
@@ -82,6 +88,16 @@ async function train(projects: Project[], cache: string): Promise<void> {
   }
   writeFileSync(WEIGHTS, `${JSON.stringify(pairs)}\n`);
   console.log(`${pairs.length / 2} of ${weights.length} weights written`);
+}
+
+/** Logits of a network that was never trained: normally distributed, some flatter than others. */
+function noise(count: number, seed: number): Float32Array {
+  const random = createRandom(seed);
+  const scale = [0.5, 1, 1.5][seed % 3];
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    return scale * radius * Math.cos(2 * Math.PI * random());
+  });
 }
 
 async function report(projects: Project[], cache: string): Promise<void> {

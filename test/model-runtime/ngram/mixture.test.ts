@@ -106,7 +106,7 @@ describe("Mixture", () => {
       changed[index] += by;
       return new Mixture(workspace).predict(history, network, changed)[symbol];
     };
-    const exponents = [...moved].filter(([index]) => index >= MIXTURE_WEIGHTS - 108);
+    const exponents = [...moved].filter(([index]) => index >= MIXTURE_WEIGHTS - 216);
     assert.equal(exponents.length, 3);
     for (const [index, value] of exponents) {
       const slope = (cost(index, 1e-2) - cost(index, -1e-2)) / 2e-2;

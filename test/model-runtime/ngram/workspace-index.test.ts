@@ -50,7 +50,7 @@ describe("WorkspaceIndex", () => {
         }
         const now = [...texts.values()];
         const expected = placesIn(now, query, 5);
-        if (expected.length <= 64) assert.deepEqual(found(index, query), expected);
+        if (expected.length <= 128) assert.deepEqual(found(index, query), expected);
         for (const [path, bytes] of texts) assert.deepEqual([...index.read(path)!], [...bytes]);
         assert.equal(
           index.length,
@@ -86,7 +86,7 @@ describe("WorkspaceIndex", () => {
           places: found(index, query),
           pairs: [...index.pairCounts(97)],
         }));
-        if (before.length <= 64) assert.deepEqual(seen.places, found(part, query));
+        if (before.length <= 128) assert.deepEqual(seen.places, found(part, query));
         assert.deepEqual(seen.pairs, [...part.pairCounts(97)]);
         assert.deepEqual(found(index, query), before);
         assert.throws(() => index.without(hidden, () => assert.fail("ended early")), /ended early/);
@@ -118,8 +118,9 @@ describe("WorkspaceIndex", () => {
     const { bytes, end } = historyOf("  return ");
     const candidates = new Candidates(200);
     index.collect(bytes, end, candidates);
-    assert.equal(candidates.count, 64);
-    assert.deepEqual([...candidates.symbols.subarray(0, 64)].sort(), [...Array(14).fill(67), ...Array(50).fill(68)]);
+    assert.equal(candidates.count, 128);
+    const latest = [...Array(28).fill(66), ...Array(50).fill(67), ...Array(50).fill(68)];
+    assert.deepEqual([...candidates.symbols.subarray(0, 128)].sort(), latest);
   });
 
   it("finds a long context however often its last bytes came since", () => {
@@ -166,8 +167,8 @@ describe("WorkspaceIndex", () => {
       index.collect(bytes, end, candidates);
       index.edit("same", { start: 5000 * i, deleted: 1, inserted: bytesOf("b") });
     }
-    assert.ok(candidates.count >= 64);
-    assert.ok(candidates.lengths.subarray(0, 64).every((length) => length > 4));
+    assert.ok(candidates.count >= 128);
+    assert.ok(candidates.lengths.subarray(0, 128).every((length) => length > 4));
   });
 
   it("names a document that is not there, and an edit outside of one", () => {
