@@ -29,6 +29,7 @@ export async function prepareLongRuns(model: TextModel, whenIdle: () => Promise<
   try {
     await model.prepareLongRuns();
   } catch (error) {
+    if ((error as Error).name === "AbortError") return;
     // It reads on as it did.
     console.error(`The model was not prepared for long texts: ${(error as Error).message}`);
   }

@@ -42,12 +42,14 @@ export function hasPlainBlocks({ tensors }: Weights, { layers }: TransformerConf
  * Makes the rows, a product's at a time, and lets other work go first between them.
  * @param isNarrow whether weights must not use the eighth bit
  * @param others tensors that the graph reads besides the layers', by the beginnings of their names
+ * @throws the signal's reason when it is aborted, before the next product
  */
 export async function makeLatentRows(
   checkpoint: Weights,
   { layers }: TransformerConfig,
   isNarrow: boolean,
   others: readonly string[],
+  signal?: AbortSignal,
 ): Promise<LatentRows> {
   const path = "rows";
   const products = namesOf(layers);
@@ -77,6 +79,7 @@ export async function makeLatentRows(
     const scales = new Float32Array(data.buffer, tensors.get(scaleName(keyOf(names)))!.offset, outputs);
     fillRows(checkpoint, names, isNarrow ? LEVELS.narrow : LEVELS.wide, weight, scales);
     await setImmediate();
+    signal?.throwIfAborted();
   }
   const rows = (graph: Graph, names: readonly string[]): { weight: Value; scales: Value } | null => {
     const weight = tensors.get(keyOf(names));

@@ -36,6 +36,8 @@ export class LexiconModel {
   private isAdapted: boolean;
   /** The layers that were prepared for long runs. */
   private prepared: CausalNetwork | null = null;
+  /** Aborted when the model is released. */
+  private readonly ended = new AbortController();
 
   private constructor(
     readonly checkpoint: LexiconCheckpoint,
@@ -124,6 +126,7 @@ export class LexiconModel {
   /**
    * Compiles the layers a second time, with products that are the faster ones for many positions: some seconds of work in
    * steps, some 110 MB for the default model. What is read from then on uses them; what was read stays.
+   * Releasing the model ends it.
    * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
    */
   async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
@@ -133,7 +136,13 @@ export class LexiconModel {
     this.prepared = layers;
     const { latent } = checkpoint.config;
     const isNarrow = await saturates(options);
-    const made = await makeLatentRows(checkpoint, latent, isNarrow, ["model.lexicon.norm", readoutMatrixName]);
+    const made = await makeLatentRows(
+      checkpoint,
+      latent,
+      isNarrow,
+      ["model.lexicon.norm", readoutMatrixName],
+      this.ended.signal,
+    );
     const source = { checkpoint: { ...checkpoint, ...made.weights }, int8Kernel: this.int8Kernel, rows: made.rows };
     const session = await createSession(pieceLatentGraph(source), { ...options, file: made.file });
     const isWorthIt = least === 0 || (await layers.compareLongRuns(session)) >= least;
@@ -163,6 +172,7 @@ export class LexiconModel {
   }
 
   async release(): Promise<void> {
+    this.ended.abort();
     await this.networks.layers.release();
     await this.networks.readout.release();
     await this.networks.foresight?.release();

@@ -92,6 +92,13 @@ describe("long runs of a LexiconModel", () => {
     await model.release();
   });
 
+  it("are given up with the model", async () => {
+    const model = await load(lexiconFolder("symmetric"), "blocked");
+    const preparing = assert.rejects(model.prepareLongRuns(0), { name: "AbortError" });
+    await model.release();
+    await preparing;
+  });
+
   it("stay as they are where products are in float32 or blocks have minima", async () => {
     for (const [name, kernel] of [
       ["symmetric", "float32"],
