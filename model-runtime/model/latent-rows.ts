@@ -6,6 +6,7 @@
  * Shapes: I inputs, O outputs of the layers that one product joins.
  */
 import { setImmediate } from "node:timers/promises";
+import { MessageChannel } from "node:worker_threads";
 import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import { BLOCK_SIZE } from "../checkpoint/find-tensor";
@@ -86,6 +87,14 @@ export async function makeLatentRows(
     return weight ? { weight: graph.weight(weight), scales: graph.weight(tensors.get(scaleName(weight.name))!) } : null;
   };
   return { weights: { directory: "", tensors }, file: { path, data }, rows };
+}
+
+/** Gives a large array's memory back at once: an idle thread may not collect it for minutes. Nothing may read it any more. */
+export function discard(data: Uint8Array): void {
+  const { port1, port2 } = new MessageChannel();
+  port1.postMessage(null, [data.buffer as ArrayBuffer]);
+  port1.close();
+  port2.close();
 }
 
 function namesOf(layers: number): string[][] {

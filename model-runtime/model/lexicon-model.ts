@@ -21,7 +21,7 @@ import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { draftedPieces, Foresight } from "./foresight";
 import { exactRowsKernel, saturates } from "./int8-kernel";
-import { hasPlainBlocks, makeLatentRows } from "./latent-rows";
+import { discard, hasPlainBlocks, makeLatentRows } from "./latent-rows";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import { appliedAdapter, type LowRank } from "./low-rank";
@@ -145,6 +145,7 @@ export class LexiconModel {
     );
     const source = { checkpoint: { ...checkpoint, ...made.weights }, int8Kernel: this.int8Kernel, rows: made.rows };
     const session = await createSession(pieceLatentGraph(source), { ...options, file: made.file });
+    discard(made.file.data);
     const isWorthIt = least === 0 || (await layers.compareLongRuns(session)) >= least;
     // An adapter may have come meanwhile.
     if (isWorthIt && layers === this.networks.layers) layers.useForLongRuns(session);

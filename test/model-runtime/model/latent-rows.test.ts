@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { readBytes, readTensor } from "../../../model-runtime/checkpoint/tensor-data";
-import { hasPlainBlocks, makeLatentRows } from "../../../model-runtime/model/latent-rows";
+import { discard, hasPlainBlocks, makeLatentRows } from "../../../model-runtime/model/latent-rows";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { bytesOf, lexiconFolder } from "../lexicon/lexicon-samples";
 
@@ -49,6 +49,14 @@ describe("int8 rows of 4-bit blocks", () => {
       }
       assert.equal(output, steps.length);
     });
+});
+
+describe("discard", () => {
+  it("leaves nothing of an array", () => {
+    const data = new Uint8Array(1000).fill(7);
+    discard(data);
+    assert.equal(data.length, 0);
+  });
 });
 
 describe("long runs of a LexiconModel", () => {
