@@ -213,8 +213,26 @@ async function complete(id: number, request: ModelRequest, signal: AbortSignal):
   aborts.delete(id);
   send({ type: "done", id, end, processedBytes: prompt.length, reusedBytes: reused });
   // After the first answer: whoever opens an editor waits for that one.
-  const { texts } = model!;
-  queueMicrotask(() => prepareLongRuns(texts, whenIdle));
+  if (!isPreparing) {
+    isPreparing = true;
+    void prepareLongRuns(model!.texts, whenQuiet).finally(() => {
+      isPreparing = false;
+    });
+  }
+}
+
+/** Whether a preparation for long runs waits or runs. */
+let isPreparing = false;
+/** A pause in which preparing may begin: it keeps this thread for a second or two, ms. */
+const QUIET_MS = 4000;
+
+/** Resolves when no suggestion has been asked for during a pause, and none runs. */
+async function whenQuiet(): Promise<void> {
+  for (let seen: Promise<void> | null = null; seen !== suggested; ) {
+    await whenIdle();
+    seen = suggested;
+    await new Promise((resolve) => setTimeout(resolve, QUIET_MS).unref());
+  }
 }
 
 /** Resolves when no suggestion runs or waits. */
