@@ -4,6 +4,7 @@ import type { Context } from "./context";
 import { MAX_DOCUMENT_LENGTH, type OpenDocument } from "./documents";
 import type { Reason, Settings } from "./protocol";
 import { isLanguageEnabled } from "./settings";
+import { decodeURIComponentSafely } from "./uri";
 
 /** Why nothing is shown: the reason's name and its sentence. */
 export interface Refusal {
@@ -100,13 +101,4 @@ export function isWordByte(byte: number): boolean {
 
 function refused(reason: Reason, sentence: string): { refusal: Refusal } {
   return { refusal: { reason, sentence } };
-}
-
-function decodeURIComponentSafely(uri: string): string {
-  try {
-    return decodeURIComponent(uri);
-  } catch (error) {
-    if (error instanceof URIError) return uri;
-    throw error;
-  }
 }

@@ -1,5 +1,6 @@
 /** A context as the bytes that the model reads; docs/completion-format.md describes them. */
 import type { CompletionMarks } from "../model-runtime/checkpoint/completion-marks";
+import { decodeURIComponentSafely } from "./uri";
 
 /** What the model may be told of a place in a document; line ends are "\n". */
 export interface ModelText {
@@ -49,16 +50,7 @@ function withoutMarks(text: string, marks: CompletionMarks): string {
 export function shortPath(uri: string): string {
   const path = uri.replace(/^[a-z][a-z0-9+.-]*:(\/\/[^/]*)?/i, "").replace(/[?#].*$/, "");
   const names = path.split("/").filter((name) => name !== "");
-  return names.slice(-PATH_NAMES).map(decoded).join("/");
+  return names.slice(-PATH_NAMES).map(decodeURIComponentSafely).join("/");
 }
 
 const PATH_NAMES = 3;
-
-function decoded(name: string): string {
-  try {
-    return decodeURIComponent(name);
-  } catch (error) {
-    if (error instanceof URIError) return name;
-    throw error;
-  }
-}
