@@ -49,6 +49,8 @@ export interface AdapterBase {
   checkpoint: Weights;
   /** Of the latent transformer where its layers go by Llama names (lexicon models); null where names are our own. */
   llama: { heads: number; kvHeads: number; headDim: number } | null;
+  /** The model by its public name, where adapters made elsewhere for it fit this checkpoint; null where none do. */
+  publicName: string | null;
 }
 
 const ourPrefix = "model.global_transformer.layers.";
@@ -71,7 +73,7 @@ export async function writeAdapter(folder: string, adapter: Adapter, base: Adapt
   const config = {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
-    base_model_name_or_path: base.llama === null ? "" : "HuggingFaceTB/SmolLM2-135M",
+    base_model_name_or_path: base.publicName ?? "",
     inference_mode: true,
     r: lowRank.rank,
     lora_alpha: lowRank.alpha,
@@ -104,6 +106,10 @@ export function readAdapter(folder: string, base: AdapterBase): Adapter {
   if (card !== null && card.base !== fingerprint(base.checkpoint))
     throw new UserError(
       `The adapter in ${root} was trained on another model than ${base.checkpoint.directory}; use it with that one, or train it anew.`,
+    );
+  if (card === null && base.llama !== null && base.publicName === null)
+    throw new UserError(
+      `The adapter in ${root} was made elsewhere, but the layers of ${base.checkpoint.directory} are in a basis of their own; only adapters that were trained on it here can be used.`,
     );
   const parts = readParts(root, rank, base);
   const scale = fields.values.use_rslora === true ? Math.sqrt(rank) : 1;

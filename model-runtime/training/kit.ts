@@ -28,7 +28,12 @@ export function kitFor(checkpoint: ModelCheckpoint): Kit {
   const latent = checkpoint.config.latent;
   if (isLexicon(checkpoint))
     return {
-      base: { checkpoint, llama: { heads: latent.heads, kvHeads: latent.kvHeads, headDim: latent.headDim } },
+      base: {
+        checkpoint,
+        llama: { heads: latent.heads, kvHeads: latent.kvHeads, headDim: latent.headDim },
+        // A readout matrix comes of a stream in another basis (pretraining/latent_training.py).
+        publicName: checkpoint.config.readoutMatrix ? null : "HuggingFaceTB/SmolLM2-135M",
+      },
       latentLayers: latent.layers,
       defaults: { layers: Math.min(8, latent.layers), positions: 512 },
       trainee: (options) => PieceTrainee.load(checkpoint, options),
@@ -36,7 +41,7 @@ export function kitFor(checkpoint: ModelCheckpoint): Kit {
       textModel,
     };
   return {
-    base: { checkpoint, llama: null },
+    base: { checkpoint, llama: null, publicName: null },
     latentLayers: latent.layers,
     defaults: { layers: latent.layers, positions: 512 },
     trainee: (options) => ByteTrainee.load(checkpoint, options),

@@ -43,6 +43,15 @@ describe("an adapter that PEFT made", () => {
   const plain = openLexiconCheckpoint("test/golden/lexicon/plain");
   const peft = readAdapter("test/golden/adapter/peft", adapterBase(plain));
 
+  it("is refused where the base's layers are in a basis of their own, and so named", async () => {
+    const turned = adapterBase(openLexiconCheckpoint("test/golden/lexicon/symmetric"));
+    assert.throws(() => readAdapter("test/golden/adapter/peft", turned), {
+      name: "UserError",
+      message: /made elsewhere, but the layers of .*symmetric are in a basis of their own/,
+    });
+    assert.deepEqual([turned.publicName, adapterBase(plain).publicName], [null, "HuggingFaceTB/SmolLM2-135M"]);
+  });
+
   it("has the effect that it has in transformers", async () => {
     const { pieces, logProbs } = goldenLogProbs();
     const adapter = appliedAdapter(peft.lowRank, plain);
