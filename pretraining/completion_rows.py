@@ -14,7 +14,6 @@ completions for measuring: `with_suffix` and `without` [M, WIDTH], and where the
 """
 
 import argparse
-import json
 import math
 import random
 import re
@@ -25,6 +24,8 @@ from pathlib import Path
 
 import numpy
 import tokenizers
+
+from text_stream import read_split
 
 PATH, SUFFIX, PREFIX = "\x1f", "\x1c", "\x1e"
 END = 0
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    projects = list(by_project(read_split(args.data), args.megabytes * 1e6, args.seed).values())
+    projects = list(by_project(files_of(args.data), args.megabytes * 1e6, args.seed).values())
     tokenizer = args.checkpoint / "tokenizer.json"
     jobs = [(tokenizer, files, args.seed * 1_000_003 + number) for number, files in enumerate(projects)]
     jobs.sort(key=lambda job: -sum(len(file.text) for file in job[1]))
@@ -83,15 +84,11 @@ def main() -> None:
         numpy.savez(args.out.with_name(args.out.name + "-completions.npz"), **arrays)
 
 
-def read_split(split: Path) -> list[File]:
-    """Files of a split of prepare.py: SPLIT.bin, texts with 0xFF behind each, and SPLIT.json, what they are."""
-    listed = json.loads(split.with_suffix(".json").read_text())
-    whole = split.with_suffix(".bin").read_bytes()
-    files, at = [], 0
-    for project, path, language, size in listed:
-        files.append(File(project, path, language, whole[at : at + size].decode("utf-8", "replace")))
-        at += size + 1
-    return files
+def files_of(split: Path) -> list[File]:
+    return [
+        File(project, path, language, text.decode("utf-8", "replace"))
+        for project, path, language, text in read_split(split)
+    ]
 
 
 def by_project(files: list[File], most_bytes: float, seed: int) -> dict[str, list[File]]:

@@ -35,6 +35,7 @@ from latent_reference import load_latent
 from lexicon_reference import Trunk, score, score_by_tokens
 from pieces import load_lexicon
 from readout import Rule
+from text_stream import read_split
 
 SMALLEST, LARGEST = 1500, 6000
 Noise = Callable[[str, random.Random], str]
@@ -95,16 +96,15 @@ def write_files(data: Path, out: Path, per_language: int, noise: bool) -> None:
 
 def chosen_files(data: Path, per_language: int) -> Iterator[tuple[str, str, bytes]]:
     """(language, file name, text) of whole files, drawn once for all, one a package and language."""
-    listing = json.loads(data.with_suffix(".json").read_text())
-    texts = data.with_suffix(".bin").read_bytes().split(b"\xff")
+    files = read_split(data)
     taken: dict[str, list[str]] = defaultdict(list)
-    for i in numpy.random.default_rng(7).permutation(len(listing)).tolist():
-        package, path, language, size = listing[i]
-        if not SMALLEST <= size <= LARGEST or package in taken[language] or len(taken[language]) == per_language:
+    for i in numpy.random.default_rng(7).permutation(len(files)).tolist():
+        package, path, language, text = files[i]
+        if not SMALLEST <= len(text) <= LARGEST or package in taken[language] or len(taken[language]) == per_language:
             continue
         taken[language].append(package)
         name = f"{package}-{path.rsplit('/', 1)[-1]}".replace("/", "-").replace("@", "")
-        yield language, name, texts[i]
+        yield language, name, text
 
 
 def rows_of(

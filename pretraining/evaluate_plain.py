@@ -23,6 +23,7 @@ from transformers import BltForCausalLM
 
 from checkpoint import load_checkpoint
 from model import BOS, Blt
+from text_stream import read_split
 
 LANGUAGES = {".py": "Python", ".pyi": "Python", ".md": "Markdown", ".json": "JSON", ".css": "CSS", ".html": "HTML"}
 LANGUAGES |= dict.fromkeys([".ts", ".mts", ".cts", ".tsx"], "TypeScript")
@@ -94,9 +95,7 @@ def texts_of(folder: Path) -> Iterator[tuple[str, bytes]]:
 def held_out(data: Path, package_bytes: int, longest: int) -> Iterator[tuple[str, bytes]]:
     """(language, first bytes) of prepared documents, not too many of one package."""
     spent: dict[str, int] = defaultdict(int)
-    texts = data.with_suffix(".bin").read_bytes().split(b"\xff")[:-1]
-    listing = json.loads(data.with_suffix(".json").read_text())
-    for (package, path, *_), text in zip(listing, texts, strict=True):
+    for package, path, _, text in read_split(data):
         if spent[package] < package_bytes:
             spent[package] += len(text[:longest])
             yield LANGUAGES.get(Path(path).suffix, "other"), text[:longest]

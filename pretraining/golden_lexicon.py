@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from latent_reference import load_latent
-from latent_training import blocks_of
+from latent_training import blocks_of, packed
 from lexicon_reference import LexiconReader, Trunk, score
 from pieces import Words, byte_symbols, load_lexicon, scan
 from readout import SYMBOLS, Rule
@@ -188,13 +188,12 @@ def quantised(name: str, weight: Tensor, symmetric: bool = False) -> dict[str, T
         return {name: (weight / scale[:, None]).round().to(torch.int8), f"{name}_scale": scale}
     if symmetric:
         q, scale = blocks_of(weight)
-        q = q.to(torch.uint8)
-        return {name: q[..., 0::2] | q[..., 1::2] << 4, f"{name}_scale": scale[..., 0].half()}
+        return {name: packed(q), f"{name}_scale": scale[..., 0].half()}
     blocks = weight.unflatten(1, (-1, BLOCK))
     low, high = blocks.amin(-1).half(), blocks.amax(-1).half()
     scale = ((high.float() - low.float()) / 15).half()
-    quants = ((blocks - low.float()[..., None]) / scale.float()[..., None]).round().clamp(0, 15).to(torch.uint8)
-    return {name: quants[..., 0::2] | quants[..., 1::2] << 4, f"{name}_scale": scale, f"{name}_min": low}
+    quants = ((blocks - low.float()[..., None]) / scale.float()[..., None]).round().clamp(0, 15)
+    return {name: packed(quants), f"{name}_scale": scale, f"{name}_min": low}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convert_smollm2 import int8_rows
-from latent_reference import LatentConfig, LatentTransformer
+from latent_reference import LatentConfig, LatentTransformer, rotate
 
 BLOCK = 32
 LAYER_PREFIX = "model.global_transformer.layers."
@@ -86,6 +86,12 @@ def blocks_of(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return (blocks / torch.where(scale == 0, 1, scale)).round().add(8).clamp(0, 15), scale
 
 
+def packed(q: Tensor) -> Tensor:
+    """Numbers 0..15 [..., 32] -> two a byte, the first in the low half, U8 [..., 16]."""
+    q = q.to(torch.uint8)
+    return q[..., 0::2] | q[..., 1::2] << 4
+
+
 def eight_bits(x: Tensor) -> Tensor:
     """Activations as one scale a row and 8 bits hold them; the gradient passes."""
     scale = x.detach().float().abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
@@ -129,9 +135,8 @@ class FastLatent(nn.Module):
             part.unflatten(-1, (-1, config.head_dim)).transpose(1, 2)
             for part in F.linear(self._eight(self._norm(x)), qkv).split(sizes, dim=-1)
         )
-        attended = F.scaled_dot_product_attention(
-            rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True, enable_gqa=True
-        )
+        q, k = (rotate(part.float(), cos, sin).to(x.dtype) for part in (q, k))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         x = x + F.linear(self._eight(attended.transpose(1, 2).flatten(2)), o)
         gate, up = F.linear(self._eight(self._norm(x)), gate_up).chunk(2, dim=-1)
         return x + F.linear(self._eight(F.silu(gate) * up), down)
@@ -148,12 +153,6 @@ class FastLatent(nn.Module):
         rates = self.config.rope_theta ** -(torch.arange(0, size, 2, device=device).double() / size)
         angles = torch.arange(length, device=device).double()[:, None] * rates
         return angles.cos().float(), angles.sin().float()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of neighbouring pairs (2 i, 2 i + 1); x [B, heads, T, E], cos and sin [T, E / 2]."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype)
 
 
 class PieceLoss(torch.autograd.Function):

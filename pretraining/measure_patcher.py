@@ -5,7 +5,6 @@ fallback makes of the two, the threshold for wanted patch lengths, and where its
 """
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from patch_table import patch_table
 from piece_starts import shifted_starts
 from pieces import load_lexicon
 from readout import SYMBOLS
+from text_stream import read_split
 from train_patcher import SHAPES, load_patcher
 
 # (shortest, longest, trust) of the counts over the patcher; the first is the runtime's (byte-model.ts).
@@ -63,10 +63,9 @@ def main() -> None:
 
 def sample(data: Path, files: int, longest: int) -> list[tuple[str, bytes]]:
     """(language, first bytes) of held-out documents, drawn once for all."""
-    listing = json.loads(data.with_suffix(".json").read_text())
-    texts = data.with_suffix(".bin").read_bytes().split(b"\xff")
-    order = numpy.random.default_rng(1).permutation(len(listing))[:files]
-    return [(listing[i][2], texts[i][:longest]) for i in order]
+    all_files = read_split(data)
+    order = numpy.random.default_rng(1).permutation(len(all_files))[:files]
+    return [(language, text[:longest]) for _, _, language, text in (all_files[i] for i in order)]
 
 
 def counts(text: bytes) -> numpy.ndarray:

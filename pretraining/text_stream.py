@@ -1,5 +1,6 @@
 """Documents of the prepared .bin files as one stream of ids."""
 
+import json
 from pathlib import Path
 
 import numpy
@@ -7,6 +8,13 @@ import numpy
 from model import BOS, EOS
 
 BYTE_OFFSET = 4
+
+
+def read_split(split: Path) -> list[tuple[str, str, str, bytes]]:
+    """Project, path, language and text of a split's files; SPLIT.json and SPLIT.bin as prepare.py writes them."""
+    listing = json.loads(split.with_suffix(".json").read_text())
+    texts = split.with_suffix(".bin").read_bytes().split(b"\xff")[:-1]
+    return [(project, path, language, text) for (project, path, language, _), text in zip(listing, texts, strict=True)]
 
 
 def read_ids(files: list[Path]) -> numpy.ndarray:

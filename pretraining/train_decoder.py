@@ -1,6 +1,6 @@
 """Trains what foresees the latent of a lexicon model: the local decoder (bytes) and the draft layer (pieces).
 
-    python pretraining/train_decoder.py models/default --rows .device/data/rows.npy --validation .device/data/validation.npy \\
+    python pretraining/train_decoder.py models/default --rows .cache/rows/rows.npy --validation .cache/rows/validation.npy \\
         --latent latent.pt --patcher patcher.safetensors --patcher-shape w192x4 --out OUT --device cuda --compile --minutes 1.7
 
 The frozen latent reads rows of pieces as training goes on. The draft layer learns the latent's own distribution of the

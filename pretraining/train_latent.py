@@ -29,11 +29,13 @@ from latent_training import (
     LatentWeights,
     begin_from,
     blocks_of,
+    packed,
     piece_loss,
     rotation_of,
     rounded_weights,
     save_latent,
 )
+from piece_stream import read_rows
 from pieces import Lexicon, load_lexicon
 
 LAYERS_A_FILE = 7
@@ -101,7 +103,7 @@ def train(args: argparse.Namespace) -> LatentWeights:
     on_gpu = args.device != "cpu"
     base, lexicon = load_latent(args.checkpoint), load_lexicon(args.checkpoint)
     weights = begin_from(base, rotation_of(base.config.hidden_size)).to(args.device)
-    rows = torch.from_numpy(numpy.load(args.rows).astype(numpy.int32)).to(args.device)
+    rows = torch.from_numpy(read_rows(args.rows).astype(numpy.int32)).to(args.device)
     measure, say = Measure(args, lexicon), Log(args.out / "log.jsonl")
     latent = FastLatent(weights.config, torch.bfloat16 if on_gpu else torch.float32)
     if args.compile:
@@ -238,8 +240,7 @@ def save_parts(weights: LatentWeights, folder: Path) -> None:
         tensors: dict[str, Tensor] = {"readout": weights.readout.cpu()} if first == 0 else {}
         for name, matrix in weights.matrices.items():
             q, scale = blocks_of(matrix[first : first + LAYERS_A_FILE])
-            pairs = q.to(torch.uint8)
-            tensors[name] = (pairs[..., 0::2] | pairs[..., 1::2] << 4).cpu().contiguous()
+            tensors[name] = packed(q).cpu().contiguous()
             tensors[f"{name}_scale"] = scale[..., 0].half().cpu().contiguous()
         save_file(tensors, folder / f"layers-{first:02}.safetensors")
 

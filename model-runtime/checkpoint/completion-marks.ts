@@ -2,9 +2,9 @@
  * The bytes by which a model that was trained on completions tells the parts of a place in a file apart
  * (docs/completion-format.md). They occur in no source text.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asFields, type Fields, integer, section } from "./json-fields";
+import { readJson } from "./weight-files";
 
 export interface CompletionMarks {
   /** Before the file's path. */
@@ -27,7 +27,7 @@ export function parseCompletionMarks(lexicon: Fields): CompletionMarks | null {
 export function readCompletionMarks(folder: string): CompletionMarks | null {
   const where = join(folder, "config.json");
   try {
-    const lexicon = section(asFields(JSON.parse(readFileSync(where, "utf8")), where), "lexicon_config");
+    const lexicon = section(asFields(readJson(where), where), "lexicon_config");
     return lexicon === null ? null : parseCompletionMarks(lexicon);
   } catch {
     // The model's thread opens the same file and reports what is wrong with it.

@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { cutFollowingLines, cutRepetition, cutToWord, overlapWithRest, toInsertion } from "../../server/completion";
-import type { Context } from "../../server/context";
-
-function contextOf(marked: string, eol: Context["eol"] = "\n"): Context {
-  const [text, behind] = marked.split("|");
-  const [lineRest, ...following] = behind.split("\n");
-  return { front: "", path: "", suffix: null, text, source: text, lineRest, following: following.join("\n"), eol };
-}
+import { contextOf } from "./marked-context";
 
 /** The document after the suggestion at `|` was accepted, or the reason why there is none. */
 function accepted(marked: string, written: string, invoked = false): string {

@@ -1,24 +1,13 @@
 import assert from "node:assert/strict";
 import { createStopRule, type Extent, extentAt, MAX_LINES } from "../../server/extent";
 import type { Multiline } from "../../server/protocol";
+import { contextOf } from "./marked-context";
 
 type Options = { multiline?: Multiline; invoked?: boolean };
 
 /** The extent at `|` in `marked`. */
 function extentOf(marked: string, { multiline = "auto", invoked = false }: Options = {}): Extent {
-  const [text, behind] = marked.split("|");
-  const [lineRest, ...following] = behind.split("\n");
-  const context = {
-    front: "",
-    path: "",
-    suffix: null,
-    text,
-    source: text,
-    lineRest,
-    following: following.join("\n"),
-    eol: "\n" as const,
-  };
-  return extentAt(context, { multiline, invoked });
+  return extentAt(contextOf(marked), { multiline, invoked });
 }
 
 function checkExtent(marked: string, expected: Extent, options?: Options): void {

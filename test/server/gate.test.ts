@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Documents, MAX_DOCUMENT_LENGTH } from "../../server/documents";
 import { confidentLength, createConfidenceRule, refuseDocument, refusePlace } from "../../server/gate";
 import { defaultSettings, type Settings } from "../../server/protocol";
+import { contextOf } from "./marked-context";
 
 function checkDocument(
   expected: string | null,
@@ -17,17 +18,7 @@ function checkDocument(
 }
 
 function checkPlace(text: string, lineRest: string, expected: string | null, invoked = false): void {
-  const context = {
-    front: "",
-    path: "",
-    suffix: null,
-    text,
-    source: text,
-    lineRest,
-    following: "",
-    eol: "\n" as const,
-  };
-  assert.equal(refusePlace(context, invoked)?.reason ?? null, expected);
+  assert.equal(refusePlace(contextOf(`${text}|${lineRest}`), invoked)?.reason ?? null, expected);
 }
 
 describe("documents", () => {

@@ -45,7 +45,7 @@ describe("a document's path for the model", () => {
     ["file:///home/a/project/src/lib/a%20b.ts", "src/lib/a b.ts"],
     ["file:///C%3A/a.ts", "C:/a.ts"],
     ["untitled:Untitled-1", "Untitled-1"],
-    ["vscode-notebook-cell:/work/book.ipynb#W0", "work/book.ipynb"],
+    ["vscode-notebook-cell:/notes/book.ipynb#W0", "notes/book.ipynb"],
     ["file:///a%ZZ.ts", "a%ZZ.ts"],
     ["", ""],
   ])
