@@ -11,7 +11,7 @@
  * document has, because that is how models see text in training.
  */
 import type { Anchor, ContextWindow, OpenDocument } from "./documents";
-import type { HostState } from "./model-host";
+import type { HostState } from "./host-state";
 import { type ModelText, shortPath } from "./model-text";
 import type { Settings } from "./protocol";
 

@@ -4,7 +4,8 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Phase, runFolderName } from "../model-runtime/training/finetune";
+import { runFolderName } from "../model-runtime/training/finetune";
+import type { Phase } from "../model-runtime/training/finetune-hooks";
 import type { Report } from "../model-runtime/training/report-file";
 import { unfinishedRun } from "../model-runtime/training/run-files";
 import type { FilesExclude } from "../model-runtime/workspace/ignore-rules";

@@ -3,7 +3,7 @@
  * the process at work say to each other. All shapes are plain JSON.
  */
 import type { Device } from "../model-runtime/device";
-import type { FineTuneEvent, Phase } from "../model-runtime/training/finetune";
+import type { FineTuneEvent, Phase } from "../model-runtime/training/finetune-hooks";
 import type { Report } from "../model-runtime/training/report-file";
 import type { Comparison, Pair, Verdict } from "../model-runtime/training/verdict";
 import type { FilesExclude } from "../model-runtime/workspace/ignore-rules";

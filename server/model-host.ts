@@ -2,8 +2,9 @@
  * The model as the LSP thread sees it: started, restarted, freed; one request in flight, a newer one makes it stale.
  * It never throws: what goes wrong is a state with a sentence, and the requests it costs end as `failed`.
  */
+import type { HostState } from "./host-state";
 import type { FromReadings, ToReadings } from "./readings-protocol";
-import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import type { FromWorkspace, ToWorkspace } from "./workspace-protocol";
 
 /** What is needed of a `Worker`. */
@@ -14,12 +15,6 @@ export interface WorkerLike {
   on(event: "exit", listener: (code: number) => void): unknown;
   terminate(): Promise<number>;
 }
-
-export type HostState =
-  | { kind: "unloaded" }
-  | { kind: "loading"; fraction: number }
-  | ({ kind: "ready" | "working"; device: string; kernel: string | null; notice: string | null } & AdapterState)
-  | { kind: "problem"; sentence: string };
 
 export interface ModelHostOptions {
   startWorker(): WorkerLike;

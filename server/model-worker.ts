@@ -21,11 +21,12 @@ import { readAdapter } from "../model-runtime/training/adapter-file";
 import { adapterBase } from "../model-runtime/training/kit";
 import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
+import type { AdapterState } from "./host-state";
 import { KeptSequences } from "./kept-sequences";
 import { prepareLongRuns } from "./long-runs";
 import type { Mix } from "./mixed-entropies";
 import { TextReadings } from "./text-readings";
-import type { AdapterState, End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
+import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import { documentName } from "./workspace-protocol";
 import { WorkspaceTexts } from "./workspace-texts";
 

@@ -8,7 +8,8 @@ import type {
   TextDocumentContentChangeEvent,
 } from "vscode-languageserver/node";
 import { type Documents, MAX_DOCUMENT_LENGTH } from "./documents";
-import type { HostState, ModelHost } from "./model-host";
+import type { HostState } from "./host-state";
+import type { ModelHost } from "./model-host";
 import {
   type ExploreParams,
   LINES_NOTIFICATION,

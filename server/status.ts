@@ -1,7 +1,7 @@
 /** What the client is told about the model, sent when it changes; and the standard progress while the model loads. */
 import { basename } from "node:path";
 import type { Connection, WorkDoneProgressServerReporter } from "vscode-languageserver/node";
-import type { HostState } from "./model-host";
+import type { HostState } from "./host-state";
 import { type ModelState, STATUS_NOTIFICATION, type Status } from "./protocol";
 
 export interface StatusInputs {

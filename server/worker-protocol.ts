@@ -1,6 +1,7 @@
 /** What the LSP thread and the model's thread say to each other. */
 import type { Device } from "../model-runtime/device";
 import type { Extent } from "./extent";
+import type { AdapterState } from "./host-state";
 import type { FromReadings, ToReadings } from "./readings-protocol";
 import type { DocumentAround, FromWorkspace, ToWorkspace } from "./workspace-protocol";
 
@@ -12,14 +13,6 @@ export interface ModelChoice {
   threads: number | undefined;
   /** Folder of the adapter to use with it; null for the model as it is. */
   adapter: string | null;
-}
-
-/** The adapter in use after it was asked for. */
-export interface AdapterState {
-  /** Folder of the one in use; null for none. */
-  adapter: string | null;
-  /** Why the one that was asked for is not used; else null. */
-  adapterNotice: string | null;
 }
 
 export interface ModelRequest {

@@ -2,7 +2,8 @@
 
 import { UserError } from "../errors";
 import { fineTuneDefaults } from "../training/defaults";
-import { type FineTuneEvent, fineTune, runErrorSentence } from "../training/finetune";
+import { fineTune, runErrorSentence } from "../training/finetune";
+import type { FineTuneEvent } from "../training/finetune-hooks";
 import { targetKinds } from "../training/kit";
 import type { Report } from "../training/report-file";
 import { number, text, texts, type Values, wholeNumber } from "./arguments";

@@ -5,26 +5,17 @@ import { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
-import type { SessionOptions } from "../session";
 import { CausalNetwork } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
 import type { GraphContext, Int8Kernel } from "./linear";
+import type { LoadOptions } from "./load-options";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import { BltSequence } from "./sequence";
 import type { TextState } from "./text-state";
-
-export interface LoadOptions extends SessionOptions {
-  /** How int8 weights are multiplied; found by a short timing when undefined. */
-  int8Kernel?: Int8Kernel;
-  /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
-  deviceLoop?: boolean;
-  /** An adapter to use from the start. */
-  adapter?: LowRank | null;
-}
 
 export interface Networks {
   patcher: CausalNetwork | null;

@@ -8,10 +8,10 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import { EOS, VOCABULARY_SIZE } from "../ids";
 import { resetsContext } from "../patching/patcher-rule";
-import type { LoadOptions } from "./blt";
 import { CausalNetwork } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
 import { fastestInt8Kernel } from "./int8-kernel";
+import type { LoadOptions } from "./load-options";
 import { patcherGraph } from "./networks";
 
 export interface Patcher {

@@ -6,8 +6,9 @@ import { hasLexicon } from "../checkpoint/lexicon-config";
 import { type OpenOptions, openCheckpoint } from "../checkpoint/open-checkpoint";
 import { type LexiconCheckpoint, openLexiconCheckpoint } from "../checkpoint/open-lexicon";
 import { readJson } from "../checkpoint/weight-files";
-import { Blt, type LoadOptions } from "./blt";
+import { Blt } from "./blt";
 import { LexiconModel } from "./lexicon-model";
+import type { LoadOptions } from "./load-options";
 
 /** A checkpoint of either kind, told apart by `isLexicon`. */
 export type ModelCheckpoint = Checkpoint | LexiconCheckpoint;

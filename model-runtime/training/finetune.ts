@@ -11,7 +11,8 @@ import { openModel } from "../model/load-model";
 import type { FilesExclude } from "../workspace/ignore-rules";
 import { summarySentence } from "../workspace/read-workspace";
 import { removeAdapter, writeAdapter } from "./adapter-file";
-import { type DatasetStatistics, readDataset, statisticsOf } from "./dataset";
+import { readDataset, statisticsOf } from "./dataset";
+import type { FineTuneHooks, Phase } from "./finetune-hooks";
 import { fingerprint } from "./fingerprint";
 import { judgeAdapter, measureBase } from "./judge-adapter";
 import { type Kit, kitFor } from "./kit";
@@ -20,7 +21,7 @@ import { isOutOfMemory, loadFitting } from "./memory";
 import { type Report, reportName } from "./report-file";
 import { clearRun, loadSettings, loadState, saveSettings, takeFolder } from "./run-files";
 import { Stopwatch } from "./stopwatch";
-import type { HistoryPoint, StepInfo, TrainState } from "./train";
+import type { TrainState } from "./train";
 import { trainAdapter } from "./train-adapter";
 
 export interface FineTuneOptions {
@@ -49,25 +50,6 @@ export interface FineTuneOptions {
   without: readonly string[];
   device: ResolvedDevice;
   threads?: number;
-}
-
-export type Phase = "reading" | "loading" | "scoring" | "training" | "judging";
-
-export type FineTuneEvent =
-  | { type: "phase"; phase: Phase; fraction: number }
-  | { type: "notice"; sentence: string }
-  | { type: "data"; train: DatasetStatistics; heldOut: DatasetStatistics; summary: string }
-  | ({ type: "step"; startBpb: number; secondsLeft: number } & StepInfo)
-  | ({ type: "score"; startBpb: number; secondsLeft: number } & HistoryPoint);
-
-export interface FineTuneHooks {
-  onEvent(event: FineTuneEvent): void;
-  /** Ends the run as soon as the step at work is done, with its state kept. */
-  signal: AbortSignal;
-  /** Waits while the run is paused; resolves at once when it is not. */
-  whilePaused(): Promise<void>;
-  /** Whether training is to end now, and what was learned until now to be judged. */
-  isEnough(): boolean;
 }
 
 /** In the folder of an adapter: the state of a run that is not done. */

@@ -3,7 +3,7 @@ import { UserError } from "../errors";
 import { createRandom } from "../generation/random";
 import type { SessionOptions } from "../session";
 import type { Dataset } from "./dataset";
-import type { FineTuneHooks } from "./finetune";
+import type { FineTuneHooks } from "./finetune-hooks";
 import { initialParameters } from "./low-rank-parameters";
 import type { Shape } from "./memory";
 import { AdamW, defaultAdam, initialState } from "./optimizer";

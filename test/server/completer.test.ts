@@ -8,7 +8,8 @@ import {
 } from "vscode-languageserver/node";
 import { Completer } from "../../server/completer";
 import { Documents } from "../../server/documents";
-import type { HostState, Job, JobResult, Written } from "../../server/model-host";
+import type { HostState } from "../../server/host-state";
+import type { Job, JobResult, Written } from "../../server/model-host";
 import { type Decision, defaultSettings, type Settings } from "../../server/protocol";
 import type { ModelRequest } from "../../server/worker-protocol";
 

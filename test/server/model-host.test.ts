@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
-import { type HostState, type Job, ModelHost, type WorkerLike } from "../../server/model-host";
+import type { HostState } from "../../server/host-state";
+import { type Job, ModelHost, type WorkerLike } from "../../server/model-host";
 import type { FromWorker, ModelChoice, ModelRequest, ToWorker } from "../../server/worker-protocol";
 
 const choice: ModelChoice = { folder: "/m", device: "cpu", threads: 1, adapter: null };

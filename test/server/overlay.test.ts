@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CancellationTokenSource } from "vscode-languageserver/node";
 import { Documents, MAX_DOCUMENT_LENGTH } from "../../server/documents";
-import type { HostState } from "../../server/model-host";
+import type { HostState } from "../../server/host-state";
 import { Overlay } from "../../server/overlay";
 import { LINES_NOTIFICATION, READING_NOTIFICATION, type ReadingState } from "../../server/overlay-protocol";
 import type { ToReadings } from "../../server/readings-protocol";

@@ -1,0 +1,13 @@
+/** What a model is loaded with. */
+import type { SessionOptions } from "../session";
+import type { Int8Kernel } from "./linear";
+import type { LowRank } from "./low-rank";
+
+export interface LoadOptions extends SessionOptions {
+  /** How int8 weights are multiplied; found by a short timing when undefined. */
+  int8Kernel?: Int8Kernel;
+  /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
+  deviceLoop?: boolean;
+  /** An adapter to use from the start. */
+  adapter?: LowRank | null;
+}
