@@ -3,7 +3,7 @@
  * hash. A hash only proposes a place; the bytes themselves are compared before anything is counted.
  *
  * A *place* is an address in the array of bytes: what stands there (a byte, or the end of a text) can be predicted from
- * the bytes before it. Address 0 is none. Bytes lie in *runs*; no context reaches over the start of its run.
+ * the bytes before it. Address 0 is none. Bytes lie in *runs*, each of which begins with as many bytes as a context has.
  */
 
 /** No context is compared further back than this, bytes. Every run begins with so many bytes that predict nothing. */
@@ -11,6 +11,9 @@ export const LONGEST_CONTEXT = 32;
 
 /** The end of a text, where bytes are 0 to 255. */
 export const END_SYMBOL = 256;
+
+/** Addresses are numbers of 24 bits. */
+export const MOST_ADDRESSES = 2 ** 24;
 
 /** Symbols: 256 bytes and the end of a text. */
 export const SYMBOLS = 257;
@@ -47,17 +50,20 @@ export interface ChainLimits {
 }
 
 export class ByteChains {
-  readonly bytes: Uint8Array;
-  /** For each place the latest earlier one in the same chain. */
-  private readonly previous: Uint32Array;
+  /**
+   * What an address holds: its byte, lowest, and in 24 bits above it the latest earlier place in the same chain. One word, since a
+   * chain that is followed leaves the processor's caches with every step.
+   */
+  private readonly cells: Uint32Array;
   /** The latest place of each chain. */
   private readonly heads: Uint32Array;
   /** The latest place of each context of 12 and of 20 bytes; no tables where they are not wanted. */
   private readonly long: Uint32Array[];
-  /** One bit an address: a run begins there; the place predicts nothing any more; it is the end of a text. */
-  private readonly starts: Uint32Array;
+  /** One bit an address: the place predicts nothing any more; it is the end of a text. */
   private readonly dead: Uint32Array;
   private readonly ends: Uint32Array;
+  /** The bytes before the one to be predicted, the nearest first. */
+  private readonly context = new Uint8Array(LONGEST_CONTEXT);
   /** First free address. */
   end = 1;
 
@@ -67,35 +73,31 @@ export class ByteChains {
     slots: { chains: number; long: number },
     private readonly limits: ChainLimits,
   ) {
-    this.bytes = new Uint8Array(capacity);
-    this.previous = new Uint32Array(capacity);
+    if (capacity > MOST_ADDRESSES)
+      throw new RangeError(`no room for ${capacity} addresses, only for ${MOST_ADDRESSES}`);
+    this.cells = new Uint32Array(capacity);
     this.heads = new Uint32Array(Math.max(16, slots.chains));
     this.long = limits.hasLong ? [0, 1].map(() => new Uint32Array(Math.max(16, slots.long))) : [];
     const words = (capacity >>> 5) + 1;
-    this.starts = new Uint32Array(words);
     this.dead = new Uint32Array(words);
     this.ends = new Uint32Array(words);
   }
 
   get memoryBytes(): number {
-    const { bytes, previous, heads, long, starts } = this;
-    return [bytes, previous, heads, ...long, starts, starts, starts].reduce(
-      (sum, { byteLength }) => sum + byteLength,
-      0,
-    );
+    const { cells, heads, long, dead, ends } = this;
+    return [cells, heads, ...long, dead, ends].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   /** Begins a run with the last bytes of its context (fewer are filled up with zeros in front, as at a text's beginning). */
   beginRun(lead: Uint8Array): void {
-    this.starts[this.end >>> 5] |= 1 << (this.end & 31);
-    this.bytes.fill(0, this.end, this.end + LONGEST_CONTEXT - lead.length);
-    this.bytes.set(lead, this.end + LONGEST_CONTEXT - lead.length);
+    this.cells.fill(0, this.end, this.end + LONGEST_CONTEXT - lead.length);
+    this.cells.set(lead, this.end + LONGEST_CONTEXT - lead.length);
     this.end += LONGEST_CONTEXT;
   }
 
   /** Adds places for bytes and, with `hasEnd`, for the end of a text; returns the address of the first. */
   push(body: ArrayLike<number>, hasEnd: boolean): number {
-    const { bytes, previous, heads, long, limits } = this;
+    const { cells, heads, long, limits } = this;
     const first = this.end;
     const count = body.length + (hasEnd ? 1 : 0);
     const [chainScale, longScale] = [heads.length / 2 ** 32, (long[0]?.length ?? 0) / 2 ** 32];
@@ -103,22 +105,17 @@ export class ByteChains {
     const mask = limits.order === 5 ? 0xff : 0;
     // The words before the place, the nearest first: read once, then moved on by a byte at a time.
     let [a, b, c, d, e] = [0, 1, 2, 3, 4].map((word) =>
-      first > 4 * word + 4 ? wordBefore(bytes, first - 4 * word) : 0,
+      first > 4 * word + 4 ? wordBefore(cells, first - 4 * word) : 0,
     );
     for (let i = 0, place = first; i < count; i++, place++) {
       const chain = (hashOf(a, b & mask) * chainScale) | 0;
-      previous[place] = heads[chain];
+      const byte = i === body.length ? 0 : body[i];
+      cells[place] = (heads[chain] << 8) | byte;
       heads[chain] = place;
       if (twelve !== undefined) {
         twelve[(longHash(a, b, c, 0, 0) * longScale) | 0] = place;
         twenty[(longHash(a, b, c, d, e) * longScale) | 0] = place;
       }
-      if (i === body.length) {
-        this.ends[place >>> 5] |= 1 << (place & 31);
-        break;
-      }
-      const byte = body[i];
-      bytes[place] = byte;
       e = (e << 8) | (d >>> 24);
       d = (d << 8) | (c >>> 24);
       c = (c << 8) | (b >>> 24);
@@ -126,20 +123,26 @@ export class ByteChains {
       a = (a << 8) | byte;
     }
     this.end = first + count;
+    if (hasEnd) this.ends[(this.end - 1) >>> 5] |= 1 << ((this.end - 1) & 31);
     return first;
   }
 
   /** Takes back everything from `end` on, the last place first; not for chains with long contexts. */
   truncate(end: number): void {
     for (let place = this.end - 1; place >= end; place--) {
-      const chain = this.chainOf(wordBefore(this.bytes, place), wordBefore(this.bytes, place - 4));
-      if (this.heads[chain] === place) this.heads[chain] = this.previous[place];
+      const chain = this.chainOf(wordBefore(this.cells, place), wordBefore(this.cells, place - 4));
+      if (this.heads[chain] === place) this.heads[chain] = this.cells[place] >>> 8;
       const keep = ~(1 << (place & 31));
-      this.starts[place >>> 5] &= keep;
       this.dead[place >>> 5] &= keep;
       this.ends[place >>> 5] &= keep;
     }
     this.end = end;
+  }
+
+  /** Puts the bytes of so many addresses from `address` on into `into`, from `at` on. */
+  copy(address: number, length: number, into: Uint8Array, at: number): void {
+    const { cells } = this;
+    for (let i = 0; i < length; i++) into[at + i] = cells[address + i];
   }
 
   /** Places [from, to) predict nothing any more. */
@@ -152,33 +155,14 @@ export class ByteChains {
     for (const { word, mask } of masksOf(from, to)) this.dead[word] &= ~mask;
   }
 
-  /** What stands at a place. */
-  symbolAt(place: number): number {
-    return ((this.ends[place >>> 5] >>> (place & 31)) & 1) === 1 ? END_SYMBOL : this.bytes[place];
-  }
-
-  isDead(place: number): boolean {
-    return ((this.dead[place >>> 5] >>> (place & 31)) & 1) === 1;
-  }
-
-  /** Bytes between the start of a place's run and the place; LONGEST_CONTEXT stands for all larger numbers. */
-  private room(place: number): number {
-    const at = place >>> 5;
-    const bit = place & 31;
-    const here = this.starts[at] & (bit === 31 ? -1 : (2 << bit) - 1);
-    if (here !== 0) return bit - 31 + Math.clz32(here);
-    const before = at > 0 ? this.starts[at - 1] : 0;
-    return before === 0 ? LONGEST_CONTEXT : Math.min(LONGEST_CONTEXT, bit + 1 + Math.clz32(before));
-  }
-
-  /** Bytes that the context of `place` has in common with that of the byte at `end` of `text`; 0 when too few, or for a dead place. */
-  private commonLength(place: number, text: Uint8Array, end: number): number {
-    const { bytes } = this;
+  /** Bytes that the context of `place` has in common with `context`; 0 when too few, or for a dead place. */
+  private commonLength(place: number): number {
+    const { cells, context } = this;
+    // Every run begins with as many bytes as are compared, so that none is left.
     let length = 0;
-    while (length < LONGEST_CONTEXT && bytes[place - 1 - length] === text[end - 1 - length]) length++;
-    // What shares too little anyway is not looked up any further: each look-up may miss the processor's caches.
-    if (length < this.limits.order || this.isDead(place)) return 0;
-    return Math.min(length, this.room(place));
+    while (length < LONGEST_CONTEXT && (cells[place - 1 - length] & 0xff) === context[length]) length++;
+    const isDead = ((this.dead[place >>> 5] >>> (place & 31)) & 1) === 1;
+    return length < this.limits.order || isDead ? 0 : length;
   }
 
   /**
@@ -187,6 +171,8 @@ export class ByteChains {
    */
   collect(text: Uint8Array, end: number, into: Candidates): void {
     const { order, mostPlaces } = this.limits;
+    const { cells, context } = this;
+    for (let i = 0; i < LONGEST_CONTEXT; i++) context[i] = text[end - 1 - i];
     const from = into.count;
     const a = wordBefore(text, end);
     const b = wordBefore(text, end - 4);
@@ -197,24 +183,25 @@ export class ByteChains {
       const e = i === 1 ? wordBefore(text, end - 16) : 0;
       const place = table[(longHash(a, b, c, d, e) * (table.length / 2 ** 32)) | 0];
       if (place === 0 || into.has(place, from)) continue;
-      const length = this.commonLength(place, text, end);
+      const length = this.commonLength(place);
       if (length >= order) this.add(place, length, into);
     }
     const known = into.count;
     const last = known + mostPlaces;
     let place = this.heads[this.chainOf(a, b)];
     for (let visits = 2 * mostPlaces; place !== 0 && visits > 0 && into.count < last; visits--) {
-      const length = this.commonLength(place, text, end);
+      const length = this.commonLength(place);
       if (length >= order && !into.has(place, from, known)) this.add(place, length, into);
-      place = this.previous[place];
+      place = cells[place] >>> 8;
     }
   }
 
-  /** Adds one place that is known to share `length` bytes. */
-  add(place: number, length: number, into: Candidates): void {
+  private add(place: number, length: number, into: Candidates): void {
+    const byte = this.cells[place] & 0xff;
+    const isEnd = byte === 0 && ((this.ends[place >>> 5] >>> (place & 31)) & 1) === 1;
     into.addresses[into.count] = place;
     into.lengths[into.count] = length;
-    into.symbols[into.count++] = this.symbolAt(place);
+    into.symbols[into.count++] = isEnd ? END_SYMBOL : byte;
   }
 
   private chainOf(a: number, b: number): number {
@@ -234,8 +221,10 @@ function* masksOf(from: number, to: number): Generator<{ word: number; mask: num
 }
 
 /** The four bytes before `end`, the last one lowest. */
-function wordBefore(bytes: Uint8Array, end: number): number {
-  return (bytes[end - 4] << 24) | (bytes[end - 3] << 16) | (bytes[end - 2] << 8) | bytes[end - 1];
+function wordBefore(bytes: Uint8Array | Uint32Array, end: number): number {
+  return (
+    (bytes[end - 4] << 24) | ((bytes[end - 3] & 0xff) << 16) | ((bytes[end - 2] & 0xff) << 8) | (bytes[end - 1] & 0xff)
+  );
 }
 
 /** 32-bit hash of two words. */

@@ -13,6 +13,7 @@ const NO_LEAD = new Uint8Array(0);
 
 export class History {
   private chains = newChains(FIRST_CAPACITY);
+  private text = new Uint8Array(FIRST_CAPACITY);
   private readonly ids: number[] = [];
   /** End of the bytes after each id. */
   private readonly ends: number[] = [];
@@ -23,7 +24,7 @@ export class History {
 
   /** The bytes of the context are those before `end`. */
   get bytes(): Uint8Array {
-    return this.chains.bytes;
+    return this.text;
   }
 
   get end(): number {
@@ -63,11 +64,18 @@ export class History {
   }
 
   private place(id: number): void {
-    if (id < BYTE_OFFSET || this.chains.end === 1) this.chains.beginRun(NO_LEAD);
-    if (id >= BYTE_OFFSET) this.chains.push([id - BYTE_OFFSET], false);
+    const { chains, text } = this;
+    if (id < BYTE_OFFSET || chains.end === 1) {
+      text.fill(0, chains.end, chains.end + LONGEST_CONTEXT);
+      chains.beginRun(NO_LEAD);
+    }
+    if (id < BYTE_OFFSET) return;
+    text[chains.end] = id - BYTE_OFFSET;
+    chains.push([id - BYTE_OFFSET], false);
   }
 
   private grow(): void {
+    this.text = new Uint8Array(2 * this.chains.capacity);
     this.chains = newChains(2 * this.chains.capacity);
     for (const id of this.ids) this.place(id);
   }

@@ -8,7 +8,7 @@ import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, SYMBOLS } fro
 const LIMITS = { order: 5, mostPlaces: 128, hasLong: true } as const;
 export const WORKSPACE_PLACES = LIMITS.mostPlaces + 2;
 
-/** Slots of chains and of long contexts for an address, so that an address costs less than 7.5 bytes in all. */
+/** Slots of chains and of long contexts for an address, so that an address costs less than 6.5 bytes in all. */
 const CHAINS_PER_ADDRESS = 1 / 6;
 const LONG_PER_ADDRESS = 1 / 7;
 /** Room beyond the text that is expected, so that edits do not fill it at once. */
@@ -300,7 +300,7 @@ function sliceOf(chains: ByteChains, pieces: readonly Piece[], from: number, to:
   let offset = 0;
   for (const { address, length } of pieces) {
     const [start, end] = [Math.max(from, offset), Math.min(to, offset + length)];
-    if (start < end) bytes.set(chains.bytes.subarray(address + start - offset, address + end - offset), start - from);
+    if (start < end) chains.copy(address + start - offset, end - start, bytes, start - from);
     offset += length;
     if (offset >= to) break;
   }

@@ -171,6 +171,10 @@ describe("WorkspaceIndex", () => {
     assert.ok(candidates.lengths.subarray(0, 128).every((length) => length > 4));
   });
 
+  it("names the most addresses that there can be", () => {
+    assert.throws(() => new WorkspaceIndex(17_000_000), /no room for 17850000 addresses, only for 16777216/);
+  });
+
   it("names a document that is not there, and an edit outside of one", () => {
     const index = new WorkspaceIndex();
     index.set("a", bytesOf("text"));
