@@ -168,11 +168,13 @@ export function attention(
   // With a key head for each query head all tensors have their axes already.
   const byKeyHead = (x: Value, perHead: number) =>
     groups === 1 || x.shape[0] === kvHeads ? x : reshape(graph, x, [kvHeads, perHead, -1, headDim]);
-  const grouped = byKeyHead(queries, groups);
+  // Queries are scaled by themselves: onnxruntime multiplies a single row without copying the keys only at scale 1.
+  const scaled = graph.node("Mul", [queries, graph.float32([1 / Math.sqrt(headDim)], [])], queries.shape);
+  const grouped = byKeyHead(scaled, groups);
   const products = keys.map((part) =>
     graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], ["?", "?", "N", "?"], {
       domain: "com.microsoft",
-      attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
+      attributes: { transB: 1 },
     }),
   );
   const scores =
