@@ -2,10 +2,11 @@
  * What is shown and whether it is right, by the confidence asked for: the model's line through the server's cuts, at places
  * in real code, as a document that ends its line at the cursor. `npx esbuild test/bench/shown.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/shown.js`,
  * then `node .cache/shown.js --places N FOLDER...`; each folder is a project. `--read text` shows the model the text before the cursor alone, `--read path`
- * its path too; as the server does (`all`) what follows as well. `--suffix` also asks whether the line that stands
+ * its path too; as the server does (`all`) what follows as well. `--workspace` mixes in counts of the rest of the project. `--suffix` also asks whether the line that stands
  * below would choose better between the model's first thought and two others. `--out` keeps what was written, `--in` reads it.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readCompletionMarks } from "../../model-runtime/checkpoint/completion-marks";
 import { generate } from "../../model-runtime/generation/generate";
@@ -13,6 +14,9 @@ import { createRandom } from "../../model-runtime/generation/random";
 import { encode, VOCABULARY_SIZE } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextState } from "../../model-runtime/model/text-state";
+import { MixedModel } from "../../model-runtime/ngram/mixed-model";
+import { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { readWorkspace } from "../../model-runtime/workspace/read-workspace";
 import { toInsertion } from "../../server/completion";
 import { createStopRule } from "../../server/extent";
 import { confidentLength, createConfidenceRule } from "../../server/gate";
@@ -47,6 +51,7 @@ async function main(): Promise<void> {
       model: { type: "string", default: "models/default" },
       context: { type: "string", default: "1500" },
       read: { type: "string", default: "all" },
+      workspace: { type: "boolean", default: false },
       suffix: { type: "boolean", default: false },
       out: { type: "string" },
       in: { type: "string" },
@@ -57,28 +62,54 @@ async function main(): Promise<void> {
   if (!values.in) {
     const model = await loadModel(openModel(values.model), { device: "cpu" });
     const random = createRandom(5);
-    for (const { name, prefix, rest, suffix } of positionals.flatMap((f) =>
-      placesIn(f, Number(values.places), random),
-    )) {
-      const text = model.createSequence();
-      const context = contextOf({ name, prefix, suffix }, Number(values.context));
-      if (values.read !== "all") context.suffix = null;
-      if (values.read === "text") context.path = "";
-      const prompt = encode(bytesOf(context, readCompletionMarks(values.model)));
-      const written: Written[] = [];
-      for (let seed = 0; seed <= (values.suffix ? OTHERS : 0); seed++) {
-        const line = await write(text, prompt, seed);
-        written.push({
-          ...line,
-          below: values.suffix ? await scoreBelow(text, prompt.length, line.bytes, suffix) : null,
-        });
+    for (const folder of positionals) {
+      const places = placesIn(folder, Number(values.places), random);
+      const counts = values.workspace ? await countProject(folder) : null;
+      const source = counts === null ? model : new MixedModel({ network: model, workspace: counts });
+      for (const place of places) {
+        const { name, prefix, rest, suffix } = place;
+        const context = contextOf(place, Number(values.context));
+        if (counts !== null) countAround(counts, place, prefix.length - context.text.length);
+        if (values.read !== "all") context.suffix = null;
+        if (values.read === "text") context.path = "";
+        const prompt = encode(bytesOf(context, readCompletionMarks(values.model)));
+        const text = source.createSequence();
+        const written: Written[] = [];
+        for (let seed = 0; seed <= (values.suffix ? OTHERS : 0); seed++) {
+          const line = await write(text, prompt, seed);
+          written.push({
+            ...line,
+            below: values.suffix ? await scoreBelow(text, prompt.length, line.bytes, suffix) : null,
+          });
+        }
+        if (counts !== null) countWhole(counts, place);
+        samples.push({ place: { name, prefix, rest, suffix: suffix.slice(0, 2000) }, written });
+        if (values.out) writeFileSync(values.out, JSON.stringify(samples));
       }
-      samples.push({ place: { name, prefix, rest, suffix: suffix.slice(0, 2000) }, written });
-      if (values.out) writeFileSync(values.out, JSON.stringify(samples));
     }
   }
   reportShown(samples);
   if (samples.every(({ written }) => written.length > 1)) reportSuffix(samples);
+}
+
+/** Counts of all files of a project, by their paths. */
+async function countProject(folder: string): Promise<WorkspaceIndex> {
+  const index = new WorkspaceIndex();
+  for await (const { path, bytes } of readWorkspace(folder, { maxBytes: 8_000_000 }))
+    index.set(join(folder, path), bytes);
+  return index;
+}
+
+/** Counts of a place's file only what stands before the context and below the line, as the server does. */
+function countAround(counts: WorkspaceIndex, { file, prefix, suffix }: Place, start: number): void {
+  counts.remove(file);
+  counts.set(`${file}\0before`, Buffer.from(prefix.slice(0, start)));
+  counts.set(`${file}\0after`, Buffer.from(suffix));
+}
+
+function countWhole(counts: WorkspaceIndex, { file, prefix, rest, suffix }: Place): void {
+  for (const part of ["before", "after"]) counts.remove(`${file}\0${part}`);
+  counts.set(file, Buffer.from(`${prefix}${rest}\n${suffix}`));
 }
 
 /** A line behind the prompt: the likeliest one, or with a seed another. */

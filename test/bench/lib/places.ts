@@ -6,7 +6,10 @@ import { type Context, contextIn } from "../../../server/context";
 import { Documents } from "../../../server/documents";
 
 export interface Place {
+  /** Within the project, and its offset in the text. */
   name: string;
+  /** Path of the file. */
+  file: string;
   /** The file's text before the place, the rest of its line, and the lines below. */
   prefix: string;
   rest: string;
@@ -40,6 +43,7 @@ export function placesIn(folder: string, count: number, random: Random): Place[]
     );
     places.push({
       name: `${relative(folder, file.path)}:${at}`,
+      file: file.path,
       prefix: file.text.slice(0, at),
       rest: file.text.slice(at, start + line.length),
       suffix: file.text.slice(start + line.length + 1),
