@@ -14,6 +14,7 @@ import {
   installVsix,
   makeSandbox,
   type Sandbox,
+  sleep,
   startBrowser,
   startCodeServer,
   until,
@@ -133,11 +134,15 @@ describe("patches and entropies in VS Code", function () {
     });
   }
 
+  /** By its whole label. */
   async function chooseView(label: string): Promise<void> {
     await overlayItem().click();
     await page.locator(".quick-input-widget .quick-input-title", { hasText: "What the overlay shows" }).waitFor();
-    await page.locator(".quick-input-list .monaco-list-row", { hasText: label }).first().click();
-    await overlayItem().filter({ hasText: label }).waitFor();
+    const name = page.locator(".label-name").filter({ hasText: new RegExp(`^\\s*${label}\\s*$`) });
+    await page.locator(".quick-input-list .monaco-list-row").filter({ has: name }).first().click();
+    await overlayItem()
+      .filter({ hasText: new RegExp(`${label}\\s*$`) })
+      .waitFor();
   }
 
   it("draws each boundary where the model has it, inside characters too", async () => {
@@ -151,6 +156,49 @@ describe("patches and entropies in VS Code", function () {
     await chooseView("Patches");
     await expectDrawn(program, truth);
     await shot("overlay-dark-patches");
+  });
+
+  /** The overlay's colours behind the text as they are drawn, and how much colour that is: pixels in width by opacity. */
+  function drawnColours(): Promise<{ marks: string; amount: number }> {
+    return page.evaluate(() => {
+      const marks: string[] = [];
+      let amount = 0;
+      for (const mark of document.querySelectorAll(".editor-instance .view-overlays .cdr[class*='ced-']")) {
+        const { backgroundColor } = getComputedStyle(mark);
+        const [, , , alpha = 1] = backgroundColor.match(/[\d.]+/g)!.map(Number);
+        const { left, top, width } = mark.getBoundingClientRect();
+        if (alpha === 0) continue;
+        amount += alpha * width;
+        marks.push(`${left} ${top} ${width} ${backgroundColor}`);
+      }
+      return { marks: marks.sort().join("\n"), amount };
+    });
+  }
+
+  /** The colours once they are the same twice, a second apart. */
+  async function settledColours(): Promise<{ marks: string; amount: number }> {
+    let last = await drawnColours();
+    await until("colours that stay", async () => {
+      await sleep(1000);
+      const before = last.marks;
+      last = await drawnColours();
+      return last.amount > 0 && last.marks === before;
+    });
+    return last;
+  }
+
+  it("shows the entropy with the counts of the other files, and then without them again", async () => {
+    await chooseView("Entropy");
+    const alone = await settledColours();
+    await chooseView("Entropy with the workspace");
+    // Another file has the same text many times: hardly anything is left to be unsure of.
+    const isPale = async () => (await drawnColours()).amount < 0.7 * alone.amount;
+    await until("paler colours with the workspace", isPale, 60_000);
+    await shot("overlay-dark-mixed");
+    await chooseView("Entropy");
+    await until("the colours of the model alone", async () => (await drawnColours()).marks === alone.marks, 60_000);
+    await chooseView("Patches");
+    await expectDrawn(program, truth);
   });
 
   /** Pixels of the ruler in the colour of surprising places (the dark theme's). */
@@ -268,6 +316,25 @@ describe("patches and entropies in VS Code", function () {
         `${text} patches at ${threshold}, not ${counts}`,
       );
     }
+  });
+
+  it("adds the entropy with the counts of the other files where that is asked for", async () => {
+    const frame = explorer();
+    const about = frame.locator("#about");
+    const box = frame.locator("#mixed");
+    const legend = frame.locator(".u-legend", { hasText: "With the workspace" });
+    const alone = await about.innerText();
+    assert.ok(!alone.includes("with the workspace"), alone);
+    await box.check();
+    await about.filter({ hasText: /nats, \d\.\d+ with the workspace/ }).waitFor();
+    await until("all of the text is read", async () => !(await about.innerText()).includes("reading"), 60_000);
+    const [, entropy, mixed] = /entropy (\d\.\d+) nats, (\d\.\d+) with/.exec(await about.innerText())!.map(Number);
+    assert.ok(mixed < 0.7 * entropy, `${entropy} nats alone, ${mixed} with the workspace`);
+    await legend.waitFor();
+    await shot("explorer-mixed");
+    await box.uncheck();
+    await until("the text about the model alone", async () => (await about.innerText()) === alone, 60_000);
+    await legend.waitFor({ state: "detached" });
   });
 
   it("links the selection both ways", async () => {
