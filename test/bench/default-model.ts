@@ -4,6 +4,7 @@
  *     npx esbuild test/bench/default-model.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/default-model.js
  *     node --expose-gc .cache/default-model.js generate FILE      # loading, prefill, greedy generation, memory
  *     node .cache/default-model.js score FILE...                  # bits per byte: byte by byte, and as `blt eval` reads
+ *     node .cache/default-model.js curve FILE...                  # bits, latent steps and ms a byte by refresh threshold
  *
  * `--rows` does it again after long runs have been prepared (docs/performance-engine.md).
  * `--device cuda` before the command, with `--require ./test/gpu/use-cuda-provider.cjs` for node, measures on a GPU.
@@ -20,6 +21,9 @@ import { loadModel, openModel } from "../../model-runtime/model/load-model";
 
 const PROMPT_BYTES = 3000;
 const GENERATED_BYTES = 200;
+/** Of one file of a curve. */
+const CURVE_BYTES = 1000;
+const REFRESH_THRESHOLDS = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -40,7 +44,44 @@ async function main(): Promise<void> {
   await model.release();
 }
 
+/** The files' beginnings byte by byte, once for each threshold, in turns, so that all share what slows the machine. */
+async function curve(model: LexiconModel, files: string[]): Promise<void> {
+  const points = REFRESH_THRESHOLDS.map((refreshThreshold) => ({ refreshThreshold, bits: 0, steps: 0, ms: 0 }));
+  let bytes = 0;
+  for (const file of files) {
+    const text = readFileSync(file).subarray(0, CURVE_BYTES);
+    bytes += text.length;
+    for (const point of points) {
+      const { refreshThreshold } = point;
+      const { bits, steps, ms } = await byteByByte(model, text, { ...model.config.rule, refreshThreshold });
+      point.bits += bits;
+      point.steps += steps;
+      point.ms += ms;
+    }
+  }
+  console.log(
+    `${bytes} bytes\n\n| refresh above | bits per byte | latent steps a byte | ms a byte |\n|---|---|---|---|`,
+  );
+  for (const { refreshThreshold, bits, steps, ms } of points) {
+    const cells = [(bits / bytes).toFixed(4), (steps / bytes).toFixed(4), (ms / bytes).toFixed(2)];
+    console.log(`| ${refreshThreshold} | ${cells.join(" | ")} |`);
+  }
+}
+
+async function byteByByte(model: LexiconModel, text: Uint8Array, rule = model.config.rule) {
+  const { reader, path } = model.createReader(undefined, rule);
+  let nats = 0;
+  const ms = await timed(async () => {
+    for (const byte of text) {
+      nats -= Math.log((await reader.distribution())[byte]);
+      reader.append([byte]);
+    }
+  });
+  return { bits: nats / Math.LN2, steps: path.steps, ms };
+}
+
 async function measure(model: LexiconModel, command: string, files: string[]): Promise<void> {
+  if (command === "curve") return curve(model, files);
   for (const file of files) {
     console.log(basename(file));
     const text = readFileSync(file);
@@ -67,16 +108,9 @@ async function speed(model: LexiconModel, text: Uint8Array): Promise<void> {
 }
 
 async function score(model: LexiconModel, text: Uint8Array): Promise<void> {
-  const { reader, path } = model.createReader();
-  let nats = 0;
-  const took = await timed(async () => {
-    for (const byte of text) {
-      nats -= Math.log((await reader.distribution())[byte]);
-      reader.append([byte]);
-    }
-  });
-  const each = `${(path.steps / text.length).toFixed(3)} latent steps a byte, ${(took / text.length).toFixed(2)} ms a byte`;
-  console.log(`  byte by byte: ${(nats / Math.LN2 / text.length).toFixed(4)} bits per byte, ${each}`);
+  const typed = await byteByByte(model, text);
+  const each = `${(typed.steps / text.length).toFixed(3)} latent steps a byte, ${(typed.ms / text.length).toFixed(2)} ms a byte`;
+  console.log(`  byte by byte: ${(typed.bits / text.length).toFixed(4)} bits per byte, ${each}`);
   let bits = 0;
   const whole = await timed(async () => {
     bits = (await scoreText(model, text)).bits;
