@@ -168,8 +168,10 @@ export function attention(
   // With a key head for each query head all tensors have their axes already.
   const byKeyHead = (x: Value, perHead: number) =>
     groups === 1 || x.shape[0] === kvHeads ? x : reshape(graph, x, [kvHeads, perHead, -1, headDim]);
-  // Queries are scaled by themselves: onnxruntime multiplies a single row without copying the keys only at scale 1.
-  const scaled = graph.node("Mul", [queries, graph.float32([1 / Math.sqrt(headDim)], [])], queries.shape);
+  // Queries are scaled by themselves: onnxruntime multiplies a single row without copying the keys only at scale 1. By a vector of
+  // equal numbers, as a single one before the product would be made its scale again.
+  const scale = new Float32Array(headDim).fill(1 / Math.sqrt(headDim));
+  const scaled = graph.node("Mul", [queries, graph.float32(scale)], queries.shape);
   const grouped = byKeyHead(scaled, groups);
   const products = keys.map((part) =>
     graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], ["?", "?", "N", "?"], {
