@@ -1,5 +1,6 @@
 /** Makes a model faster at reading long texts when there is time and memory for it (docs/performance-engine.md). */
 import { freemem, totalmem } from "node:os";
+import { Blt } from "../model-runtime/model/blt";
 import { LexiconModel } from "../model-runtime/model/lexicon-model";
 import type { TextModel } from "../model-runtime/model/text-state";
 
@@ -24,7 +25,8 @@ export function hasMemoryToSpare(
 
 /** Prepares a model for long runs once nobody waits for it; never a reason to fail. */
 export async function prepareLongRuns(model: TextModel, whenIdle: () => Promise<void>): Promise<void> {
-  if (!(model instanceof LexiconModel) || !model.canPrepareLongRuns || !hasMemoryToSpare()) return;
+  if (!(model instanceof LexiconModel || model instanceof Blt) || !model.canPrepareLongRuns || !hasMemoryToSpare())
+    return;
   await whenIdle();
   try {
     await model.prepareLongRuns();

@@ -23,9 +23,16 @@ export interface BltConfig {
    * encoder's layers; `hf` does neither (blt-spec section 19, 1-7). Windows are written out in each network's config.
    */
   semantics: "meta" | "hf";
-  /** `blt-int8` when linear weights are int8 rows with a scale each, else null. */
-  quantization: "blt-int8" | null;
+  /** How weights may be stored beside floating point; null where all are floating point. */
+  quantization: Quantization | null;
 }
+
+/**
+ * Stored forms of a quantised checkpoint (docs/checkpoint-format.md): int8 rows only, or 4-bit blocks as well, with minima
+ * of their own or of values from -8 to 7 times a scale.
+ */
+export type Quantization = "blt-int8" | BlockForm;
+export type BlockForm = "blt-blocks" | "blt-blocks-symmetric";
 
 /** One stack of pre-norm transformer blocks (RMSNorm, interleaved rotary embedding, SwiGLU, no biases). */
 export interface TransformerConfig {

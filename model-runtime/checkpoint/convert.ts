@@ -6,7 +6,7 @@ import { encodeValues, type FloatDtype } from "./encode-values";
 import { hashTableName } from "./expected-tensors";
 import { formatConfig } from "./format-config";
 import { writeOutputFolder } from "./output-folder";
-import { readChunks, readRowBlocks, readTensor, rowCount, scaleName } from "./tensor-data";
+import { matrixShape, readChunks, readRowBlocks, readTensor, readWeight, rowCount, scaleName } from "./tensor-data";
 import { type TensorSource, type WriteOptions, writeSafetensors, writeTextFile } from "./write-safetensors";
 
 /** Progress, interruption and the disk itself, as `writeSafetensors` takes them. */
@@ -32,10 +32,12 @@ export async function convertCheckpoint(
   const sources: TensorSource[] = [];
   for (const [name, location] of tensors) {
     if (name.startsWith(hashTableName)) continue;
-    const scales = tensors.get(scaleName(name));
     if (dtype === "keep") sources.push(copied(name, [location]));
-    else if (!name.endsWith(scaleName("")))
-      sources.push(converted(name, [{ ...location, scales: scales ?? null }], dtype));
+    else if (location.dtype === "U8") sources.push(expanded(checkpoint, location, dtype));
+    else if (name.endsWith(".weight")) {
+      const scales = tensors.get(scaleName(name)) ?? null;
+      sources.push(converted(name, [{ ...location, scales }], dtype));
+    }
   }
   if (hashTables.length > 0) {
     const sameType = hashTables.every((table) => table.dtype === hashTables[0].dtype);
@@ -89,6 +91,19 @@ function converted(name: string, parts: ScaledLocation[], dtype: FloatDtype & Dt
         const scales = part.scales === null ? undefined : readTensor(part.scales);
         for (const values of readRowBlocks(part, scales)) yield encodeValues(values, dtype, name);
       }
+    },
+  };
+}
+
+/** A matrix of 4-bit blocks. */
+function expanded(checkpoint: Checkpoint, location: TensorLocation, dtype: FloatDtype): TensorSource {
+  const { name } = location;
+  return {
+    name,
+    dtype,
+    shape: matrixShape(location),
+    *chunks() {
+      yield encodeValues(readWeight(checkpoint, name), dtype, name);
     },
   };
 }

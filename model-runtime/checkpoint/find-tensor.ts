@@ -2,14 +2,12 @@
 import { join } from "node:path";
 import { UserError } from "../errors";
 import type { Dtype, TensorLocation } from "./checkpoint";
-import { elementBytes, minimumName, scaleName } from "./tensor-data";
+import type { Quantization } from "./config";
+import { BLOCK_SIZE, elementBytes, minimumName, scaleName } from "./tensor-data";
 import type { StoredTensor } from "./weight-files";
 
 /** Tensors of a folder by Hugging Face name. */
 export type Stored = Map<string, StoredTensor>;
-
-/** Inputs of one block of 4-bit numbers. */
-export const BLOCK_SIZE = 32;
 
 /**
  * The tensor `name` of a shape, and its scales and minima where it is quantised (docs/checkpoint-format.md).
@@ -20,7 +18,7 @@ export function findTensor(
   shape: number[],
   stored: Stored,
   root: string,
-  quantization: "blt-int8" | "blt-blocks" | "blt-blocks-symmetric" | null,
+  quantization: Quantization | null,
 ): TensorLocation[] {
   if (quantization?.startsWith("blt-blocks") && stored.get(name)?.dtype === "U8") {
     const parts = quantization === "blt-blocks" ? [scaleName(name), minimumName(name)] : [scaleName(name)];

@@ -1,5 +1,6 @@
 /** `BltConfig` -> the JSON of a Hugging Face `config.json`, with every value written out; the inverse of `parseConfig`. */
 import type { BltConfig, LocalConfig, TransformerConfig } from "./config";
+import { formatQuantization } from "./quantization-fields";
 
 /** Keys transformers does not know (windows, newline reset and so on) are ignored by it and read by us. */
 export function formatConfig(config: BltConfig): Record<string, unknown> {
@@ -32,7 +33,7 @@ export function formatConfig(config: BltConfig): Record<string, unknown> {
       ...formatTransformer("blt_global_transformer", latent),
       encoder_cross_output_size: crossOutput === latent.hiddenSize ? null : crossOutput,
     },
-    ...(config.quantization === null ? {} : { quantization_config: { quant_method: config.quantization } }),
+    ...(config.quantization === null ? {} : { quantization_config: formatQuantization(config.quantization) }),
   };
 }
 

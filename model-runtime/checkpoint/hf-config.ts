@@ -1,8 +1,9 @@
 /** Hugging Face's `config.json` of model type `blt` (blt-spec section 9.1), and the keys we add to it. */
 import { UserError } from "../errors";
 import type { BltConfig, LocalConfig, TransformerConfig } from "./config";
-import { asFields, describe, type Fields, flag, integer, integers, real, section, word } from "./json-fields";
+import { asFields, describe, type Fields, flag, integer, integers, real, section } from "./json-fields";
 import { maxHashVocab, maxLayers, parsePatching, trainedWindow } from "./patching-fields";
+import { parseQuantization } from "./quantization-fields";
 
 /** Shapes of a checkpoint's tensors by Hugging Face name. */
 export type Shapes = ReadonlyMap<string, readonly number[]>;
@@ -56,7 +57,7 @@ export function parseHuggingFaceConfig(fields: Fields, shapes: Shapes): BltConfi
     latent: latentConfig,
     decoder: localConfig(fields, decoder, decoderDefaults, "model.local_decoder", shapes, byteWindow, true),
     semantics: "meta",
-    quantization: quantization(fields),
+    quantization: parseQuantization(fields),
   };
 }
 
@@ -166,11 +167,6 @@ function ropeTheta(fields: Fields, fallback: number): number {
   }
   const theta = real(fields, "rope_theta", { fallback, min: 1 });
   return parameters === null ? theta : real(parameters, "rope_theta", { fallback: theta, min: 1 });
-}
-
-function quantization(fields: Fields): BltConfig["quantization"] {
-  const quantized = section(fields, "quantization_config");
-  return quantized === null ? null : word(quantized, "quant_method", ["blt-int8"] as const);
 }
 
 /** Refuses a key that is given and differs from the value it has to repeat. */

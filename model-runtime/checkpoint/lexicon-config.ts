@@ -4,10 +4,11 @@ import { VOCABULARY_SIZE } from "../ids";
 import type { LexiconRule } from "../lexicon/open-word";
 import { checkTransformer } from "./check-config";
 import { type CompletionMarks, parseCompletionMarks } from "./completion-marks";
-import type { PatchingConfig, TransformerConfig } from "./config";
+import type { BlockForm, PatchingConfig, TransformerConfig } from "./config";
 import { parseHuggingFaceDrafter, parseHuggingFaceLatent, parseHuggingFacePatcher, type Shapes } from "./hf-config";
 import { asFields, describe, type Fields, flag, integer, integers, real, section } from "./json-fields";
 import { parsePatching } from "./patching-fields";
+import { parseBlockForm } from "./quantization-fields";
 
 /** A latent transformer over pieces, read out in bytes. */
 export interface LexiconConfig {
@@ -34,7 +35,7 @@ export interface LexiconConfig {
   /** Whether the normed states go through a matrix before the readout. */
   readoutMatrix: boolean;
   /** 4-bit blocks have minima of their own, or values from -8 to 7 times the scale. */
-  blockForm: "blt-blocks" | "blt-blocks-symmetric";
+  blockForm: BlockForm;
 }
 
 export interface DrafterConfig extends TransformerConfig {
@@ -74,7 +75,7 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
     },
     marks: parseCompletionMarks(lexicon),
     readoutMatrix: flag(lexicon, "readout_matrix", { fallback: false }),
-    blockForm: hasMinima(fields) ? "blt-blocks" : "blt-blocks-symmetric",
+    blockForm: parseBlockForm(section(fields, "quantization_config")),
   };
   integer(fields, "vocab_size", { fallback: VOCABULARY_SIZE, min: VOCABULARY_SIZE, max: VOCABULARY_SIZE });
   checkTransformer("latent transformer", config.latent, where);
@@ -107,11 +108,6 @@ function parseDrafter(fields: Fields, shapes: Shapes, pieces: number): DrafterCo
     ...parseHuggingFaceDrafter(fields, shapes),
     pieces: integer(fields, "vocab_size", { min: 1, max: pieces }),
   };
-}
-
-function hasMinima(fields: Fields): boolean {
-  const quantization = section(fields, "quantization_config");
-  return quantization === null || flag(quantization, "minima", { fallback: true });
 }
 
 function required(fields: Fields, name: string): Fields {

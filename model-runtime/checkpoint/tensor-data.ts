@@ -17,12 +17,35 @@ const blockValues = 2 ** 20;
 /** Bytes of one element. */
 export const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1 };
 
-/** The weight `name` of a checkpoint as F32, [R C] values; int8 rows are multiplied by their scales. */
+/** Inputs of one block of 4-bit numbers. */
+export const BLOCK_SIZE = 32;
+
+/** The weight `name` of a checkpoint as F32, [R C] values; int8 rows and 4-bit blocks are expanded. */
 export function readWeight(checkpoint: Weights, name: string): Float32Array {
   const location = checkpoint.tensors.get(name);
   if (location === undefined) throw new Error(`No tensor ${name} in ${checkpoint.directory}.`);
+  if (location.dtype === "U8") return readBlocks(checkpoint, name, location);
   const scales = location.dtype === "I8" ? readTensor(checkpoint.tensors.get(scaleName(name))!) : undefined;
   return readTensor(location, scales);
+}
+
+/** Shape of the matrix whose stored form a tensor is: that of 4-bit blocks is [R, C / 32, 16]. */
+export function matrixShape({ dtype, shape }: TensorLocation): number[] {
+  return dtype === "U8" ? [shape[0], shape[1] * BLOCK_SIZE] : shape;
+}
+
+function readBlocks(checkpoint: Weights, name: string, location: TensorLocation): Float32Array {
+  const pairs = readBytes(location);
+  const scales = readTensor(checkpoint.tensors.get(scaleName(name))!);
+  const stored = checkpoint.tensors.get(minimumName(name));
+  const minima = stored === undefined ? scales.map((scale) => -8 * scale) : readTensor(stored);
+  const values = new Float32Array(2 * pairs.length);
+  for (let i = 0; i < pairs.length; i++) {
+    const block = Math.floor((2 * i) / BLOCK_SIZE);
+    values[2 * i] = scales[block] * (pairs[i] & 15) + minima[block];
+    values[2 * i + 1] = scales[block] * (pairs[i] >> 4) + minima[block];
+  }
+  return values;
 }
 
 /** Name of the F32 [R] scales of an int8 weight. */

@@ -5,15 +5,17 @@ import { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
-import { CausalNetwork } from "./causal-network";
+import type { Feeds } from "../session";
+import { CausalNetwork, sampleRows } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
 import type { GraphContext, Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
+import { LongRuns, WORTH_A_SECOND_FORM } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
-import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
+import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
 import { BltSequence } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -26,6 +28,7 @@ export interface Networks {
 
 export class Blt {
   private isAdapted: boolean;
+  private readonly longRuns: LongRuns<Checkpoint>;
 
   private constructor(
     readonly checkpoint: Checkpoint,
@@ -40,6 +43,20 @@ export class Blt {
     private readonly options: LoadOptions,
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
+    this.longRuns = new LongRuns(
+      {
+        checkpoint,
+        config: checkpoint.config.latent,
+        int8Kernel: int8Kernel ?? "float32",
+        graph: latentGraph,
+        others: ["model.local_encoder", "model.local_decoder"].flatMap((network) => [
+          `${network}.patch_embedding_projection`,
+          `${network}.cross_attn_layers`,
+        ]),
+        inputs: (patches) => samplePatches(checkpoint.config, patches),
+      },
+      options,
+    );
   }
 
   get config(): BltConfig {
@@ -89,6 +106,22 @@ export class Blt {
     await decoder.release();
   }
 
+  /** Whether `prepareLongRuns` would change anything. */
+  get canPrepareLongRuns(): boolean {
+    return !this.isAdapted && this.longRuns.canPrepare(this.networks.latent);
+  }
+
+  /**
+   * Compiles the latent transformer a second time, with products that are the faster ones for many patches (`long-runs.ts`).
+   * Releasing the model ends it.
+   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
+   */
+  async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
+    if (!this.canPrepareLongRuns) return;
+    const { latent } = this.networks;
+    await this.longRuns.prepare(latent, () => latent === this.networks.latent, least);
+  }
+
   /** An empty text; give other patching settings than the checkpoint's to try them. */
   createSequence(patching: PatchingConfig = this.config.patching): BltSequence {
     if (patching.mode === "entropy" && !this.networks.patcher)
@@ -121,11 +154,24 @@ export class Blt {
   }
 
   async release(): Promise<void> {
+    this.longRuns.end();
     const { patcher, encoder, latent, decoder } = this.networks;
     for (const network of [patcher, encoder, latent, decoder]) await network?.release();
     await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
+}
+
+/** Patches of four bytes to time the latent transformer with. */
+function samplePatches(config: BltConfig, patches: number): Feeds {
+  const width = config.encoder.hiddenSize;
+  const bytes = 4 * patches;
+  const shape = [patches * config.crossAttentionK, bytes];
+  return {
+    pooled: sampleRows(patches, width),
+    states: sampleRows(bytes, width * encoderStateLayers(config).length),
+    patchMask: { data: new Float32Array(shape[0] * shape[1]), shape },
+  };
 }
 
 /** The networks that adapters change. */

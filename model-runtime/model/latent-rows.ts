@@ -9,8 +9,7 @@ import { setImmediate } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
-import { BLOCK_SIZE } from "../checkpoint/find-tensor";
-import { minimumName, readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import { BLOCK_SIZE, minimumName, readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
 import type { Graph, Value } from "../graph/graph";
 import type { GraphContext } from "./linear";
 

@@ -15,29 +15,24 @@ import { Lexicon } from "../lexicon/pieces";
 import { LexiconReader } from "../lexicon/reader";
 import { SortedPieces } from "../lexicon/sorted-pieces";
 import { createSession } from "../session";
-import { CausalNetwork } from "./causal-network";
+import { CausalNetwork, sampleRows } from "./causal-network";
 import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { draftedPieces, Foresight } from "./foresight";
-import { exactRowsKernel, saturates } from "./int8-kernel";
-import { discard, hasPlainBlocks, makeLatentRows } from "./latent-rows";
+import { exactRowsKernel } from "./int8-kernel";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
+import { LongRuns, WORTH_A_SECOND_FORM } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 
-const WORTH_A_SECOND_FORM = 1.2;
-
 export class LexiconModel {
   private isAdapted: boolean;
-  /** The layers that were prepared for long runs. */
-  private prepared: CausalNetwork | null = null;
-  /** Aborted when the model is released. */
-  private readonly ended = new AbortController();
+  private readonly longRuns: LongRuns<LexiconCheckpoint>;
 
   private constructor(
     readonly checkpoint: LexiconCheckpoint,
@@ -53,6 +48,18 @@ export class LexiconModel {
     readonly int8Kernel: Int8Kernel,
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
+    const { latent } = checkpoint.config;
+    this.longRuns = new LongRuns(
+      {
+        checkpoint,
+        config: latent,
+        int8Kernel,
+        graph: pieceLatentGraph,
+        others: ["model.lexicon.norm", readoutMatrixName],
+        inputs: (rows) => ({ embedding: sampleRows(rows, latent.hiddenSize) }),
+      },
+      options,
+    );
   }
 
   /** What is cached of all texts: those with the same beginning share it. */
@@ -118,38 +125,18 @@ export class LexiconModel {
 
   /** Whether `prepareLongRuns` would change anything. */
   get canPrepareLongRuns(): boolean {
-    const { checkpoint, options, networks, int8Kernel } = this;
-    const isPlain = options.device === "cpu" && int8Kernel === "blocked" && !this.isAdapted;
-    return isPlain && this.prepared !== networks.layers && hasPlainBlocks(checkpoint, checkpoint.config.latent);
+    return !this.isAdapted && this.longRuns.canPrepare(this.networks.layers);
   }
 
   /**
-   * Compiles the layers a second time, with products that are the faster ones for many positions: some seconds of work in
-   * steps, some 110 MB for the default model. What is read from then on uses them; what was read stays.
-   * Releasing the model ends it.
+   * Compiles the layers a second time, with products that are the faster ones for many positions (`long-runs.ts`): some 110 MB
+   * for the default model. Releasing the model ends it.
    * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
    */
   async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
     if (!this.canPrepareLongRuns) return;
-    const { checkpoint, options } = this;
     const { layers } = this.networks;
-    this.prepared = layers;
-    const { latent } = checkpoint.config;
-    const isNarrow = await saturates(options);
-    const made = await makeLatentRows(
-      checkpoint,
-      latent,
-      isNarrow,
-      ["model.lexicon.norm", readoutMatrixName],
-      this.ended.signal,
-    );
-    const source = { checkpoint: { ...checkpoint, ...made.weights }, int8Kernel: this.int8Kernel, rows: made.rows };
-    const session = await createSession(pieceLatentGraph(source), { ...options, file: made.file });
-    discard(made.file.data);
-    const isWorthIt = least === 0 || (await layers.compareLongRuns(session)) >= least;
-    // An adapter may have come meanwhile.
-    if (isWorthIt && layers === this.networks.layers) layers.useForLongRuns(session);
-    else await session.release();
+    await this.longRuns.prepare(layers, () => layers === this.networks.layers, least);
   }
 
   /** An empty text. */
@@ -173,7 +160,7 @@ export class LexiconModel {
   }
 
   async release(): Promise<void> {
-    this.ended.abort();
+    this.longRuns.end();
     await this.networks.layers.release();
     await this.networks.readout.release();
     await this.networks.foresight?.release();

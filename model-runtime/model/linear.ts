@@ -5,8 +5,7 @@
  * Shapes: N rows, I inputs, O outputs.
  */
 import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
-import { BLOCK_SIZE } from "../checkpoint/find-tensor";
-import { minimumName } from "../checkpoint/tensor-data";
+import { BLOCK_SIZE, minimumName } from "../checkpoint/tensor-data";
 import type { Graph, Value } from "../graph/graph";
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What int8 costs in quality: bits per byte of a checkpoint and of its int8 form with each kernel.
+ * What weights of 8 and of 4 bits cost in quality: bits per byte of a checkpoint and of its quantised forms with each kernel.
  *
  *     npx tsx test/bench/quantization.ts MODEL FILE...
  */
@@ -23,15 +23,18 @@ async function bitsPerByte(checkpoint: string, int8Kernel?: Int8Kernel): Promise
 }
 
 async function main(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "blt-int8-"));
+  const folder = mkdtempSync(join(tmpdir(), "blt-quantised-"));
   try {
-    await quantizeCheckpoint(openCheckpoint(directory), join(folder, "int8"), {});
     const reference = await bitsPerByte(directory);
-    console.log(`| weights | kernel | bits per byte | loss |\n|---|---|---|---|`);
+    console.log(`| weights | int8 kernel | bits per byte | loss |\n|---|---|---|---|`);
     console.log(`| as given | float32 | ${reference.toFixed(4)} | |`);
-    for (const kernel of int8Kernels) {
-      const bpb = await bitsPerByte(join(folder, "int8"), kernel);
-      console.log(`| int8 | ${kernel} | ${bpb.toFixed(4)} | ${(bpb - reference).toFixed(4)} |`);
+    for (const bits of [8, 4] as const) {
+      const output = join(folder, `${bits}`);
+      await quantizeCheckpoint(openCheckpoint(directory), output, { bits });
+      for (const kernel of int8Kernels) {
+        const bpb = await bitsPerByte(output, kernel);
+        console.log(`| ${bits} bits | ${kernel} | ${bpb.toFixed(4)} | ${(bpb - reference).toFixed(4)} |`);
+      }
     }
   } finally {
     rmSync(folder, { recursive: true });

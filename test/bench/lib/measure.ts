@@ -30,8 +30,9 @@ export interface Measurements {
 
 export async function measure(root: string, prepared: Prepared, rounds: number): Promise<Measurements> {
   const llama = await fastestVariant(prepared.llama, { ...sampleText(root, 0, 2048), continuation: "", runs: null });
-  const { engineInt8, engineFp32, transformers, productsInt8, productsFp32 } = prepared;
-  const commands = [engineInt8, engineFp32, llama, productsInt8, productsFp32, transformers];
+  const { engineInt8, engineInt4, engineRows, engineFp32, transformers, productsInt8, productsFp32 } = prepared;
+  const engines = [engineInt8, engineInt4, engineRows];
+  const commands = [...engines, engineFp32, llama, productsInt8, productsFp32, transformers];
   const settings: Record<string, string> = {};
   const subjects = new Map<SubjectCommand, Subject>();
   try {
@@ -48,7 +49,7 @@ export async function measure(root: string, prepared: Prepared, rounds: number):
       const order = [...commands.slice(round % commands.length), ...commands.slice(0, round % commands.length)];
       const tasks = await measureTasks(root, round, order, subjects, runs);
       const starts: Round["starts"] = {};
-      for (const command of [engineInt8, llama]) starts[command.name] = await measureStart(root, round, command);
+      for (const command of [...engines, llama]) starts[command.name] = await measureStart(root, round, command);
       done.push({ tasks, starts });
     }
     return { settings, rounds: done };

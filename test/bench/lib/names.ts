@@ -1,6 +1,8 @@
 /** The subjects as commands and tables call them. */
 export const names = {
   engineInt8: "engine, int8",
+  engineInt4: "engine, 4 bits",
+  engineRows: "engine, 4 bits and rows",
   engineFp32: "engine, fp32",
   llama: "llama.cpp, Q4_1",
   productsInt8: "torch products, int8",

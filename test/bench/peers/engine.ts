@@ -1,6 +1,6 @@
 /**
- * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop] [INT8-KERNEL]`. Every patch has four bytes, and the
- * patcher runs all the same.
+ * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop|rows] [INT8-KERNEL]`. Every patch has four bytes, and the
+ * patcher runs all the same. With `rows` it is ready once long runs have been prepared.
  */
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import type { ResolvedDevice } from "../../../model-runtime/device";
@@ -26,9 +26,13 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   const patching = { ...model.config.patching, threshold: 1e9, maxPatchLength: 4 };
   await model.createSequence(patching).append([BOS]);
   phases.end("first byte");
+  if (way === "rows") {
+    await model.prepareLongRuns(0);
+    phases.end("rows");
+  }
 
   const used = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
-  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}`;
+  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", rows for long runs" : ""}`;
   await serve({ settings, phases: phases.ms }, async (task) => {
     const text = way === "loop" ? model.createText(patching) : model.createSequence(patching);
     const start = performance.now();

@@ -57,19 +57,23 @@ describe("convertCheckpoint", () => {
     );
   });
 
-  it("copies int8 weights, or multiplies them out", async () => {
-    await quantizeCheckpoint(openCheckpoint(goldenFolder("k2")), path("int8"));
-    const source = openCheckpoint(path("int8"));
-    await convertCheckpoint(source, path("kept"));
-    await convertCheckpoint(source, path("float"), { dtype: "F32" });
-    const [kept, float] = [openCheckpoint(path("kept")), openCheckpoint(path("float"))];
-    assert.deepEqual([kept.config.quantization, float.config.quantization], ["blt-int8", null]);
-    assert.deepEqual(new Set(float.tensors.keys()), new Set(goldenTensors("k2").keys()));
-    for (const [name, location] of source.tensors) {
-      assert.deepEqual(readBytes(kept.tensors.get(name)!), readBytes(location));
-      if (!name.endsWith("_scale")) assert.deepEqual(readWeight(float, name), readWeight(source, name));
-    }
-  });
+  for (const [bits, form] of [
+    [8, "blt-int8"],
+    [4, "blt-blocks-symmetric"],
+  ] as const)
+    it(`copies weights of ${bits} bits, or multiplies them out`, async () => {
+      await quantizeCheckpoint(openCheckpoint(goldenFolder("k2")), path("quantised"), { bits });
+      const source = openCheckpoint(path("quantised"));
+      await convertCheckpoint(source, path("kept"));
+      await convertCheckpoint(source, path("float"), { dtype: "F32" });
+      const [kept, float] = [openCheckpoint(path("kept")), openCheckpoint(path("float"))];
+      assert.deepEqual([kept.config.quantization, float.config.quantization], [form, null]);
+      assert.deepEqual(new Set(float.tensors.keys()), new Set(goldenTensors("k2").keys()));
+      for (const [name, location] of source.tensors) {
+        assert.deepEqual(readBytes(kept.tensors.get(name)!), readBytes(location));
+        if (!name.endsWith("_scale")) assert.deepEqual(readWeight(float, name), readWeight(source, name));
+      }
+    });
 
   it("goes on in a folder that is there already", async () => {
     await convertCheckpoint(openCheckpoint(goldenFolder("k2")), path("out"));

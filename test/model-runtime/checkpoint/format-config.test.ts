@@ -57,7 +57,7 @@ const config: fc.Arbitrary<BltConfig> = fc
       maxPatchLength: nullable(fc.integer({ min: 8, max: 20 })),
       minPatchLength: size,
     }),
-    quantization: fc.constantFrom(null, "blt-int8" as const),
+    quantization: fc.constantFrom(null, "blt-int8" as const, "blt-blocks" as const, "blt-blocks-symmetric" as const),
   })
   .map(({ base, flags, windows, latent, ...rest }) => ({
     ...rest,

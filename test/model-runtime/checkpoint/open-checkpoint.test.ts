@@ -280,6 +280,33 @@ describe("openCheckpoint", () => {
       /lm_head\.weight_scale .* F16, but must be F32/,
     );
 
+    const blocks = (form: Record<string, unknown>, dtype: string) => {
+      configure({ quantization_config: { quant_method: "blt-blocks", ...form } });
+      const name = "model.global_transformer.layers.0.self_attn.q_proj.weight";
+      put({
+        [name]: { dtype: "U8", shape: [32, 1, 16], bytes: new Uint8Array(512) },
+        [`${name}_scale`]: { dtype, shape: [32, 1], bytes: new Uint8Array(dtype === "F16" ? 64 : 128) },
+      });
+    };
+    check(
+      "blocks without the minima that config.json states",
+      () => blocks({}, "F16"),
+      /q_proj\.weight_min .* missing/,
+    );
+    check(
+      "scales of blocks that are not F16",
+      () => blocks({ minima: false }, "F32"),
+      /q_proj\.weight_scale .* F32, but must be F16/,
+    );
+    check(
+      "blocks where config.json states int8 rows",
+      () => {
+        blocks({ minima: false }, "F16");
+        configure({ quantization_config: { quant_method: "blt-int8" } });
+      },
+      /q_proj\.weight in .* shape \[32,1,16\], but config\.json implies \[32,32\]/,
+    );
+
     check(
       "a link to nothing",
       () => {

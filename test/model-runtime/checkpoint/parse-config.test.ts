@@ -140,6 +140,11 @@ describe("parseConfig, Hugging Face layout", () => {
     check({ patch_size: 4.5 }, { "patching.patchSize": 4 });
     check({ cross_attn_window_decoder: 3 }, { crossAttentionWindow: { encoder: 1, decoder: 3 } });
     check({ quantization_config: { quant_method: "blt-int8" } }, { quantization: "blt-int8" });
+    check({ quantization_config: { quant_method: "blt-blocks" } }, { quantization: "blt-blocks" });
+    check(
+      { quantization_config: { quant_method: "blt-blocks", minima: false } },
+      { quantization: "blt-blocks-symmetric" },
+    );
     check({ encoder_hash_byte_group_nb_functions: 0 }, { hash: { groupSizes: [], vocab: 101, functions: 0 } });
   });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
-import { quantizeCheckpoint, rowScale } from "../../../model-runtime/checkpoint/quantize";
+import { blockScale, quantizeCheckpoint, rowScale } from "../../../model-runtime/checkpoint/quantize";
 import { RowReader } from "../../../model-runtime/checkpoint/row-reader";
 import { readTensor, readWeight } from "../../../model-runtime/checkpoint/tensor-data";
 import {
@@ -18,10 +18,16 @@ import {
 
 const hashTable = "model.encoder_hash_tok_embedding.weight";
 
-/** Squared error of a row written with this scale. */
-function errorOf(row: Float32Array, scale: number): number {
-  const level = (value: number) => Math.max(-127, Math.min(127, Math.round(value / scale)));
+/** Squared error of values written with this scale in whole numbers of a range. */
+function errorOf(row: Float32Array, scale: number, [least, most] = [-127, 127]): number {
+  const level = (value: number) => Math.max(least, Math.min(most, Math.round(value / scale)));
   return row.reduce((sum, value) => sum + (value - level(value) * scale) ** 2, 0);
+}
+
+/** Error of the weights of a tensor relative to their root mean square. */
+function relativeError(before: Float32Array, after: Float32Array): number {
+  const square = before.reduce((sum, value) => sum + value * value, 0);
+  return Math.sqrt(before.reduce((sum, value, i) => sum + (value - after[i]) ** 2, 0) / square);
 }
 
 describe("quantizeCheckpoint", () => {
@@ -58,10 +64,26 @@ describe("quantizeCheckpoint", () => {
     const written = openCheckpoint(path("q"));
     for (const [tensor, { shape }] of source.tensors) {
       if (shape.length === 1) continue;
-      const [before, after] = [readWeight(source, tensor), readWeight(written, tensor)];
-      const square = before.reduce((sum, value) => sum + value * value, 0);
-      const error = before.reduce((sum, value, i) => sum + (value - after[i]) ** 2, 0);
-      assert.ok(Math.sqrt(error / square) < 0.01, `${tensor} ${Math.sqrt(error / square)}`);
+      const error = relativeError(readWeight(source, tensor), readWeight(written, tensor));
+      assert.ok(error < 0.01, `${tensor} ${error}`);
+    }
+  });
+
+  it("with 4 bits writes the latent transformer's matrices that are whole blocks in blocks, all else as with 8", async () => {
+    const source = openCheckpoint(goldenFolder("k2"));
+    await quantizeCheckpoint(source, path("8"));
+    await quantizeCheckpoint(source, path("4"), { bits: 4 });
+    const [eight, four] = [openCheckpoint(path("8")), openCheckpoint(path("4"))];
+    assert.deepEqual(four.config, { ...source.config, quantization: "blt-blocks-symmetric" });
+    for (const [tensor, { shape }] of source.tensors) {
+      if (shape[1] % 32 === 0 && tensor.startsWith("model.global_transformer.")) {
+        assert.equal(four.tensors.get(tensor)!.dtype, "U8");
+        // Sixteen steps over some three deviations.
+        const error = relativeError(readWeight(source, tensor), readWeight(four, tensor));
+        assert.ok(error > 0.02 && error < 0.1, `${tensor} ${error}`);
+      } else {
+        assert.deepEqual(readWeight(four, tensor), readWeight(eight, tensor));
+      }
     }
   });
 
@@ -114,28 +136,61 @@ describe("quantizeCheckpoint", () => {
     assert.ok(Number.isNaN(rowScale(Float32Array.of(1, Number.POSITIVE_INFINITY))));
   });
 
-  it("leaves nothing behind on a full disk", async () => {
-    let writes = 0;
-    const write = (_file: unknown, chunk: Uint8Array) => {
-      if (writes++ < 5) return Promise.resolve(chunk.length);
-      return Promise.reject(Object.assign(new Error("write"), { code: "ENOSPC" }));
-    };
-    await checkRefused(
-      () => quantizeCheckpoint(openCheckpoint(goldenFolder("k2")), path("q"), { write }),
-      /disk is full/,
+  it("chooses a scale for a block at least as good as those of its ends", () => {
+    const values = fc.array(fc.float({ min: -100, max: 100, noNaN: true, noDefaultInfinity: true }), {
+      minLength: 32,
+      maxLength: 32,
+    });
+    fc.assert(
+      fc.property(values, (array) => {
+        // An F16 scale is up to 2^-11 off, and coarse below 2^-14.
+        const block = Float32Array.from(array, (value) => (Math.abs(value) < 0.01 ? 0 : value));
+        const largest = block.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0);
+        const scale = blockScale(block);
+        if (largest === 0) assert.equal(scale, 0);
+        else
+          for (const end of [largest / -8, Math.abs(largest) / 7]) {
+            const [found, other] = [scale, end].map((each) => errorOf(block, each, [-8, 7]));
+            assert.ok(found <= other * 1.01 + 1e-4 * largest * largest, `${found} ${other}`);
+          }
+      }),
     );
-    assert.deepEqual(namesIn(path()), []);
   });
 
-  it("leaves nothing behind when a weight is not finite", async () => {
-    const values = new Float32Array(16 * 16).fill(1);
-    values[40] = Number.NaN;
-    const name = "model.local_decoder.layers.1.self_attn.v_proj.weight";
-    writeCheckpointFolder(path("nan"), goldenConfig("k2"), goldenWith("k2", { [name]: floats([16, 16], values) }));
-    const run = () => quantizeCheckpoint(openCheckpoint(path("nan")), path("q"));
-    await checkRefused(run, /Row 2 of tensor model\.local_decoder\.layers\.1\.self_attn\.v_proj\.weight/);
-    assert.deepEqual(namesIn(path()), ["nan"]);
+  it("knows blocks of zeros and blocks that are not finite", () => {
+    assert.equal(blockScale(new Float32Array(32)), 0);
+    assert.ok(Number.isNaN(blockScale(new Float32Array(32).fill(Number.NaN, 7, 8))));
+    assert.ok(Number.isNaN(blockScale(new Float32Array(32).fill(Number.NEGATIVE_INFINITY, 31))));
   });
+
+  for (const bits of [8, 4] as const) {
+    it(`leaves nothing behind on a full disk, ${bits} bits`, async () => {
+      let writes = 0;
+      const write = (_file: unknown, chunk: Uint8Array) => {
+        if (writes++ < 5) return Promise.resolve(chunk.length);
+        return Promise.reject(Object.assign(new Error("write"), { code: "ENOSPC" }));
+      };
+      await checkRefused(
+        () => quantizeCheckpoint(openCheckpoint(goldenFolder("k2")), path("q"), { bits, write }),
+        /disk is full/,
+      );
+      assert.deepEqual(namesIn(path()), []);
+    });
+
+    for (const [name, width] of [
+      ["model.local_decoder.layers.1.self_attn.v_proj.weight", 16],
+      ["model.global_transformer.layers.1.self_attn.v_proj.weight", 32],
+    ] as const)
+      it(`leaves nothing behind when a weight of ${name} is not finite, ${bits} bits`, async () => {
+        const values = new Float32Array(width * width).fill(1);
+        values[2 * width + 8] = Number.NaN;
+        const tensors = goldenWith("k2", { [name]: floats([width, width], values) });
+        writeCheckpointFolder(path("nan"), goldenConfig("k2"), tensors);
+        const run = () => quantizeCheckpoint(openCheckpoint(path("nan")), path("q"), { bits });
+        await checkRefused(run, new RegExp(`Row 2 of tensor ${name.replaceAll(".", "\\.")}`));
+        assert.deepEqual(namesIn(path()), ["nan"]);
+      });
+  }
 
   it("refuses what is quantised already", async () => {
     await quantizeCheckpoint(openCheckpoint(goldenFolder("k2")), path("q"));

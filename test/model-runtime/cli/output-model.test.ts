@@ -22,6 +22,16 @@ describe("blt quantize and blt convert", () => {
     assert.ok(distance(rounded.logits.flat(), exact.logits.flat()) < 0.3);
   });
 
+  it("write a checkpoint with 4-bit weights that works, and no other widths", async () => {
+    await cli.json(["quantize", k2, path("int4"), "--bits", "4"]);
+    assert.equal(openCheckpoint(path("int4")).config.quantization, "blt-blocks-symmetric");
+    const ids = ["--ids", "1,76,105,112,112,115"];
+    const exact = await cli.json(["logits", ...ids, "--model", k2]);
+    const rounded = await cli.json(["logits", ...ids, "--model", path("int4")]);
+    assert.ok(distance(rounded.logits.flat(), exact.logits.flat()) < 0.6);
+    await cli.refused(["quantize", k2, path("out"), "--bits", "3"], /--bits must be one of 8, 4/);
+  });
+
   it("write Meta's layout as Hugging Face's, in another type", async () => {
     const source = writeMetaFolder(path("meta"), "k2");
     const { stdout, stderr, code } = await cli.run(["convert", source, path("out"), "--dtype", "bf16"]);
