@@ -86,7 +86,8 @@ describe("loadPatcher", () => {
       await b.next([BOS, 200]);
       const rest = await a.next([102, 103]);
       const whole = await entropiesOf(patcher, Uint16Array.of(BOS, 100, 101, 102, 103), { patching });
-      assert.ok(distance([...first, ...rest], whole) < 1e-6);
+      // Rounding moves entropies by 1e-6; the other text would by far more.
+      assert.ok(distance([...first, ...rest], whole) < 1e-5);
     });
   });
 
