@@ -6,7 +6,7 @@ import { BYTE_OFFSET } from "../ids";
 import { ByteChains, type Candidates, LONGEST_CONTEXT } from "./chains";
 
 /** Shorter contexts than in the workspace count here, since all of it is near. */
-const LIMITS = { order: 4, mostPlaces: 64, hasLong: false } as const;
+const LIMITS = { order: 4, mostPlaces: 128, hasLong: false } as const;
 export const HISTORY_PLACES = LIMITS.mostPlaces;
 const FIRST_CAPACITY = 4096;
 const NO_LEAD = new Uint8Array(0);

@@ -15,17 +15,35 @@ const AGREEMENT_CLASSES = 3;
 /** How sure the base is of its first symbol: 0.1 or less, above that, above 0.5, 0.8, 0.95. */
 const SURENESS_CLASSES = 5;
 const SITUATIONS = PLACE_CLASSES * VARIETY_CLASSES * AGREEMENT_CLASSES * SURENESS_CLASSES;
-/** Weights that an interpolation has: for the workspace's levels and for the text's own. */
-export const INTERPOLATION_WEIGHTS = 2 * LEVELS * SITUATIONS;
+/** Number of places, finer: 1, 2, 3, 4 to 5, 6 to 8, 9 to 16, then in powers of two to more than 256. */
+const FINE_PLACE_CLASSES = 11;
+/** Share of the most frequent symbol: less than 0.3, up from there, up from 0.5, 0.75, 0.9, all. */
+const SHARE_CLASSES = 6;
+/** What the last byte is, see KIND_OF. */
+const KINDS = 10;
 
-const LARGEST_WEIGHT = 8;
-/** Bound of the gradient that one byte gives. */
-const LARGEST_GRADIENT = 3;
+/** A level's rest is looked up in three tables: by its length in detail, by its share in detail, by the last byte. */
+const FIRST_SHARE = 2 * LEVELS * SITUATIONS;
+const FIRST_KIND = FIRST_SHARE + 2 * FINE_PLACE_CLASSES * SHARE_CLASSES * AGREEMENT_CLASSES * SURENESS_CLASSES;
+const TABLES = 3;
+/** Weights that an interpolation has: for the workspace's levels and for the text's own. */
+export const INTERPOLATION_WEIGHTS = FIRST_KIND + 2 * LEVELS * KINDS;
+
+/** Small and capital letters, digits, `_` and what is not ASCII, blanks, line ends, `.`, opening brackets, quotes, all else. */
+const KIND_OF = Uint8Array.from({ length: 256 }, (_, byte) => {
+  if (byte >= 128) return 3;
+  const kinds = [/[a-z]/, /[A-Z]/, /[0-9]/, /_/, /[ \t]/, /\n/, /\./, /[([{<]/, /["'`]/];
+  const found = kinds.findIndex((kind) => kind.test(String.fromCharCode(byte)));
+  return found < 0 ? KINDS - 1 : found;
+});
+
+/** Bound of the slope that one byte gives. */
+const LARGEST_SLOPE = 3;
+/** Bound of a rest's weights together. */
+const LARGEST_SUM = 12;
 
 export class Interpolation {
-  /** [SYMBOLS], sums to 1. */
-  readonly distribution = new Float64Array(SYMBOLS);
-  /** What all symbols keep of the base, and what single ones have besides: distribution = kept * base + added. */
+  /** What all symbols keep of the base, and what single ones have besides: probability = kept * base + added. */
   kept = 1;
   readonly added = new Float64Array(SYMBOLS);
   /** Symbols that have something besides. */
@@ -33,11 +51,15 @@ export class Interpolation {
   touchedCount = 0;
 
   private readonly isTouched = new Uint8Array(SYMBOLS);
-  private base: Float64Array = this.distribution;
+  private base: Float64Array = this.added;
+  private baseBest = 0;
+  private sureness = 0;
+  private kind = 0;
   private steps = 0;
   private readonly stepSource = new Uint8Array(2 * LEVELS);
   private readonly stepEntry = new Uint8Array(2 * LEVELS);
-  private readonly stepWeight = new Int32Array(2 * LEVELS);
+  /** Where the step's weights are, [steps, TABLES]. */
+  private readonly stepWeights = new Int32Array(2 * LEVELS * TABLES);
   private readonly stepRest = new Float64Array(2 * LEVELS);
   private readonly before = new Float64Array(2 * LEVELS);
   private readonly share = new Float64Array(2 * LEVELS);
@@ -46,12 +68,14 @@ export class Interpolation {
   constructor(private readonly offset: number) {}
 
   /**
-   * Starts from `base` [SYMBOLS], which sums to 1 and must not change before `learn`.
+   * Starts from `base` [SYMBOLS], which sums to 1 and must not change before `learn`; `kept`, `added` and `touched` say what came
+   * of it.
    *
    * @param sources levels of the workspace and of the text itself
-   * @param sureness class of the base, see SURENESS_CLASSES
+   * @param baseBest the base's most probable symbol
+   * @param lastByte the byte before the one that is predicted
    */
-  run(base: Float64Array, sources: readonly Levels[], baseBest: number, sureness: number, weights: Float32Array): void {
+  run(base: Float64Array, sources: readonly Levels[], baseBest: number, lastByte: number, weights: Float32Array): void {
     const { added, touched, isTouched } = this;
     for (let i = 0; i < this.touchedCount; i++) {
       added[touched[i]] = 0;
@@ -59,6 +83,9 @@ export class Interpolation {
     }
     this.touchedCount = this.steps = 0;
     this.base = base;
+    this.baseBest = baseBest;
+    this.sureness = surenessOf(base[baseBest]);
+    this.kind = KIND_OF[lastByte];
     this.kept = 1;
     let next = sources[0].count - 1;
     let nextOwn = sources[1].count - 1;
@@ -66,34 +93,32 @@ export class Interpolation {
       // At the same length the text itself speaks last.
       const isOwn = next < 0 || (nextOwn >= 0 && sources[1].level[nextOwn] < sources[0].level[next]);
       const source = isOwn ? 1 : 0;
-      this.step(source, sources[source], isOwn ? nextOwn-- : next--, baseBest, sureness, weights);
+      this.step(source, sources[source], isOwn ? nextOwn-- : next--, weights);
     }
-    this.finish();
   }
 
-  private step(
-    source: number,
-    levels: Levels,
-    entry: number,
-    baseBest: number,
-    sureness: number,
-    weights: Float32Array,
-  ): void {
-    const { added, touched, isTouched, base } = this;
+  private step(source: number, levels: Levels, entry: number, weights: Float32Array): void {
+    const { added, touched, isTouched, base, stepWeights } = this;
     const from = levels.start[entry];
     const to = levels.start[entry + 1];
     const places = levels.places[entry];
     const best = levels.best[entry];
-    const agreement = best === baseBest ? 2 : this.kept * base[best] + added[best] > 0.1 ? 1 : 0;
+    const level = source * LEVELS + levels.level[entry];
+    const agreement = best === this.baseBest ? 2 : this.kept * base[best] + added[best] > 0.1 ? 1 : 0;
     const variety = Math.min(VARIETY_CLASSES, to - from) - 1;
-    const situation = (placeClass(places) * VARIETY_CLASSES + variety) * AGREEMENT_CLASSES + agreement;
-    const index =
-      this.offset + ((source * LEVELS + levels.level[entry]) * SITUATIONS + situation * SURENESS_CLASSES + sureness);
-    const rest = 1 / (1 + Math.exp(-weights[index]));
+    const share = shareClass(levels.bestCounts[entry] / places);
+    const belief = agreement * SURENESS_CLASSES + this.sureness;
     const step = this.steps++;
+    const at = step * TABLES;
+    const detail = (level * PLACE_CLASSES + placeClass(places)) * VARIETY_CLASSES + variety;
+    const shares = (source * FINE_PLACE_CLASSES + finePlaceClass(places)) * SHARE_CLASSES + share;
+    stepWeights[at] = this.offset + detail * AGREEMENT_CLASSES * SURENESS_CLASSES + belief;
+    stepWeights[at + 1] = this.offset + FIRST_SHARE + shares * AGREEMENT_CLASSES * SURENESS_CLASSES + belief;
+    stepWeights[at + 2] = this.offset + FIRST_KIND + level * KINDS + this.kind;
+    const weight = weights[stepWeights[at]] + weights[stepWeights[at + 1]] + weights[stepWeights[at + 2]];
+    const rest = 1 / (1 + Math.exp(-Math.max(-LARGEST_SUM, Math.min(LARGEST_SUM, weight))));
     this.stepSource[step] = source;
     this.stepEntry[step] = entry;
-    this.stepWeight[step] = index;
     this.stepRest[step] = rest;
     this.kept *= rest;
     for (let i = 0; i < this.touchedCount; i++) added[touched[i]] *= rest;
@@ -108,23 +133,13 @@ export class Interpolation {
     }
   }
 
-  private finish(): void {
-    const { distribution, base, added, kept } = this;
-    for (let symbol = 0; symbol < SYMBOLS; symbol++) distribution[symbol] = kept * base[symbol] + added[symbol];
+  /** The probability of a symbol. */
+  probability(symbol: number): number {
+    return this.kept * this.base[symbol] + this.added[symbol];
   }
 
-  /**
-   * Moves the weights that spoke towards what would have made `symbol` more probable.
-   *
-   * @param change is told the index and the new value of each weight
-   */
-  learn(
-    symbol: number,
-    sources: readonly Levels[],
-    rate: number,
-    weights: Float32Array,
-    change: (index: number, value: number) => void,
-  ): void {
+  /** Tells for each weight that spoke the slope of the logarithm of `symbol`'s probability along it, within +-3. */
+  learn(symbol: number, sources: readonly Levels[], take: (index: number, slope: number) => void): void {
     const { steps, stepRest, before, share } = this;
     let probability = this.base[symbol];
     for (let step = 0; step < steps; step++) {
@@ -141,19 +156,18 @@ export class Interpolation {
     let outer = 1 / probability;
     for (let step = steps - 1; step >= 0; step--) {
       const rest = stepRest[step];
-      const gradient = outer * (before[step] - share[step]) * rest * (1 - rest);
-      const bounded = Math.max(-LARGEST_GRADIENT, Math.min(LARGEST_GRADIENT, gradient));
-      const moved = weights[this.stepWeight[step]] + rate * bounded;
-      change(this.stepWeight[step], Math.max(-LARGEST_WEIGHT, Math.min(LARGEST_WEIGHT, moved)));
+      const slope = outer * (before[step] - share[step]) * rest * (1 - rest);
+      const bounded = Math.max(-LARGEST_SLOPE, Math.min(LARGEST_SLOPE, slope));
+      for (let table = 0; table < TABLES; table++) take(this.stepWeights[step * TABLES + table], bounded);
       outer *= rest;
     }
   }
 }
 
-/** The weights that an interpolation begins with where nothing was learned. */
+/** The weights that an interpolation begins with where nothing was learned: those of the first table, and zeros. */
 export function initialWeights(): Float32Array {
   const weights = new Float32Array(INTERPOLATION_WEIGHTS);
-  for (let index = 0; index < INTERPOLATION_WEIGHTS; index++) {
+  for (let index = 0; index < FIRST_SHARE; index++) {
     const level = Math.floor(index / SITUATIONS) % LEVELS;
     const perVariety = AGREEMENT_CLASSES * SURENESS_CLASSES;
     const variety = Math.floor(index / perVariety) % VARIETY_CLASSES;
@@ -166,6 +180,16 @@ export function initialWeights(): Float32Array {
 function placeClass(places: number): number {
   if (places < 5) return places < 3 ? places - 1 : 2;
   return places < 9 ? 3 : places < 21 ? 4 : 5;
+}
+
+function finePlaceClass(places: number): number {
+  if (places < 9) return places < 4 ? places - 1 : places < 6 ? 3 : 4;
+  return Math.min(FINE_PLACE_CLASSES - 1, 33 - Math.clz32(places - 1));
+}
+
+function shareClass(share: number): number {
+  if (share >= 0.75) return share >= 1 ? 5 : share >= 0.9 ? 4 : 3;
+  return share >= 0.5 ? 2 : share >= 0.3 ? 1 : 0;
 }
 
 /** Class of how sure a distribution is of its first symbol. */

@@ -21,6 +21,8 @@ export class Levels {
   readonly places = new Uint16Array(LEVELS);
   /** The symbol that stands at most of them; of several the one met first at the highest level. */
   readonly best = new Uint16Array(LEVELS);
+  /** At how many of them it stands. */
+  readonly bestCounts = new Uint16Array(LEVELS);
   /** Symbols and how many places each has: those of entry i lie from `start[i]` to `start[i + 1]`. */
   readonly start = new Uint16Array(LEVELS + 1);
   readonly symbols: Uint16Array;
@@ -82,6 +84,7 @@ export class Levels {
     this.level[entry] = level;
     this.places[entry] = places;
     this.best[entry] = best;
+    this.bestCounts[entry] = this.sums[best];
     let at = this.start[entry];
     for (let i = 0; i < distinct; i++) {
       this.symbols[at] = this.seen[i];

@@ -11,7 +11,7 @@ import { BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import type { AppendOptions, TextModel, TextState } from "../model/text-state";
 import { END_SYMBOL, SYMBOLS } from "./chains";
 import { History } from "./history";
-import { type LearningRates, Mixture } from "./mixture";
+import { type LearningRates, Mixture, stepped } from "./mixture";
 import { defaultMixtureWeights } from "./mixture-weights";
 import type { WorkspaceIndex } from "./workspace-index";
 
@@ -238,10 +238,11 @@ export class MixedSequence implements TextState {
     const change: Change = { indices: [], values: [] };
     const symbol = symbolOf(id);
     if (this.length === 0 || symbol === null) return change;
-    this.mixture.learn(symbol, rates, this.weights, (index, value) => {
+    const { weights } = this;
+    this.mixture.learn(symbol, (index, slope) => {
       change.indices.push(index);
-      change.values.push(this.weights[index]);
-      this.weights[index] = value;
+      change.values.push(weights[index]);
+      weights[index] = stepped(index, weights[index], slope, rates);
     });
     return change;
   }

@@ -26,8 +26,11 @@ const LEAST_PROBABILITY_LOG = Math.log(LEAST_PROBABILITY);
 /** The logarithm that a probability has at least in the mixture. */
 const LEAST_LOG = Math.log(1e-9);
 const EXPONENT_RANGE = { least: -0.5, most: 2 };
+const LARGEST_WEIGHT = 8;
+
+/** Steps of the gradient. */
 export interface LearningRates {
-  /** Steps of the gradient for the weights of A and B, and for the exponents. */
+  /** Of the weights of A and B. */
   interpolation: number;
   exponents: number;
 }
@@ -40,6 +43,13 @@ export function initialMixtureWeights(): Float32Array {
   weights.set(initialWeights(), INTERPOLATION_WEIGHTS);
   for (let i = FIRST_EXPONENT; i < MIXTURE_WEIGHTS; i += EXPONENTS) weights.set([0.3, 0.5, 0.2], i);
   return weights;
+}
+
+/** The value that a weight has after a step along a slope. */
+export function stepped(index: number, value: number, slope: number, rates: LearningRates): number {
+  const isExponent = index >= FIRST_EXPONENT;
+  const { least, most } = isExponent ? EXPONENT_RANGE : { least: -LARGEST_WEIGHT, most: LARGEST_WEIGHT };
+  return Math.max(least, Math.min(most, value + slope * (isExponent ? rates.exponents : rates.interpolation)));
 }
 
 /** One prediction at a time: `predict`, and then, where weights are learned, `learn` with what came. */
@@ -58,10 +68,12 @@ export class Mixture {
   private readonly pairsOf = new Array<Pairs | null>(256).fill(null);
   private pairsVersion = -1;
   private readonly logs = [new Float64Array(SYMBOLS), new Float64Array(SYMBOLS), new Float64Array(SYMBOLS)];
+  /** The mixture before it is normalised. */
   private readonly mixed = new Float64Array(SYMBOLS);
+  /** Sum of `mixed`. */
+  private total = 1;
+  /** Where the exponents are among the weights. */
   private exponents = FIRST_EXPONENT;
-  /** How sure the network is, as `surenessOf` says. */
-  private sureness = 0;
   private hasNetwork = false;
 
   constructor(private readonly workspace: WorkspaceIndex | null) {}
@@ -73,76 +85,68 @@ export class Mixture {
     this.workspace?.collect(history.bytes, history.end, found[0]);
     history.collect(found[1]);
     for (let i = 0; i < levels.length; i++) levels[i].build(found[i]);
-    this.setPairs(history.bytes[history.end - 1]);
+    const last = history.bytes[history.end - 1];
+    this.setPairs(last);
     const { probabilities, best } = this.pairs!;
-    this.counted.run(probabilities, levels, best, surenessOf(probabilities[best]), weights);
+    this.counted.run(probabilities, levels, best, last, weights);
     this.hasNetwork = network !== null;
     if (network === null) {
-      const { distribution } = this.counted;
-      for (let symbol = 0; symbol < SYMBOLS; symbol++) this.logProbs[symbol] = Math.log(distribution[symbol]);
+      for (let s = 0; s < SYMBOLS; s++) this.logProbs[s] = Math.log(this.counted.probability(s));
       return this.logProbs;
     }
-    this.setNetwork(network);
-    const sure = bestOf(this.network);
-    this.sureness = surenessOf(this.network[sure]);
-    this.adjusted.run(this.network, levels, sure, this.sureness, weights);
-    this.mix(weights);
+    const sure = this.setNetwork(network);
+    this.adjusted.run(this.network, levels, sure, last, weights);
+    this.mix(surenessOf(this.network[sure]) > 0, weights);
     return this.logProbs;
   }
 
-  /** Moves the weights towards what would have made `symbol` more probable; `change` is told index and value of each. */
-  learn(
-    symbol: number,
-    rates: LearningRates,
-    weights: Float32Array,
-    change: (index: number, value: number) => void,
-  ): void {
-    const { levels, mixed, logs, exponents } = this;
+  /**
+   * Tells for each weight that spoke the slope along it: of the logarithm of `symbol`'s probability for an exponent, and of what A
+   * or B gives it for a weight of theirs.
+   */
+  learn(symbol: number, take: (index: number, slope: number) => void): void {
+    const { levels, mixed, total, logs, exponents } = this;
     if (this.hasNetwork) {
       for (let i = 0; i < EXPONENTS; i++) {
         let expected = 0;
         for (let s = 0; s < SYMBOLS; s++) expected += mixed[s] * logs[i][s];
-        const moved = weights[exponents + i] + rates.exponents * (logs[i][symbol] - expected);
-        change(exponents + i, Math.max(EXPONENT_RANGE.least, Math.min(EXPONENT_RANGE.most, moved)));
+        take(exponents + i, logs[i][symbol] - expected / total);
       }
-      this.adjusted.learn(symbol, levels, rates.interpolation, weights, change);
+      this.adjusted.learn(symbol, levels, take);
     }
-    this.counted.learn(symbol, levels, rates.interpolation, weights, change);
+    this.counted.learn(symbol, levels, take);
   }
 
-  private mix(weights: Float32Array): void {
+  private mix(hasIdea: boolean, weights: Float32Array): void {
     const { logs, mixed, logProbs, levels } = this;
-    const idea = this.sureness === 0 ? 1 : 0;
-    const lengths = [idea, lengthClass(levels[0].longest), lengthClass(levels[1].longest)];
-    const set = lengths.reduce((index, each) => index * LENGTH_CLASSES + each, 0);
+    const classes = [hasIdea ? 0 : 1, lengthClass(levels[0].longest), lengthClass(levels[1].longest)];
+    const set = classes.reduce((index, each) => index * LENGTH_CLASSES + each, 0);
     this.exponents = FIRST_EXPONENT + set * EXPONENTS;
     const n = weights[this.exponents];
     const a = weights[this.exponents + 1];
     const b = weights[this.exponents + 2];
-    fillInterpolated(this.adjusted, logs[0], logs[1]);
-    fillInterpolated(this.counted, this.pairs!.logs, logs[2]);
     const [byNetwork, adjusted, counted] = logs;
-    let most = Number.NEGATIVE_INFINITY;
+    fillInterpolated(this.adjusted, byNetwork, adjusted);
+    fillInterpolated(this.counted, this.pairs!.logs, counted);
+    // Logarithms of at least -21 and exponents of at most 2: nothing overflows, and not all vanish.
+    let total = 0;
     for (let s = 0; s < SYMBOLS; s++) {
       const score = n * byNetwork[s] + a * adjusted[s] + b * counted[s];
       logProbs[s] = score;
-      if (score > most) most = score;
+      total += mixed[s] = Math.exp(score);
     }
-    let total = 0;
-    for (let s = 0; s < SYMBOLS; s++) total += mixed[s] = Math.exp(logProbs[s] - most);
-    const normalizer = most + Math.log(total);
-    for (let s = 0; s < SYMBOLS; s++) {
-      mixed[s] /= total;
-      logProbs[s] -= normalizer;
-    }
+    this.total = total;
+    const normalizer = Math.log(total);
+    for (let s = 0; s < SYMBOLS; s++) logProbs[s] -= normalizer;
   }
 
-  /** Normalises logits; no probability counts as less than LEAST_PROBABILITY. */
-  private setNetwork(logits: ArrayLike<number>): void {
+  /** Normalises logits; no probability counts as less than LEAST_PROBABILITY. Returns the most probable symbol. */
+  private setNetwork(logits: ArrayLike<number>): number {
     const { network } = this;
     const into = this.logs[0];
-    let most = Number.NEGATIVE_INFINITY;
-    for (let s = 0; s < SYMBOLS; s++) if (logits[s] > most) most = logits[s];
+    let best = 0;
+    for (let s = 1; s < SYMBOLS; s++) if (logits[s] > logits[best]) best = s;
+    const most = logits[best];
     let total = 0;
     for (let s = 0; s < SYMBOLS; s++) total += network[s] = Math.exp(logits[s] - most);
     if (!Number.isFinite(total)) throw new Error("the network's logits are no distribution");
@@ -154,6 +158,7 @@ export class Mixture {
       network[s] /= raised;
       into[s] = Math.max(LEAST_PROBABILITY_LOG, logits[s] - normalizer) - shift;
     }
+    return best;
   }
 
   /** The counts behind the last byte, filled up evenly as if there were one more of each variety seen. */
@@ -200,14 +205,13 @@ function bestOf(distribution: Float64Array): number {
 }
 
 /** Logarithms of an interpolation whose base has `baseLogs`: most symbols only lost a common factor to it. */
-function fillInterpolated(
-  { distribution, kept, touched, touchedCount }: Interpolation,
-  baseLogs: Float64Array,
-  into: Float64Array,
-): void {
+function fillInterpolated(interpolation: Interpolation, baseLogs: Float64Array, into: Float64Array): void {
+  const { kept, touched, touchedCount } = interpolation;
   const shift = Math.log(kept);
   for (let s = 0; s < SYMBOLS; s++) into[s] = Math.max(LEAST_LOG, baseLogs[s] + shift);
-  for (let i = 0; i < touchedCount; i++) into[touched[i]] = Math.max(LEAST_LOG, Math.log(distribution[touched[i]]));
+  for (let i = 0; i < touchedCount; i++) {
+    into[touched[i]] = Math.max(LEAST_LOG, Math.log(interpolation.probability(touched[i])));
+  }
 }
 
 function lengthClass(length: number): number {

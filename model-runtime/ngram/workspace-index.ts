@@ -5,7 +5,7 @@
  */
 import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, SYMBOLS } from "./chains";
 
-const LIMITS = { order: 5, mostPlaces: 128, hasLong: true } as const;
+const LIMITS = { order: 5, mostPlaces: 512, hasLong: true } as const;
 export const WORKSPACE_PLACES = LIMITS.mostPlaces + 2;
 
 /** Slots of chains and of long contexts for an address, so that an address costs less than 6.5 bytes in all. */

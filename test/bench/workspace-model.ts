@@ -16,20 +16,21 @@ import { basename } from "node:path";
 import { scoreText } from "../../model-runtime/evaluate";
 import { generate } from "../../model-runtime/generation/generate";
 import { createRandom } from "../../model-runtime/generation/random";
-import { BYTE_OFFSET, encode } from "../../model-runtime/ids";
+import { BOS, BYTE_OFFSET, encode } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextModel } from "../../model-runtime/model/text-state";
+import { END_SYMBOL, SYMBOLS } from "../../model-runtime/ngram/chains";
 import { History } from "../../model-runtime/ngram/history";
 import { MixedModel } from "../../model-runtime/ngram/mixed-model";
-import { initialMixtureWeights, learningRates, Mixture } from "../../model-runtime/ngram/mixture";
+import { initialMixtureWeights, learningRates, Mixture, stepped } from "../../model-runtime/ngram/mixture";
 import { defaultMixtureWeights, WEIGHT_UNIT } from "../../model-runtime/ngram/mixture-weights";
 import { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
 import { indexOf, type Project, RecordedModel, record, recordingOf, splitProject } from "./lib/workspace-projects";
 
 const WEIGHTS = "model-runtime/ngram/mixture-weights.json";
-const TRAINING_PASSES = 4;
-/** Every so many projects and passes the files are learned with an untrained network as well. */
-const GARBLED_EACH = 4;
+const TRAINING_PASSES = 3;
+/** Every so many files are learned with an untrained network as well. */
+const GARBLED_EACH = 12;
 /** Time that one call of `lines` takes at most, ms. */
 const LINES_MS = 540_000;
 
@@ -44,7 +45,7 @@ async function main([command, split, ...rest]: string[]): Promise<void> {
   }
   const projects: Project[] = JSON.parse(readFileSync(split, "utf8"));
   if (command === "record") await recordAll(projects, rest[0], rest[1]);
-  else if (command === "train") await train(projects, rest[0]);
+  else if (command === "train") train(projects, rest[0]);
   else if (command === "report") await report(projects, rest[0]);
   else if (command === "speed") speed(projects);
   else if (command === "sums") sums(projects, Number(rest[0]));
@@ -62,24 +63,40 @@ async function recordAll(projects: Project[], cache: string, folder = "models/de
   await model.release();
 }
 
-async function train(projects: Project[], cache: string): Promise<void> {
-  let weights = initialMixtureWeights();
-  const initial = weights;
-  const indices = projects.map(indexOf);
-  for (let pass = 1; pass <= TRAINING_PASSES; pass++) {
-    for (const [i, { scored }] of projects.entries()) {
-      for (const file of scored) {
-        const recording = recordingOf(file, cache)!;
-        const learning = { interpolation: 0.15 / pass, exponents: learningRates.exponents };
-        // Now and then the network knows nothing, so that no weight trusts one that has no idea.
-        const isGarbled = (i + pass) % GARBLED_EACH === 0;
-        for (const rows of isGarbled ? [recording.rows, noise(recording.rows.length, i)] : [recording.rows]) {
-          const network = new RecordedModel({ bytes: recording.bytes, rows });
-          const sequence = new MixedModel({ network, workspace: indices[i], learning, weights }).createSequence();
-          await sequence.append(encode(recording.bytes), { logits: "none" });
-          weights = sequence.mixtureWeights;
+/** Steps along each weight's slopes, shorter the more of them there have been (Adagrad), and with every pass. */
+function train(projects: Project[], cache: string): void {
+  const weights = initialMixtureWeights();
+  const initial = weights.slice();
+  const squares = new Float32Array(weights.length).fill(0.01);
+  const files = projects.flatMap((project) => {
+    const index = indexOf(project);
+    return project.scored.map((file) => ({ mixture: new Mixture(index), recording: recordingOf(file, cache)! }));
+  });
+  const random = createRandom(7);
+  for (let pass = 0; pass < TRAINING_PASSES; pass++) {
+    const rest = 1 - pass / TRAINING_PASSES;
+    const rates = { interpolation: 0.15 * rest, exponents: 0.02 * rest };
+    const order = files.map((file) => ({ file, key: random() })).sort((a, b) => a.key - b.key);
+    for (const [i, { file }] of order.entries()) {
+      const { mixture, recording } = file;
+      const learn = (symbol: number) =>
+        mixture.learn(symbol, (index, slope) => {
+          squares[index] += slope * slope;
+          weights[index] = stepped(index, weights[index], slope / Math.sqrt(squares[index]), rates);
+        });
+      // Now and then the network knows nothing, so that no weight trusts one that has no idea.
+      const garbled = (i + pass) % GARBLED_EACH === 0 ? noise(SYMBOLS * recording.bytes.length, i) : null;
+      const history = new History();
+      history.push(BOS);
+      for (const [at, byte] of recording.bytes.entries()) {
+        for (const rows of garbled === null || at % 2 === 1 ? [recording.rows] : [recording.rows, garbled]) {
+          mixture.predict(history, rows.subarray(at * SYMBOLS, (at + 1) * SYMBOLS), weights);
+          learn(byte);
         }
+        history.push(byte + BYTE_OFFSET);
       }
+      mixture.predict(history, recording.rows.subarray(-SYMBOLS), weights);
+      learn(END_SYMBOL);
     }
   }
   const pairs: number[] = [];
@@ -151,7 +168,7 @@ function speed(projects: Project[]): void {
         const history = new History();
         for (const byte of text) {
           mixture.predict(history, network, weights);
-          if (learns) mixture.learn(byte, learningRates, weights, () => undefined);
+          if (learns) mixture.learn(byte, (index, slope) => stepped(index, weights[index], slope, learningRates));
           history.push(byte + BYTE_OFFSET);
         }
       });

@@ -54,7 +54,7 @@ describe("History", () => {
     const text = bytesOf("some words ".repeat(2000));
     const history = historyOf(text);
     assert.equal(history.length, text.length + 1);
-    assert.equal(found(history).length, 64);
+    assert.equal(found(history).length, 128);
     history.truncate(1);
     assert.deepEqual(found(history), []);
   });

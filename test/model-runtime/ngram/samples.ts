@@ -37,7 +37,7 @@ export function placesIn(texts: readonly Uint8Array[], query: Uint8Array, least:
 
 /** The places that `collect` finds, in the same form. */
 export function placesFound(collect: (into: Candidates) => void): string[] {
-  const candidates = new Candidates(200);
+  const candidates = new Candidates(600);
   collect(candidates);
   return Array.from({ length: candidates.count }, (_, i) => `${candidates.symbols[i]}:${candidates.lengths[i]}`).sort();
 }

@@ -114,13 +114,13 @@ describe("WorkspaceIndex", () => {
 
   it("counts the latest places where there are too many", () => {
     const index = new WorkspaceIndex();
-    for (let i = 0; i < 200; i++) index.set(`${i}`, bytesOf(`return ${String.fromCharCode(65 + Math.floor(i / 50))}`));
+    for (let i = 0; i < 800; i++) index.set(`${i}`, bytesOf(`return ${String.fromCharCode(65 + Math.floor(i / 200))}`));
     const { bytes, end } = historyOf("  return ");
-    const candidates = new Candidates(200);
+    const candidates = new Candidates(600);
     index.collect(bytes, end, candidates);
-    assert.equal(candidates.count, 128);
-    const latest = [...Array(28).fill(66), ...Array(50).fill(67), ...Array(50).fill(68)];
-    assert.deepEqual([...candidates.symbols.subarray(0, 128)].sort(), latest);
+    assert.equal(candidates.count, 512);
+    const latest = [...Array(112).fill(66), ...Array(200).fill(67), ...Array(200).fill(68)];
+    assert.deepEqual([...candidates.symbols.subarray(0, 512)].sort(), latest);
   });
 
   it("finds a long context however often its last bytes came since", () => {
@@ -128,7 +128,7 @@ describe("WorkspaceIndex", () => {
     index.set("a", bytesOf("const answer = compute(first);"));
     index.set("b", bytesOf("(first,".repeat(500)));
     const { bytes, end } = historyOf("const answer = compute(first");
-    const candidates = new Candidates(200);
+    const candidates = new Candidates(600);
     index.collect(bytes, end, candidates);
     assert.equal(candidates.lengths[0], 32);
     assert.equal(candidates.symbols[0], ")".charCodeAt(0));
@@ -140,7 +140,7 @@ describe("WorkspaceIndex", () => {
     index.set("src/b.ts", bytesOf("nothing"));
     index.edit("src/a.ts", { start: 0, deleted: 0, inserted: bytesOf("// head\n") });
     const { bytes, end } = historyOf("export function sec");
-    const candidates = new Candidates(200);
+    const candidates = new Candidates(600);
     index.collect(bytes, end, candidates);
     const best = candidates.lengths.indexOf(Math.max(...candidates.lengths));
     assert.deepEqual(index.placeOf(candidates.addresses[best]), { path: "src/a.ts", offset: 54 });
@@ -161,14 +161,14 @@ describe("WorkspaceIndex", () => {
     const index = new WorkspaceIndex(10_000_033);
     index.set("same", new Uint8Array(10_000_000).fill(97));
     const { bytes, end } = historyOf("a".repeat(100));
-    const candidates = new Candidates(200);
+    const candidates = new Candidates(600);
     for (let i = 0; i < 1000; i++) {
       candidates.count = 0;
       index.collect(bytes, end, candidates);
       index.edit("same", { start: 5000 * i, deleted: 1, inserted: bytesOf("b") });
     }
-    assert.ok(candidates.count >= 128);
-    assert.ok(candidates.lengths.subarray(0, 128).every((length) => length > 4));
+    assert.ok(candidates.count >= 512);
+    assert.ok(candidates.lengths.subarray(0, 512).every((length) => length > 4));
   });
 
   it("names the most addresses that there can be", () => {
