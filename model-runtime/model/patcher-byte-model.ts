@@ -21,6 +21,9 @@ class PatcherByteModel implements ByteModel {
   /** Distribution after the first `firstRow`, `firstRow + 1`, ... bytes. */
   private rows: Float64Array[] = [];
   private firstRow = 0;
+  /** The text that has been read, and how much of it is known to be the text as it is: a byte taken back often comes again. */
+  private read = new Uint8Array(0);
+  private certain = 0;
 
   constructor(
     private readonly network: CausalNetwork,
@@ -30,6 +33,9 @@ class PatcherByteModel implements ByteModel {
   ) {}
 
   async after(text: Uint8Array, from: number, to: number, signal?: AbortSignal): Promise<Float64Array[]> {
+    this.forgetOtherThan(text.subarray(0, to));
+    if (this.read.length < to) this.read = text.slice(0, to);
+    this.certain = Math.max(this.certain, to);
     const end = this.firstRow + this.rows.length;
     if (from < this.firstRow || from > end) {
       this.rows = [];
@@ -56,14 +62,25 @@ class PatcherByteModel implements ByteModel {
   }
 
   truncate(length: number): void {
-    this.rows.length = Math.max(0, Math.min(this.rows.length, length + 1 - this.firstRow));
-    if (this.cache.length > length + 1) this.cache.truncate(length + 1);
+    this.certain = Math.min(this.certain, length);
+  }
+
+  /** Forgets what follows the first byte that is another one than in `text`. */
+  private forgetOtherThan(text: Uint8Array): void {
+    const most = Math.min(this.read.length, text.length);
+    while (this.certain < most && this.read[this.certain] === text[this.certain]) this.certain++;
+    if (this.certain === most) return;
+    this.read = this.read.subarray(0, this.certain);
+    this.rows.length = Math.max(0, Math.min(this.rows.length, this.certain + 1 - this.firstRow));
+    if (this.cache.length > this.certain + 1) this.cache.truncate(this.certain + 1);
   }
 
   fork(): ByteModel {
     const copy = new PatcherByteModel(this.network, this.table, this.cache.fork());
     copy.rows = this.rows.slice();
     copy.firstRow = this.firstRow;
+    copy.read = this.read;
+    copy.certain = this.certain;
     return copy;
   }
 

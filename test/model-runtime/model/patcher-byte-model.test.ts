@@ -78,4 +78,23 @@ describe("patcherByteModel", () => {
       { numRuns: 60 },
     );
   });
+
+  it("stopped between two runs goes on with another text as a fresh one", async () => {
+    const [one, other] = [97, 98].map((byte) => new Uint8Array(300).fill(byte));
+    const model = create();
+    let runs = 0;
+    const signal = {
+      throwIfAborted: () => {
+        if (runs++ === 1) throw new Error("stopped");
+      },
+    } as AbortSignal;
+    await assert.rejects(model.after(one, 0, one.length, signal), /stopped/);
+    model.truncate(5);
+    const text = Uint8Array.from([...one.subarray(0, 5), ...other]);
+    const [found] = await model.after(text, 150, 150);
+    const [expected] = await create().after(text, 150, 150);
+    found.forEach((chance, symbol) => {
+      assert.ok(Math.abs(Math.log(chance / expected[symbol])) < 1e-4);
+    });
+  });
 });
