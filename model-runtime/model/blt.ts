@@ -49,6 +49,7 @@ export class Blt {
         config: checkpoint.config.latent,
         int8Kernel: int8Kernel ?? "float32",
         graph: latentGraph,
+        isTurned: false,
         others: ["model.local_encoder", "model.local_decoder"].flatMap((network) => [
           `${network}.patch_embedding_projection`,
           `${network}.cross_attn_layers`,
@@ -114,7 +115,7 @@ export class Blt {
   /**
    * Compiles the latent transformer a second time, with products that are the faster ones for many patches (`long-runs.ts`).
    * Releasing the model ends it.
-   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
+   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept; 0 times nothing
    */
   async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
     if (!this.canPrepareLongRuns) return;

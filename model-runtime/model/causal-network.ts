@@ -16,13 +16,13 @@ export interface Rows {
 /** Below this, weights fit a processor's cache and a second copy costs little. */
 const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
 
-/** Rows from which on a run counts as long. */
-const LONG_RUN = 32;
+/** Rows of runs that are timed to find out which are long enough for the other products. */
+const TIMED_RUNS = [64, 32, 16, 8, 4];
 
 export class CausalNetwork {
   private readonly rotary: RotaryTable;
   /** The same graph with other products, for many rows. */
-  private longSession: Session | null = null;
+  private longRuns: { session: Session; from: number } | null = null;
 
   private constructor(
     private readonly session: Session,
@@ -52,19 +52,31 @@ export class CausalNetwork {
     return new CausalNetwork(session, twice ? createSessionLater(graph, { ...options, threads: 1 }) : session, config);
   }
 
-  /** Takes a session of the same inputs and outputs into use for long runs that are appended to a cache. */
-  useForLongRuns(session: Session): void {
-    this.longSession = session;
+  /** Takes a session of the same inputs and outputs into use for runs of so many rows and more. */
+  useForLongRuns(session: Session, from: number): void {
+    this.longRuns = { session, from };
   }
 
   /**
-   * How many times as fast as the network's own a session of the same inputs and outputs is in long runs.
+   * Times a session of the same inputs and outputs beside the network's own.
    * @param inputs what the network reads besides the cache, of so many rows
+   * @param least how many times as fast it must be in the longest runs
+   * @returns rows from which on it is the faster one; null where it is not faster enough
    */
-  async compareLongRuns(session: Session, inputs: (rows: number) => Feeds): Promise<number> {
-    const feeds = { ...inputs(2 * LONG_RUN), ...this.createCache().feeds(2 * LONG_RUN, null) };
+  async timeLongRuns(session: Session, inputs: (rows: number) => Feeds, least: number): Promise<number | null> {
+    let from: number | null = null;
+    for (const rows of TIMED_RUNS) {
+      const ratio = await this.compare(session, { ...inputs(rows), ...this.createCache().feeds(rows, null) });
+      if (from === null ? ratio < least : ratio < 1) return from;
+      from = rows;
+    }
+    return from;
+  }
+
+  /** How many times as fast as the network's own a session is in one run. */
+  private async compare(session: Session, feeds: Feeds): Promise<number> {
     const times = [this.session, session].map(() => Number.POSITIVE_INFINITY);
-    for (let round = 0; round < 2; round++)
+    for (let round = 0; round < 3; round++)
       for (const [i, each] of [this.session, session].entries()) {
         await setImmediate();
         const start = performance.now();
@@ -90,9 +102,7 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    const long = count >= LONG_RUN ? this.longSession : null;
-    const session = long ?? (count === 1 ? this.stepSession : this.session);
-    const { packed } = await session.run({ ...inputs, ...cache.feeds(count, floors) }, signal);
+    const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
     cache.append(packed.subarray(results), count);
@@ -113,16 +123,20 @@ export class CausalNetwork {
     signal?: AbortSignal,
   ): Promise<Rows> {
     const count = parents.length;
-    const session = count === 1 ? this.stepSession : this.session;
-    const { packed } = await session.run({ ...inputs, ...cache.treeFeeds(parents) }, signal);
+    const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.treeFeeds(parents) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
     if (kept > 0) cache.append(packed.subarray(results), kept, count);
     return { data: packed.subarray(0, results), count, stride: results / count };
   }
 
+  private sessionFor(rows: number): Session {
+    if (this.longRuns !== null && rows >= this.longRuns.from) return this.longRuns.session;
+    return rows === 1 ? this.stepSession : this.session;
+  }
+
   async release(): Promise<void> {
-    await this.longSession?.release();
+    await this.longRuns?.session.release();
     await this.session.release();
     if (this.stepSession !== this.session) await this.stepSession.release();
   }

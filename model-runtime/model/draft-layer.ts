@@ -4,10 +4,10 @@
  *
  * Shapes: N rows of a run, E width, V pieces that can be proposed, K proposals.
  */
-import { drafterPrefix, type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
-import { scaleName } from "../checkpoint/tensor-data";
-import { Graph, type Value } from "../graph/graph";
-import { floatWeight, type GraphContext, int8Linear, linear } from "./linear";
+import { drafterPrefix, type LexiconCheckpoint } from "../checkpoint/open-lexicon";
+import { Graph } from "../graph/graph";
+import { type GraphContext, linear } from "./linear";
+import { pieceLogits } from "./piece-latent";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
 /** Proposals that leave a run: what the first bytes of the likeliest one may be confused with is among them. */
@@ -36,7 +36,7 @@ export function draftLayerGraph(
   const { hidden, newKeysAndValues } = transformerStack(context, prefix, config, inputs, first);
   const states = rmsNorm(context, hidden, `${prefix}.norm`, config.normEps);
   const last = graph.node("Gather", [states, graph.int64([-1])], [1, width], { attributes: { axis: 0 } });
-  const logits = readout(context, last, pieces);
+  const logits = pieceLogits(context, last, pieces);
   const count = Math.min(PROPOSALS, pieces.length);
   const chances = graph.node("Softmax", [logits], logits.shape, { attributes: { axis: -1 } });
   const [likeliest, places] = graph.nodes(
@@ -50,19 +50,4 @@ export function draftLayerGraph(
   const numbers = graph.node("Cast", [places], [1, count], { attributes: { to: 1 } });
   pack(graph, [likeliest, numbers, graph.node("Reshape", [states, graph.int64([1, -1])], [1, "?"])], newKeysAndValues);
   return graph;
-}
-
-/** Logits [1, V] of a state [1, E]: the lexicon's readout, of some pieces only. */
-function readout(context: GraphContext, state: Value, pieces: ArrayLike<number>): Value {
-  const { graph, checkpoint } = context;
-  const order = graph.int64(Array.from(pieces));
-  const rowsOf = (value: Value) =>
-    graph.node("Gather", [value, order], [pieces.length, ...value.shape.slice(1)], { attributes: { axis: 0 } });
-  const table = checkpoint.tensors.get(pieceEmbeddingName)!;
-  if (table.dtype === "I8") {
-    const scales = rowsOf(graph.weight(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!));
-    return int8Linear(graph, state, rowsOf(graph.weight(table)), scales, context.int8Kernel);
-  }
-  const rows = rowsOf(floatWeight(context, pieceEmbeddingName));
-  return graph.node("Gemm", [state, rows], [1, pieces.length], { attributes: { transB: 1 } });
 }

@@ -55,6 +55,7 @@ export class LexiconModel {
         config: latent,
         int8Kernel,
         graph: pieceLatentGraph,
+        isTurned: checkpoint.config.readoutMatrix,
         others: ["model.lexicon.norm", readoutMatrixName],
         inputs: (rows) => ({ embedding: sampleRows(rows, latent.hiddenSize) }),
       },
@@ -131,7 +132,7 @@ export class LexiconModel {
   /**
    * Compiles the layers a second time, with products that are the faster ones for many positions (`long-runs.ts`): some 110 MB
    * for the default model. Releasing the model ends it.
-   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept
+   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept; 0 times nothing
    */
   async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
     if (!this.canPrepareLongRuns) return;

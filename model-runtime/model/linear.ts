@@ -21,6 +21,13 @@ import type { Graph, Value } from "../graph/graph";
 export const int8Kernels = ["rows", "rows-narrow", "blocked", "float32"] as const;
 export type Int8Kernel = (typeof int8Kernels)[number];
 
+/** Weight [I, O], scales [O], and the largest input where that is known for all rows, so that none has to be looked for in each. */
+export interface Int8Rows {
+  weight: Value;
+  scales: Value;
+  range: number | null;
+}
+
 /** What layers need to become nodes: the graph, where weights lie, and which kernel int8 weights use. */
 export interface GraphContext {
   graph: Graph;
@@ -28,8 +35,10 @@ export interface GraphContext {
   int8Kernel: Int8Kernel;
   /** Float32 weights by tensor name, where the graph does not map them from the checkpoint (training feeds them). */
   given?: (name: string) => Value;
-  /** Int8 rows of joined layers, weight [I, O] and scales [O], where they are not the checkpoint's; null for a layer that has none. */
-  rows?: (graph: Graph, names: readonly string[]) => { weight: Value; scales: Value } | null;
+  /** Int8 rows of joined layers, where they are not the checkpoint's; null for a layer that has none. */
+  rows?: (graph: Graph, names: readonly string[]) => Int8Rows | null;
+  /** Whether runs are of several rows, for which the query heads of a key head are multiplied in one product. */
+  joinsQueries?: boolean;
   /** Adds to the product of linear layers; `names` as in `linear`. */
   adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }
@@ -66,7 +75,7 @@ function givenLinear({ graph, given }: GraphContext, x: Value, names: readonly s
 function storedLinear(context: GraphContext, x: Value, names: readonly string[]): Value {
   const { graph, checkpoint, int8Kernel } = context;
   const rows = context.rows?.(graph, names);
-  if (rows) return rowsLinear(graph, x, rows.weight, rows.scales, 127);
+  if (rows) return rows.range === null ? rowsLinear(graph, x, rows, 127) : rangedLinear(graph, x, rows, rows.range);
   const locations = names.map((name) => location(checkpoint, `${name}.weight`));
   const outputs = locations.reduce((sum, { shape }) => sum + shape[0], 0);
   const shape = [x.shape[0], outputs];
@@ -110,7 +119,7 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
     return graph.node("Gemm", [x, dequantize(graph, weight, scales)], shape, { attributes: { transB: 1 } });
   if (kernel === "rows" || kernel === "rows-narrow") {
     const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
-    return rowsLinear(graph, x, transposed, scales, kernel === "rows" ? 127 : 63);
+    return rowsLinear(graph, x, { weight: transposed, scales }, kernel === "rows" ? 127 : 63);
   }
   // Unsigned with zero point 128: the sign bit flipped.
   const bits = graph.node("Cast", [weight], weight.shape, { type: "uint8", attributes: { to: 2 } });
@@ -178,29 +187,36 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
   return graph.node("Gemm", [sums, offsets, product], shape, { attributes: { transB: 1 } });
 }
 
-/**
- * Each row of x in whole numbers from -levels to levels with a scale of its own, times int8 rows.
- * @param weight int8 [I, O]
- * @param scales [O]
- */
-function rowsLinear(graph: Graph, x: Value, weight: Value, scales: Value, levels: number): Value {
-  const outputs = weight.shape[1] as number;
+/** Each row of x in whole numbers from -levels to levels with a scale of its own, times int8 rows. */
+function rowsLinear(
+  graph: Graph,
+  x: Value,
+  { weight, scales }: Pick<Int8Rows, "weight" | "scales">,
+  levels: number,
+): Value {
   const column = [x.shape[0], 1];
   const largest = graph.node("ReduceMax", [graph.node("Abs", [x], x.shape), graph.int64([1])], column, {
     attributes: { keepdims: 1 },
   });
-  // A row of zeros stays one.
-  const magnitude = graph.node("Max", [largest, graph.float32([1e-30], [])], column);
-  const step = graph.float32([1 / levels], []);
+  // A row of zeros becomes some numbers, and their product is multiplied by zero.
+  const product = integerProduct(graph, graph.node("Div", [x, largest], x.shape), weight, scales, 1, levels);
+  return graph.node("Mul", [product, largest], product.shape);
+}
+
+/** x in whole numbers, all of it with the scale of its range, times int8 rows: two nodes instead of six. */
+function rangedLinear(graph: Graph, x: Value, { weight, scales }: Int8Rows, range: number): Value {
+  return integerProduct(graph, x, weight, scales, range, 127);
+}
+
+/** x in `levels` steps up to `range` on either side of zero, times int8 rows. */
+function integerProduct(graph: Graph, x: Value, weight: Value, scales: Value, range: number, levels: number): Value {
+  const step = graph.float32([range / levels], []);
   const zero = graph.uint8([levels + 1], []);
-  const integers = graph.node("QuantizeLinear", [graph.node("Div", [x, magnitude], x.shape), step, zero], x.shape, {
-    type: "uint8",
-  });
-  const product = graph.node("MatMulIntegerToFloat", [integers, weight, step, scales, zero], [x.shape[0], outputs], {
+  const integers = graph.node("QuantizeLinear", [x, step, zero], x.shape, { type: "uint8" });
+  return graph.node("MatMulIntegerToFloat", [integers, weight, step, scales, zero], [x.shape[0], weight.shape[1]], {
     domain: "com.microsoft",
     type: "float32",
   });
-  return graph.node("Mul", [product, magnitude], product.shape);
 }
 
 function dequantize(graph: Graph, weight: Value, scales: Value): Value {

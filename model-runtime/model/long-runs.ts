@@ -14,13 +14,18 @@ import type { GraphContext, Int8Kernel } from "./linear";
 /** How many times as fast long runs must be, by a short timing, for the second form to be kept. */
 export const WORTH_A_SECOND_FORM = 1.2;
 
+/** Rows of a run that is long on any machine. */
+const ALWAYS_LONG = 32;
+
 /** A latent transformer's network as what it is compiled from. */
 export interface LatentSource<C extends Weights> {
   checkpoint: C;
   config: TransformerConfig;
   int8Kernel: Int8Kernel;
   /** Builds the graph from weights in their places. */
-  graph: (source: { checkpoint: C; int8Kernel: Int8Kernel; rows: GraphContext["rows"] }) => Graph;
+  graph: (source: { checkpoint: C } & Pick<GraphContext, "int8Kernel" | "rows" | "joinsQueries">) => Graph;
+  /** Whether the stream has a basis of its own, in which no channel stands out. */
+  isTurned: boolean;
   /** Tensors that the graph reads besides the layers', by the beginnings of their names. */
   others: readonly string[];
   /** What the network reads besides the cache, of so many rows, to time it with. */
@@ -52,14 +57,14 @@ export class LongRuns<C extends Weights> {
    */
   async prepare(network: CausalNetwork, isCurrent: () => boolean, least: number): Promise<void> {
     this.prepared = network;
-    const { checkpoint, config, int8Kernel, graph, others, inputs } = this.source;
-    const isNarrow = await saturates(this.options);
-    const { weights, file, rows } = await makeLatentRows(checkpoint, config, isNarrow, others, this.ended.signal);
-    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows };
+    const { checkpoint, config, int8Kernel, graph, isTurned, others, inputs } = this.source;
+    const form = { isNarrow: await saturates(this.options), isTurned };
+    const { weights, file, rows } = await makeLatentRows(checkpoint, config, form, others, this.ended.signal);
+    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows, joinsQueries: true };
     const session = await createSession(graph(source), { ...this.options, file });
     discard(file.data);
-    const isWorthIt = least === 0 || (await network.compareLongRuns(session, inputs)) >= least;
-    if (isWorthIt && isCurrent()) network.useForLongRuns(session);
+    const from = least === 0 ? ALWAYS_LONG : await network.timeLongRuns(session, inputs, least);
+    if (from !== null && isCurrent()) network.useForLongRuns(session, from);
     else await session.release();
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { readBytes, readTensor } from "../../../model-runtime/checkpoint/tensor-data";
+import { Graph } from "../../../model-runtime/graph/graph";
 import { discard, hasPlainBlocks, makeLatentRows } from "../../../model-runtime/model/latent-rows";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { bytesOf, lexiconFolder } from "../lexicon/lexicon-samples";
@@ -20,7 +21,12 @@ describe("int8 rows of 4-bit blocks", () => {
 
   for (const isNarrow of [false, true])
     it(`hold each weight to half a step, ${isNarrow ? "in 7" : "in 8"} bits, turned and joined`, async () => {
-      const { weights, file } = await makeLatentRows(checkpoint, checkpoint.config.latent, isNarrow, []);
+      const { weights, file } = await makeLatentRows(
+        checkpoint,
+        checkpoint.config.latent,
+        { isNarrow, isTurned: false },
+        [],
+      );
       const bytes = (name: string) => {
         const { offset, length } = weights.tensors.get(name)!;
         return file.data.slice(offset, offset + length).buffer;
@@ -49,6 +55,22 @@ describe("int8 rows of 4-bit blocks", () => {
       }
       assert.equal(output, steps.length);
     });
+
+  it("know the range of inputs that are normed in a basis of their own", async () => {
+    for (const isTurned of [true, false]) {
+      const { rows } = await makeLatentRows(checkpoint, checkpoint.config.latent, { isNarrow: false, isTurned }, []);
+      const ranges = [["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], ["mlp.down_proj"]].map((names) =>
+        rows(
+          new Graph("rows"),
+          names.map((name) => `${layer}.${name}`),
+        ),
+      );
+      assert.deepEqual(
+        ranges.map((each) => each?.range),
+        [isTurned ? 6 : null, null],
+      );
+    }
+  });
 });
 
 describe("discard", () => {
