@@ -5,7 +5,6 @@
  */
 import { parentPort } from "node:worker_threads";
 import { UserError } from "../model-runtime/errors";
-import { PromptLookup } from "../model-runtime/generation/drafter";
 import { ForesightDrafter } from "../model-runtime/generation/foresight-drafter";
 import { generate } from "../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../model-runtime/generation/speculate";
@@ -15,8 +14,8 @@ import { resolveDeviceFor } from "../model-runtime/model/fastest-device";
 import { loadModel, type ModelCheckpoint, openModel } from "../model-runtime/model/load-model";
 import type { LowRank } from "../model-runtime/model/low-rank";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
+import { CountsDrafter } from "../model-runtime/ngram/counts-drafter";
 import { MixedModel } from "../model-runtime/ngram/mixed-model";
-import { WorkspaceDrafter } from "../model-runtime/ngram/workspace-drafter";
 import { readAdapter } from "../model-runtime/training/adapter-file";
 import { adapterBase } from "../model-runtime/training/kit";
 import { createStopRule } from "./extent";
@@ -109,8 +108,7 @@ async function load(choice: ModelChoice): Promise<void> {
       readings: new TextReadings({ model: texts, folder: choice.folder, send, whenIdle, mixFor }),
       sequences: keptSequences(texts),
       speculation: createSpeculation([
-        new PromptLookup(),
-        new WorkspaceDrafter(workspace.index),
+        new CountsDrafter(workspace.index),
         new ForesightDrafter(),
         new StaleLatentDrafter(),
       ]),

@@ -8,7 +8,7 @@
  */
 import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
-import { type DraftCosts, DraftRecord } from "./draft-record";
+import { type DraftCosts, DraftRecord, usualDraftCosts } from "./draft-record";
 import type { Draft, Drafter } from "./drafter";
 import { argmax } from "./sampling";
 
@@ -79,14 +79,9 @@ export class DraftedText {
 
   private async read(id: number, most: number, signal?: AbortSignal): Promise<Float32Array> {
     const { counts } = this.speculation;
-    const cheap = most > 1 ? await this.cheapDraft(most - 1, signal) : null;
     const alone = await this.sequence.appendAlone?.(id, signal);
-    if (alone) {
-      // Nothing is read ahead, but whether it would have begun well is known.
-      if (cheap !== null && cheap.learn === undefined)
-        this.tell(cheap, argmax(alone) === cheap.bytes[0] + BYTE_OFFSET ? 1 : 0);
-      return alone;
-    }
+    if (alone) return alone;
+    const cheap = most > 1 ? await this.cheapDraft(most - 1, signal) : null;
     const draft = most > 1 ? await this.bestDraft(most - 1, cheap, signal) : null;
     counts.runs++;
     if (draft === null) return this.sequence.append([id], { signal });
@@ -153,15 +148,12 @@ export class DraftedText {
   }
 
   private costsOf({ cost }: Drafter): DraftCosts {
-    const { byte, run } = this.sequence.draftCosts ?? USUAL_COSTS;
+    const { byte, run } = this.sequence.draftCosts ?? usualDraftCosts;
     return { byte: byte + (cost ?? 0), run };
   }
 }
 
 type NamedDraft = Draft & { name: string; gain: number };
-
-/** Of a text that says nothing else. */
-const USUAL_COSTS = { byte: 0.2, run: 0.3 };
 
 /** Bytes that grow at their end. */
 class ByteText {

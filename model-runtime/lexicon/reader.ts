@@ -7,7 +7,7 @@
 import type { DraftCosts } from "../generation/draft-record";
 import type { GoOn } from "../model/text-state";
 import type { ByteModel } from "./byte-model";
-import { type Foreseen, type ForeseenPiece, isForeseen, likelyQuestions } from "./foreseen";
+import { likelyEnds } from "./likely-ends";
 import { type FirstReading, type LexiconRule, OpenWord } from "./open-word";
 import type { Lexicon } from "./pieces";
 import type { SortedPieces } from "./sorted-pieces";
@@ -36,10 +36,16 @@ export interface PieceLatent {
     choose: (proposals: readonly Proposal[]) => number | null,
     signal?: AbortSignal,
   ) => Promise<void> | null;
-  /** What one more position in a run costs, as a share of a run of one; null where nothing is known. */
-  readonly positionCost?: number | null;
+  /** What runs of several positions cost; null where nothing is known. */
+  readonly costs?: RunShares | null;
   /** Another value once answers are another model's. */
   readonly version?: unknown;
+}
+
+/** As shares of a run of one position: what a run of several takes besides, and each further position. */
+export interface RunShares {
+  run: number;
+  position: number;
 }
 
 /** A piece that may come next, and its chance. */
@@ -61,6 +67,16 @@ export interface ReaderParts {
 
 /** Lengths of the text at which the open word's state is kept, so that going back to them costs nothing. */
 const KEPT_STATES = 64;
+/** Chance from which on a question that a draft may lead to is asked along with it: a row costs a tenth of a run. */
+const LIKELY_SHARE = 0.5;
+
+/** On an ordinary processor. */
+const USUAL_SHARES: RunShares = { run: 0.25, position: 0.12 };
+/** Bytes that a run of one position is good for, in code. */
+const PIECE_BYTES = 3;
+/** Positions that a draft makes be read for each of its pieces, and runs that follow the first. */
+const POSITIONS = 1.4;
+const SECOND_RUNS = 0.2;
 
 export class LexiconReader {
   private words = new Words();
@@ -74,7 +90,6 @@ export class LexiconReader {
   private past: PastState[] = [];
   /** The open word with a byte behind the text, after which the latent has to be asked. */
   private unread: { at: number; open: OpenedWord } | null = null;
-  private foreseen: Foreseen | null = null;
 
   constructor(
     private readonly parts: ReaderParts,
@@ -115,9 +130,10 @@ export class LexiconReader {
     return starts;
   }
 
-  /** What a draft costs: a byte of it takes its share of a position, and most drafts have a word that needs a second run. */
+  /** What a draft costs. A run is worth the bytes of a piece, so a byte takes its share of a position and of the questions beside it. */
   get draftCosts(): DraftCosts {
-    return { byte: this.parts.latent.positionCost ?? 0.2, run: 2.4 };
+    const { run, position } = this.parts.latent.costs ?? USUAL_SHARES;
+    return { byte: position * POSITIONS, run: (run + SECOND_RUNS) * PIECE_BYTES };
   }
 
   append(bytes: ArrayLike<number>): void {
@@ -193,27 +209,24 @@ export class LexiconReader {
     this.truncate(before);
     const first = lead === null || goOn(lead.chance, lead.bytes.length);
     if (!first) return [];
-    const found: ForeseenPiece[] = [];
-    const proposals: (readonly Proposal[])[] = [];
+    const found: { bytes: Uint8Array; chance: number }[] = [];
     const foreseen =
       first === "last"
         ? Promise.resolve()
         : latent.foresee(
             path,
             (proposed) => {
-              proposals.push(proposed);
               const [{ piece, chance }] = proposed;
               const bytes = lexicon.pieces[piece];
               const wanted = bytes !== null && path.length + found.length < maxPositions && goOn(chance, bytes.length);
               if (!wanted) return null;
-              found.push({ bytes, chance, piece });
+              found.push({ bytes, chance });
               return wanted === "last" ? null : piece;
             },
             signal,
           );
     if (foreseen === null) return null;
     await foreseen;
-    this.foreseen = { at: before, path, lead: lead?.bytes ?? new Uint8Array(), pieces: found, proposals };
     return lead === null ? found : [lead, ...found];
   }
 
@@ -324,8 +337,7 @@ export class LexiconReader {
     const before = words.length;
     this.followVersion();
     this.keepState();
-    /** Of each open word: the lengths of the text at which it is the open one. */
-    const spans: { place: Place; from: number; to: number }[] = [];
+    const spans: Span[] = [];
     for (let i = 0; i < bytes.length; i++) {
       words.append(bytes[i]);
       const place = this.openPlace();
@@ -340,7 +352,7 @@ export class LexiconReader {
     // A long word may have been opened anew behind where, as more comes, its last bytes turn out to be a word of their own.
     const firstRow = Math.min(...spans.map(({ place }, i) => (i === 0 && going !== null ? going.read : place.opened)));
     const rows = await this.byteModel.after(words.text, firstRow, words.length, signal);
-    const { path, others } = this.expected(spans[spans.length - 1].place, before);
+    const { path, others } = this.expected(spans, (length) => rows[length - firstRow]);
     this.parts.latent.expect(path, others);
     /** Length of the text behind which nothing is wanted, as far as is known. */
     let end = words.length;
@@ -374,14 +386,26 @@ export class LexiconReader {
     return distributions;
   }
 
-  /** The pieces of the text as far as they are likely to stay, and what else is likely to be asked. */
-  private expected(place: Place, before: number): { path: Int32Array; others: Int32Array[] } {
-    const { path, openPieces } = this.wholePath(place);
-    const { foreseen } = this;
-    if (foreseen !== null && isForeseen(foreseen, before, this.words.text))
-      return { path, others: likelyQuestions(foreseen, this.parts.lexicon.pieces, this.length - before - 1) };
+  /**
+   * The pieces of the text as far as they are likely to stay, and what else is likely to be asked.
+   * @param byteModelAt after so many bytes of the text
+   */
+  private expected(
+    spans: readonly Span[],
+    byteModelAt: (length: number) => Float64Array,
+  ): { path: Int32Array; others: Int32Array[] } {
+    const last = spans[spans.length - 1].place;
+    const { path, openPieces } = this.wholePath(last);
+    const others = spans.flatMap(({ place, to }, i) => {
+      // What is asked inside a word that was open before depends on its readings.
+      if (place.opened !== place.start || (i === 0 && this.open !== null && isAt(this.open, place))) return [];
+      const word = this.words.text.subarray(place.start, to);
+      return likelyEnds(this.parts.table, word, (length) => byteModelAt(place.start + length), LIKELY_SHARE).map(
+        ({ pieces }) => this.pathAfter({ ...place, cut: [] }, 0, pieces),
+      );
+    });
     // What falls into several pieces is likely to be the beginning of a word, whose cut is another one.
-    return { path: path.subarray(0, path.length - (openPieces === 1 ? 0 : openPieces)), others: [] };
+    return { path: path.subarray(0, path.length - (openPieces === 1 ? 0 : openPieces)), others };
   }
 
   /** The pieces of the text as it is, those of the open word among them. */
@@ -492,6 +516,13 @@ interface Place {
 
 function isAt(one: Place, other: Place): boolean {
   return one.start === other.start && one.opened === other.opened;
+}
+
+/** Lengths of the text, `from` to `to`, at which a word is the open one. */
+interface Span {
+  place: Place;
+  from: number;
+  to: number;
 }
 
 /** An open word, and how far its state has come. */

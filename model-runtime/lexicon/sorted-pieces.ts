@@ -84,6 +84,16 @@ export class SortedPieces {
       into[bytes[offsets[place] + depth]] += weight * mass[place];
   }
 
+  /** The bytes with which pieces of the range go on, ascending. */
+  *nextBytes(range: PieceRange): Generator<number> {
+    const { high, depth } = range;
+    for (let place = this.firstLonger(range); place < high; ) {
+      const byte = this.bytes[this.offsets[place] + depth];
+      yield byte;
+      place = this.lowerBound(place, high, depth, byte + 1);
+    }
+  }
+
   /** Place of the heaviest piece that goes on; -1 if none does. */
   heaviest(range: PieceRange, mass: ArrayLike<number>): number {
     let best = -1;

@@ -5,7 +5,7 @@
  *
  * Shapes: N rows of a run, M rows read out, E width, S sorted pieces.
  */
-import type { PieceLatent, Proposal } from "../lexicon/reader";
+import type { PieceLatent, Proposal, RunShares } from "../lexicon/reader";
 import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
@@ -41,7 +41,7 @@ export class PiecePaths implements PieceLatent {
   private others: readonly Int32Array[] = [];
   private ahead: { path: Int32Array; masses: Float32Array }[] = [];
   private isAnswering = false;
-  private readonly costs = new RunCosts();
+  private readonly times = new RunTimes();
 
   constructor(
     private readonly networks: PieceNetworks,
@@ -61,8 +61,8 @@ export class PiecePaths implements PieceLatent {
     return this.paths.length;
   }
 
-  get positionCost(): number | null {
-    return this.costs.positionCost;
+  get costs(): RunShares | null {
+    return this.times.shares;
   }
 
   get version(): unknown {
@@ -179,7 +179,7 @@ export class PiecePaths implements PieceLatent {
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
-    this.costs.learn(this.positions - before, performance.now() - start);
+    this.times.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
     const answers = tree.places.map((place) => found.get(place)!);
     others.forEach((path, i) => {
@@ -337,20 +337,39 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 }
 
-/** Times of short runs, layers and readout together: what drafts cost differs between machines and kernels. */
-class RunCosts {
-  /** Milliseconds of a run of one position, and of each further one. */
-  private one: number | null = null;
-  private further: number | null = null;
+/** Runs of several positions after which their times are believed. */
+const BELIEVED_RUNS = 12;
+/** How much a run of the past counts against the newest one. */
+const MEMORY = 0.97;
 
-  get positionCost(): number | null {
-    return this.one === null || this.further === null ? null : Math.max(0.02, this.further / this.one);
+/** Times of short runs, layers and readout together: what drafts cost differs between machines and kernels. */
+class RunTimes {
+  /** Milliseconds of a run of one position. */
+  private one: number | null = null;
+  /** Of runs of several positions: their number, and sums of positions, of times as shares of `one`, and of products. */
+  private sums = { runs: 0, n: 0, share: 0, nn: 0, nShare: 0 };
+
+  /** By a straight line through the times of several positions. */
+  get shares(): RunShares | null {
+    const { runs, n, share, nn, nShare } = this.sums;
+    const spread = nn - (n * n) / runs;
+    if (runs < BELIEVED_RUNS || spread < runs) return null;
+    const position = Math.max(0.02, (nShare - (n * share) / runs) / spread);
+    return { run: Math.max(0, (share - position * n) / runs + position - 1), position };
   }
 
   learn(positions: number, ms: number): void {
-    const recent = (old: number | null, found: number) => (old === null ? found : old + 0.1 * (found - old));
-    if (positions === 1) this.one = recent(this.one, ms);
-    else if (positions > 1 && positions <= READOUT_ROWS && this.one !== null)
-      this.further = recent(this.further, (ms - this.one) / (positions - 1));
+    if (positions === 1) this.one = this.one === null ? ms : this.one + 0.1 * (ms - this.one);
+    if (positions < 2 || positions > READOUT_ROWS || this.one === null) return;
+    const share = ms / this.one;
+    const { sums } = this;
+    for (const [key, value] of Object.entries({
+      runs: 1,
+      n: positions,
+      share,
+      nn: positions * positions,
+      nShare: positions * share,
+    }) as [keyof typeof sums, number][])
+      sums[key] = MEMORY * sums[key] + value;
   }
 }

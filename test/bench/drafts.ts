@@ -1,34 +1,42 @@
 /**
- * What drafts bring: bytes a second of the default model without them, with drafts of matches in the text, with those of what
- * the model foresees, and with both. Real code is written on, byte by byte: the likeliest is looked for, then the real text
- * goes on, so that all write the same; and greedy continuations, which must be the same with drafts as without.
+ * What drafts bring: bytes a second of the default model without them, with drafts of matches in the text, and with drafts of
+ * counts. Real code is written on, byte by byte: the likeliest is looked for, then the real text goes on, so that all write the
+ * same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
- *     node .cache/drafts.js [--model FOLDER] [--places 3] [--processor] [--llama] FILE...
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--prepared] [--processor] [--llama] FILE...
+ *     node .cache/drafts.js [the same] --workspace FOLDER --files 2        # files held out of a project, the rest is counted
  *
- * With --llama llama.cpp writes the same text on in the same run; test/bench/speed.ts, run once, fetches it.
+ * Options: --prepared compiles the second form of the layers first, as the editor does (docs/performance-engine.md); --llama has
+ * llama.cpp write the same text on in the same run; test/bench/speed.ts, run once, fetches it.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { PromptLookup } from "../../model-runtime/generation/drafter";
-import { ForesightDrafter } from "../../model-runtime/generation/foresight-drafter";
 import { generate } from "../../model-runtime/generation/generate";
 import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
-import { StaleLatentDrafter } from "../../model-runtime/generation/stale-latent-drafter";
 import { encode } from "../../model-runtime/ids";
+import { LexiconModel } from "../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../model-runtime/model/text-state";
+import { CountsDrafter } from "../../model-runtime/ngram/counts-drafter";
+import type { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { PromptLookup } from "./lib/prompt-lookup";
 import { Subject } from "./lib/subject";
+import { indexOf, splitProject } from "./lib/workspace-projects";
 
 const PROMPT_BYTES = 3000;
-const WRITTEN_BYTES = 256;
+let writtenBytes = 256;
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: {
       model: { type: "string", default: "models/default" },
       places: { type: "string", default: "3" },
+      bytes: { type: "string", default: "256" },
+      workspace: { type: "string" },
+      files: { type: "string", default: "2" },
+      prepared: { type: "boolean", default: false },
       processor: { type: "boolean", default: false },
       llama: { type: "boolean", default: false },
     },
@@ -42,23 +50,24 @@ async function main(): Promise<void> {
   }
   const model = await loadModel(openModel(values.model), { device: "cpu" });
   const llama = values.llama ? await startLlama() : null;
+  writtenBytes = Number(values.bytes);
+  if (values.prepared && model instanceof LexiconModel) await model.prepareLongRuns();
+  const { index, files } = values.workspace
+    ? heldOut(values.workspace, Number(values.files))
+    : { index: null, files: positionals };
   const ways: Way[] = [
     { name: "no drafts", speculation: createSpeculation([]) },
     { name: "matches", speculation: createSpeculation([new PromptLookup()]) },
-    { name: "foreseen", speculation: createSpeculation([new ForesightDrafter(), new StaleLatentDrafter()]) },
-    {
-      name: "both",
-      speculation: createSpeculation([new PromptLookup(), new ForesightDrafter(), new StaleLatentDrafter()]),
-    },
+    { name: "counts", speculation: createSpeculation([new CountsDrafter(index)]) },
   ];
   const all: Sample[] = [];
-  for (const file of positionals) {
+  for (const file of files) {
     const text = readFileSync(file);
     for (let place = 0; place < Number(values.places); place++) {
-      const room = text.length - PROMPT_BYTES - WRITTEN_BYTES;
+      const room = text.length - PROMPT_BYTES - writtenBytes;
       const at = Math.floor((room * (place + 1)) / (Number(values.places) + 1));
       if (room < 0) throw new Error(`${file} is too short`);
-      const part = text.subarray(at, at + PROMPT_BYTES + WRITTEN_BYTES);
+      const part = text.subarray(at, at + PROMPT_BYTES + writtenBytes);
       all.push({ written: await measure(model, part, ways), llama: await llamaMs(llama, part) });
       console.log(`${basename(file)} at ${at}: ${describe(ways, [all[all.length - 1]])}`);
     }
@@ -69,6 +78,14 @@ async function main(): Promise<void> {
     console.log(`a drafted byte is taken to cost ${costs.byte.toFixed(2)} of a byte, a draft ${costs.run.toFixed(2)}`);
   await llama?.stop();
   await model.release();
+}
+
+/** Files of a project that are long enough, chosen as docs/performance-ngram.md says, and counts of those that are not held out. */
+function heldOut(folder: string, count: number): { index: WorkspaceIndex; files: string[] } {
+  const most = Number.POSITIVE_INFINITY;
+  const project = splitProject(basename(folder), folder, { mostBytes: most, largestFile: most });
+  const files = project.scored.filter((file) => statSync(file).size >= PROMPT_BYTES + writtenBytes).slice(0, count);
+  return { index: indexOf(project), files };
 }
 
 async function startLlama(): Promise<Subject> {
@@ -142,12 +159,12 @@ async function measure(model: TextModel, text: Uint8Array, ways: readonly Way[])
     first ??= greedy.bytes;
     written.push({
       realMs,
-      greedyMs: (WRITTEN_BYTES * greedy.ms) / greedy.bytes.length,
+      greedyMs: (writtenBytes * greedy.ms) / greedy.bytes.length,
       drafted: after.drafted - before.drafted,
       accepted: after.accepted - before.accepted,
       runs: after.runs - before.runs,
       greedyRuns: speculation.counts.runs - after.runs,
-      same: greedy.bytes.equals(first) ? WRITTEN_BYTES : commonLength(first, greedy.bytes),
+      same: greedy.bytes.equals(first) ? writtenBytes : commonLength(first, greedy.bytes),
     });
   }
   return written;
@@ -156,7 +173,7 @@ async function measure(model: TextModel, text: Uint8Array, ways: readonly Way[])
 async function timedGreedy(sequence: TextState, speculation: Speculation): Promise<{ ms: number; bytes: Buffer }> {
   const start = now();
   const bytes: number[] = [];
-  for await (const { byte } of generate(sequence, [], { temperature: 0, maxBytes: WRITTEN_BYTES, speculation }))
+  for await (const { byte } of generate(sequence, [], { temperature: 0, maxBytes: writtenBytes, speculation }))
     bytes.push(byte);
   return { ms: now() - start, bytes: Buffer.from(bytes) };
 }
@@ -168,7 +185,7 @@ function commonLength(a: Uint8Array, b: Uint8Array): number {
 }
 
 function describe(ways: readonly Way[], samples: Sample[]): string {
-  const bytes = WRITTEN_BYTES * samples.length;
+  const bytes = writtenBytes * samples.length;
   const sum = (way: number, of: (written: Written) => number) =>
     samples.reduce((total, { written }) => total + of(written[way]), 0);
   const lines = ways.map(({ name }, way) => {
@@ -178,7 +195,7 @@ function describe(ways: readonly Way[], samples: Sample[]): string {
       `  ${name.padEnd(9)} real code ${real.toFixed(2)} ms a byte (${ratio((w) => w.realMs)})`,
       `greedy ${greedy.toFixed(2)} (${ratio((w) => w.greedyMs)})`,
       `${sum(way, (w) => w.accepted)} of ${sum(way, (w) => w.drafted)} drafted bytes right in ${sum(way, (w) => w.runs)} runs, greedy ${sum(way, (w) => w.greedyRuns)} runs`,
-      `the first ${(sum(way, (w) => w.same) / samples.length).toFixed(0)} of ${WRITTEN_BYTES} greedy bytes the same`,
+      `the first ${(sum(way, (w) => w.same) / samples.length).toFixed(0)} of ${writtenBytes} greedy bytes the same`,
     ].join("; ");
   });
   const llama = samples.reduce((total, sample) => total + sample.llama, 0) / bytes;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { DraftRecord } from "../../../model-runtime/generation/draft-record";
-import { type Drafter, PromptLookup } from "../../../model-runtime/generation/drafter";
+import type { Drafter } from "../../../model-runtime/generation/drafter";
 import { ForesightDrafter } from "../../../model-runtime/generation/foresight-drafter";
 import { type GenerateOptions, generate } from "../../../model-runtime/generation/generate";
 import { createSpeculation, type Speculation } from "../../../model-runtime/generation/speculate";
@@ -13,6 +13,7 @@ import { BYTE_OFFSET, encode } from "../../../model-runtime/ids";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../../model-runtime/model/text-state";
+import { CountsDrafter } from "../../../model-runtime/ngram/counts-drafter";
 import { MixedModel } from "../../../model-runtime/ngram/mixed-model";
 import { learningRates } from "../../../model-runtime/ngram/mixture";
 import { loadGolden } from "../../helpers/golden";
@@ -111,7 +112,7 @@ async function checkModel(model: TextModel, maxBytes: number) {
       async (prompt, plan, temperature) => {
         const how = { temperature, seed: plan[0], maxBytes, stop: [bytesOf("}{")] };
         const truth = (await write(model.createSequence(), encode(prompt), how)).bytes;
-        const drafters = [oracle(Uint8Array.from([...prompt, ...truth]), plan), new PromptLookup()];
+        const drafters = [oracle(Uint8Array.from([...prompt, ...truth]), plan), new CountsDrafter(null)];
         await checkSame(model, prompt, how, createSpeculation(drafters, bold()));
       },
     ),
@@ -151,7 +152,7 @@ describe("drafts change nothing but the speed", () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...texts), plans, fc.constantFrom(0, 0.8), async (prompt, plan, temperature) => {
         const how = { temperature, seed: plan[0], maxBytes: 40 };
-        const speculation = createSpeculation([farsighted(plan), new PromptLookup()]);
+        const speculation = createSpeculation([farsighted(plan), new CountsDrafter(null)]);
         await checkSame(model, prompt, how, speculation);
         await checkSame(new MixedModel({ network: model, workspace: null }), prompt, how, speculation);
         counts.drafted += speculation.counts.drafted;
@@ -175,7 +176,7 @@ describe("drafts change nothing but the speed", () => {
   it("of the default model", async () => {
     const model = await loadModel(openModel(join(__dirname, "../../../models/default")), options);
     const text = readFileSync(join(__dirname, "../../../model-runtime/model/row-store.ts")).subarray(0, 700);
-    const speculation = createSpeculation([new PromptLookup()], bold());
+    const speculation = createSpeculation([new CountsDrafter(null)], bold());
     await checkSame(model, text, { temperature: 0, maxBytes: 60 }, speculation);
     assert.ok(speculation.counts.accepted > 10, JSON.stringify(speculation.counts));
     await model.release();
@@ -187,7 +188,7 @@ describe("drafts", () => {
     const model = await loadGolden("k2");
     const sequence = model.createSequence();
     const controller = new AbortController();
-    const speculation = createSpeculation([new PromptLookup()]);
+    const speculation = createSpeculation([new CountsDrafter(null)]);
     const all = generate(sequence, encode(bytesOf("abababababab")), {
       temperature: 0,
       maxBytes: 100,
@@ -201,15 +202,5 @@ describe("drafts", () => {
     assert.equal(step.value, "aborted");
     assert.ok(sequence.length >= 13 + 4 && sequence.length <= 13 + 100);
     await model.release();
-  });
-
-  it("follow the longest match, and the last of several", () => {
-    const lookup = new PromptLookup();
-    const draft = (text: string) => lookup.draft({ text: bytesOf(text), most: 5, sequence: null! });
-    assert.equal(draft("abc"), null);
-    assert.deepEqual(draft("foo(bar, 1); foo(bar")?.bytes, bytesOf(", 1);"));
-    assert.deepEqual(draft("first = 1\nsecond = 2\nirst = 3\nfirst = ")?.bytes, bytesOf("1\nsec"));
-    assert.deepEqual(draft("x = foo1; x = foo2; x = foo")?.bytes, bytesOf("2; x "));
-    assert.ok(draft("abcdefghijkl abcdefghijkl")!.strength > draft("ijkl ijkl")!.strength);
   });
 });

@@ -23,6 +23,10 @@ describe("SortedPieces", () => {
           const found = new Float64Array(256);
           table.addNextBytes(range, mass, 3, found);
           for (let byte = 0; byte < 256; byte++) assert.ok(Math.abs(found[byte] - expected[byte]) < 1e-12);
+          assert.deepEqual(
+            [...table.nextBytes(range)],
+            [...expected.keys()].filter((byte) => expected[byte] > 0),
+          );
           const equal = table.equal(range);
           assert.equal(
             equal < 0 ? undefined : vocabulary[table.order[equal] - 1],
