@@ -293,12 +293,8 @@ export class BltSequence implements TextState {
   private async appendChunk(chunk: number[], signal?: AbortSignal): Promise<void> {
     const before = this.length;
     this.pushIds(chunk);
-    // Neither reads what the other makes, and of one byte each has one thread only.
-    if (chunk.length === 1) await allDone([this.runPatcher(before, signal), this.runEncoder(signal)]);
-    else {
-      await this.runPatcher(before, signal);
-      await this.runEncoder(signal);
-    }
+    await this.runPatcher(before, signal);
+    await this.runEncoder(signal);
     const firstNew = Math.max(0, this.starts.length - 1);
     if (this.starts.length === 0) this.starts.push(0);
     for (let i = before; i < this.length; i++) {
@@ -479,12 +475,6 @@ export class BltSequence implements TextState {
     }
     cache.rebuilt();
   }
-}
-
-/** Waits for all, and then throws what the first one that failed has thrown. */
-async function allDone(work: Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(work)).find(({ status }) => status === "rejected");
-  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
 }
 
 function rowsFeed(data: Float32Array, count: number): { data: Float32Array; shape: number[] } {
