@@ -8,7 +8,7 @@ import { type Int8Kernel, int8Linear } from "./linear";
 
 let chosen: Promise<Int8Kernel> | null = null;
 
-/** The fastest exact kernel; timed once a process (about 0.1 s). */
+/** The exact rows kernel, or blocks where they are much faster; timed once a process (about 0.1 s). */
 export function fastestInt8Kernel(options: SessionOptions): Promise<Int8Kernel> {
   chosen ??= choose(options);
   return chosen;
@@ -17,11 +17,13 @@ export function fastestInt8Kernel(options: SessionOptions): Promise<Int8Kernel> 
 async function choose(options: SessionOptions): Promise<Int8Kernel> {
   // The integer kernels exist for CPUs only; elsewhere weights are expanded.
   if (options.device !== "cpu") return "float32";
-  const candidates: Int8Kernel[] = [await exactRowsKernel(options), "blocked"];
-  const costs: number[] = [];
-  for (const kernel of candidates) costs.push(await timeKernel(kernel, options));
-  return candidates[costs.indexOf(Math.min(...costs))];
+  const rows = await exactRowsKernel(options);
+  const cost = await timeKernel(rows, options);
+  return (await timeKernel("blocked", options)) < WORTH_BLOCKS * cost ? "blocked" : rows;
 }
+
+/** Part of the rows' cost that blocks must not exceed: they leave copies of the weights in memory, and a short timing errs. */
+const WORTH_BLOCKS = 0.7;
 
 /** The one of the two `rows` kernels that computes rightly here and is the faster one. */
 export async function exactRowsKernel(options: SessionOptions): Promise<"rows" | "rows-narrow"> {
