@@ -15,12 +15,12 @@ function expected(row: number, output: number): number {
   return sum;
 }
 
-async function product(kernel: Int8Kernel, rows: number): Promise<Float32Array> {
+async function product(kernel: Int8Kernel, rows: number, data = x): Promise<Float32Array> {
   const graph = new Graph("linear");
   const input = graph.input("x", ["N", INPUTS]);
   graph.output("y", int8Linear(graph, input, graph.int8(weight, [OUTPUTS, INPUTS]), graph.float32(scales), kernel));
   const session = await createSession(graph, { device: "cpu", threads: 1 });
-  const { y } = await session.run({ x: { data: x.slice(0, rows * INPUTS), shape: [rows, INPUTS] } });
+  const { y } = await session.run({ x: { data: data.slice(0, rows * INPUTS), shape: [rows, INPUTS] } });
   await session.release();
   return y;
 }
@@ -34,6 +34,14 @@ describe("int8Linear", () => {
           Math.abs(alone[output] - together[output]) <= 1e-4 * (1 + Math.abs(alone[output])),
           `output ${output}`,
         );
+    });
+
+  for (const kernel of int8Kernels)
+    it(`${kernel}: a row of zeros stays one, between others`, async () => {
+      const zeroed = x.slice().fill(0, INPUTS, 2 * INPUTS);
+      const [y, others] = [await product(kernel, 3, zeroed), await product(kernel, 3)];
+      assert.ok(y.subarray(OUTPUTS, 2 * OUTPUTS).every((value) => value === 0));
+      assert.deepEqual(y.subarray(2 * OUTPUTS), others.subarray(2 * OUTPUTS));
     });
 
   for (const kernel of int8Kernels)
