@@ -17,8 +17,12 @@ import { crossRowWidth, encoderStateLayers } from "./networks";
 import { RowStore } from "./row-store";
 import type { AppendOptions, TextState } from "./text-state";
 
-/** Bytes that go through the networks in one run: large enough for full speed, small enough to stop soon. */
-const CHUNK = 256;
+/**
+ * Bytes whose patches go through the latent transformer in one run, and bytes that go through the other networks in one: large
+ * enough for full speed, small enough to stop soon. Those attend to a window, so that a row costs the more the larger a run is.
+ */
+const TEXT_CHUNK = 512;
+const BYTE_CHUNK = 256;
 
 /** What a run of the device loop starts from (`device-loop-graph.ts`). */
 export interface LoopStart {
@@ -116,7 +120,7 @@ export class BltSequence implements TextState {
     let last = new Float32Array(0);
     for (let from = 0, to = 0; from < ids.length; from = to) {
       // A short rest joins the chunk before it: a run of a few rows costs much more a row.
-      to = ids.length - from <= 1.25 * CHUNK ? ids.length : from + CHUNK;
+      to = ids.length - from <= 1.25 * TEXT_CHUNK ? ids.length : from + TEXT_CHUNK;
       const before = this.length;
       try {
         await this.appendChunk(Array.prototype.slice.call(ids, from, to), signal);
@@ -469,7 +473,7 @@ export class BltSequence implements TextState {
   ): Promise<void> {
     while (cache.length < end) {
       const from = cache.length;
-      const to = end - from <= 1.25 * CHUNK ? end : from + CHUNK;
+      const to = end - from <= 1.25 * BYTE_CHUNK ? end : from + BYTE_CHUNK;
       const seen = floors[to - 1] > 0 ? floors.slice(from, to) : null;
       steps.results(await network.run(cache, to - from, steps.inputs(from, to), seen, signal), from);
     }
