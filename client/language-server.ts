@@ -10,6 +10,7 @@ import {
   TransportKind,
 } from "vscode-languageclient/node";
 import type { StorageOptions } from "../server/finetune-protocol";
+import { processEnvironment } from "../server/process-environment";
 import {
   CURSOR_NOTIFICATION,
   type Decision,
@@ -161,7 +162,10 @@ export class LanguageServer {
         },
       },
     };
-    return new QuietClient("blt", "BLT Code", { module: this.module, transport: TransportKind.ipc }, options);
+    // Variables that the user has set win.
+    const env = { ...processEnvironment, ...process.env };
+    const server = { module: this.module, transport: TransportKind.ipc, options: { env } };
+    return new QuietClient("blt", "BLT Code", server, options);
   }
 
   /** The client's process ended by itself, or could not be started; told once or twice. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import { quantizeCheckpoint } from "../../../model-runtime/checkpoint/quantize";
+import { processEnvironment } from "../../../server/process-environment";
 import { names } from "./names";
 import type { SubjectCommand } from "./subject";
 
@@ -43,11 +44,16 @@ export async function prepare(root: string, threads: number): Promise<Prepared> 
     const all = [join(root, "test/bench/peers", script), ...words.map(String)];
     return { name, command: python, arguments: all, longestPrompt };
   };
+  // In the environment that the extension starts its server in.
+  const engine = (name: string, words: (string | number)[]): SubjectCommand => ({
+    ...node(name, "engine.js", words),
+    environment: processEnvironment,
+  });
   return {
-    engineInt8: node(names.engineInt8, "engine.js", [int8, threads]),
-    engineInt4: node(names.engineInt4, "engine.js", [int4, threads]),
-    engineRows: node(names.engineRows, "engine.js", [int4, threads, "cpu", "rows"]),
-    engineFp32: node(names.engineFp32, "engine.js", [float32, threads]),
+    engineInt8: engine(names.engineInt8, [int8, threads]),
+    engineInt4: engine(names.engineInt4, [int4, threads]),
+    engineRows: engine(names.engineRows, [int4, threads, "cpu", "rows"]),
+    engineFp32: engine(names.engineFp32, [float32, threads]),
     llama: ["true", "false"].flatMap((flash) =>
       [512, 2048].map((batch) => node(names.llama, "llama.js", [library, gguf, threads, flash, batch])),
     ),
