@@ -178,11 +178,12 @@ export class LexiconReader {
   }
 
   /**
-   * As `distributions`, of a byte and a draft behind it, which is left out from its first byte on that is not the likeliest.
+   * As `distributions`, of a byte and a draft behind it, which is left out from its first byte on that is too unlikely.
+   * @param least share of the likeliest symbol's chance that a byte of the draft must have; 1 takes the likeliest only
    * @returns distributions after the byte and after each byte of the draft that was taken
    */
-  async distributionsOfDraft(bytes: ArrayLike<number>, signal?: AbortSignal): Promise<Float64Array[]> {
-    return this.undoneOnError(() => this.readTogether(bytes, signal, true));
+  async distributionsOfDraft(bytes: ArrayLike<number>, least: number, signal?: AbortSignal): Promise<Float64Array[]> {
+    return this.undoneOnError(() => this.readTogether(bytes, signal, least));
   }
 
   /** Appends a byte if its distribution can be had without asking the latent; else null, and nothing has changed. */
@@ -332,7 +333,7 @@ export class LexiconReader {
     }
   }
 
-  private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal, isDraft = false): Promise<Float64Array[]> {
+  private async readTogether(bytes: ArrayLike<number>, signal?: AbortSignal, least = 0): Promise<Float64Array[]> {
     const { words } = this;
     const before = words.length;
     this.followVersion();
@@ -365,7 +366,8 @@ export class LexiconReader {
           if (open.read >= from) {
             const distribution = open.word.distribution(row);
             read.push({ open: open.read < to ? forkOf(open) : open, byteModelNow: row, distribution });
-            const isWrong = isDraft && open.read < words.length && likeliest(distribution) !== words.text[open.read];
+            const isWrong =
+              open.read < words.length && distribution[words.text[open.read]] < least * largest(distribution);
             if (isWrong) end = Math.min(end, open.read);
           }
           if (open.read === to || open.read >= end) return read;
@@ -555,11 +557,10 @@ interface ReadState extends PastState {
   distribution: Float64Array;
 }
 
-function likeliest(distribution: Float64Array): number {
-  let best = 0;
-  for (let symbol = 1; symbol < distribution.length; symbol++)
-    if (distribution[symbol] > distribution[best]) best = symbol;
-  return best;
+function largest(distribution: Float64Array): number {
+  let most = 0;
+  for (let symbol = 0; symbol < distribution.length; symbol++) most = Math.max(most, distribution[symbol]);
+  return most;
 }
 
 /** Pieces of the words that no later byte can change. */

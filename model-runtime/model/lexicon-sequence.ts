@@ -73,9 +73,9 @@ export class LexiconSequence implements TextState {
     return this.hasBos ? this.reader.foresee(this.bytesOf([id])[0], goOn, signal) : null;
   }
 
-  async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
+  async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal, least = 1): Promise<Float32Array> {
     if (!this.hasBos) return this.append(Array.prototype.slice.call(ids, 0, 1), { logits: "all", signal });
-    const distributions = await this.reader.distributionsOfDraft(this.bytesOf(ids), signal);
+    const distributions = await this.reader.distributionsOfDraft(this.bytesOf(ids), least, signal);
     const rows = new Float32Array(distributions.length * VOCABULARY_SIZE);
     distributions.forEach((distribution, row) => {
       rows.set(logitsOf(distribution), row * VOCABULARY_SIZE);

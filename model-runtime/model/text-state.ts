@@ -60,9 +60,11 @@ export interface TextState {
   /**
    * Appends an id and a draft behind it, which is left out from its first byte on that is not the likeliest. `append` with
    * all logits where the text knows nothing better.
+   * @param least share of the likeliest byte's chance that a byte of the draft must have, where another than the likeliest
+   *   may be chosen; default 1
    * @returns logits after the id and after each id of the draft that was taken, [1 + taken, 260]
    */
-  appendDraft?(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array>;
+  appendDraft?(ids: ArrayLike<number>, signal?: AbortSignal, least?: number): Promise<Float32Array>;
   /** What `appendDraft` costs on this machine; undefined where nothing is known. */
   readonly draftCosts?: DraftCosts;
   /** Forgets all ids from `length` on. */

@@ -26,6 +26,9 @@ export interface MixedOptions {
   weights?: Float32Array;
 }
 
+/** Of the network's likeliest byte's chance: a byte of a draft that has less is not read on. */
+const LEAST_SHARE = 0.01;
+
 /** Counts have no patches. */
 export const EVERY_BYTE: PatchingConfig = {
   mode: "byte",
@@ -153,11 +156,11 @@ export class MixedSequence implements TextState {
     return this.rates === null ? ((await this.network?.foresee?.(id, goOn, signal)) ?? null) : null;
   }
 
-  /** The network's judgement ends the draft: what only the counts would go on with is written byte by byte. */
+  /** What the network thinks very unlikely ends the draft: the mixture hardly chooses that either. */
   async appendDraft(ids: ArrayLike<number>, signal?: AbortSignal): Promise<Float32Array> {
     const { network } = this;
     if (this.rates !== null || !network?.appendDraft) return this.append(ids, { logits: "all", signal });
-    const rows = await network.appendDraft(ids, signal);
+    const rows = await network.appendDraft(ids, signal, LEAST_SHARE);
     const out = new Float32Array(rows.length);
     for (let row = 0; row < rows.length / VOCABULARY_SIZE; row++) {
       this.history.push(ids[row]);

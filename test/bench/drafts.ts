@@ -4,10 +4,10 @@
  * same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
- *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--prepared] [--processor] [--llama] FILE...
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--mixed] [--prepared] [--processor] [--llama] FILE...
  *     node .cache/drafts.js [the same] --workspace FOLDER --files 2        # files held out of a project, the rest is counted
  *
- * Options: --prepared compiles the second form of the layers first, as the editor does (docs/performance-engine.md); --llama has
+ * Options: --mixed mixes the model with the counts, as the editor does; --prepared compiles the second form of the layers first, as the editor does (docs/performance-engine.md); --llama has
  * llama.cpp write the same text on in the same run; test/bench/speed.ts, run once, fetches it.
  */
 import { readFileSync, statSync } from "node:fs";
@@ -16,10 +16,10 @@ import { parseArgs } from "node:util";
 import { generate } from "../../model-runtime/generation/generate";
 import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
 import { encode } from "../../model-runtime/ids";
-import { LexiconModel } from "../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../model-runtime/model/text-state";
 import { CountsDrafter } from "../../model-runtime/ngram/counts-drafter";
+import { MixedModel } from "../../model-runtime/ngram/mixed-model";
 import type { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
 import { PromptLookup } from "./lib/prompt-lookup";
 import { Subject } from "./lib/subject";
@@ -36,6 +36,7 @@ async function main(): Promise<void> {
       bytes: { type: "string", default: "256" },
       workspace: { type: "string" },
       files: { type: "string", default: "2" },
+      mixed: { type: "boolean", default: false },
       prepared: { type: "boolean", default: false },
       processor: { type: "boolean", default: false },
       llama: { type: "boolean", default: false },
@@ -48,13 +49,14 @@ async function main(): Promise<void> {
       return (user + system) / 1000;
     };
   }
-  const model = await loadModel(openModel(values.model), { device: "cpu" });
+  const network = await loadModel(openModel(values.model), { device: "cpu" });
   const llama = values.llama ? await startLlama() : null;
   writtenBytes = Number(values.bytes);
-  if (values.prepared && model instanceof LexiconModel) await model.prepareLongRuns();
+  if (values.prepared) await network.prepareLongRuns();
   const { index, files } = values.workspace
     ? heldOut(values.workspace, Number(values.files))
     : { index: null, files: positionals };
+  const model = values.mixed ? new MixedModel({ network, workspace: index }) : network;
   const ways: Way[] = [
     { name: "no drafts", speculation: createSpeculation([]) },
     { name: "matches", speculation: createSpeculation([new PromptLookup()]) },

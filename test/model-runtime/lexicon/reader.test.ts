@@ -56,6 +56,30 @@ describe("LexiconReader", () => {
     }
   });
 
+  it("reads a draft up to its first byte that is too unlikely, and stays before that", async () => {
+    const lengths = new Set<number>();
+    await fc.assert(
+      fc.asyncProperty(hardTexts, hardTexts, fc.constantFrom(1, 0.1, 0.001, 0), async (text, draft, least) => {
+        const bytes = Uint8Array.from([97, ...draft]);
+        const [drafted, whole] = [hashReader(), hashReader()];
+        for (const reader of [drafted, whole]) {
+          reader.append(text);
+          await reader.distribution();
+        }
+        const found = await drafted.distributionsOfDraft(bytes, least);
+        const all = await whole.distributions(bytes);
+        const wrong = draft.findIndex((byte, i) => all[i][byte] < least * Math.max(...all[i]));
+        assert.equal(found.length, 1 + (wrong < 0 ? draft.length : wrong));
+        for (const [i, distribution] of found.entries()) checkSame(distribution, all[i]);
+        assert.equal(drafted.length, text.length + found.length);
+        checkSame(await drafted.distribution(), all[found.length - 1]);
+        lengths.add(found.length);
+      }),
+      { numRuns: 150 },
+    );
+    assert.ok(lengths.size > 3, `only ${[...lengths]}`);
+  });
+
   it("lets be foreseen what follows the likeliest pieces of the text, ended or not", async () => {
     const latent = new HashLatent();
     let leads = 0;
