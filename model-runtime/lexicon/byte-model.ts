@@ -6,9 +6,16 @@ export interface ByteModel {
   /**
    * What follows each beginning of the text.
    * @param text the text; what is before the last `truncate` has not changed since
+   * @param ahead bytes that are likely to follow the first `to`, asked for where they can be read along
    * @returns probabilities [257] after the first `from`, `from + 1`, ... `to` bytes, EOS last
    */
-  after(text: Uint8Array, from: number, to: number, signal?: AbortSignal): Promise<Float64Array[]>;
+  after(
+    text: Uint8Array,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+    ahead?: () => Uint8Array,
+  ): Promise<Float64Array[]>;
   /** The bytes from `length` on are going to be others. */
   truncate(length: number): void;
   /** For a copy of the text. */
@@ -49,8 +56,10 @@ export function countingModel(): ByteModel {
 /** `model`, and over it what followed the last 3 to 6 bytes earlier in the text: names and phrases that come again. */
 export function withCounts(model: ByteModel): ByteModel {
   return {
-    after: async (text, from, to, signal) =>
-      (await model.after(text, from, to, signal)).map((known, i) => countedAfter(text, from + i, known, ON_A_MODEL)),
+    after: async (text, from, to, signal, ahead) =>
+      (await model.after(text, from, to, signal, ahead)).map((known, i) =>
+        countedAfter(text, from + i, known, ON_A_MODEL),
+      ),
     truncate: (length) => model.truncate(length),
     fork: () => withCounts(model.fork()),
   };

@@ -67,6 +67,9 @@ export interface ReaderParts {
 
 /** Lengths of the text at which the open word's state is kept, so that going back to them costs nothing. */
 const KEPT_STATES = 64;
+/** Chance from which on the rest of a piece is read by the byte model along with its first byte. */
+const LIKELY_REST = 0.5;
+const NOTHING = new Uint8Array(0);
 /** Chance from which on a question that a draft may lead to is asked along with it: a row costs a tenth of a run. */
 const LIKELY_SHARE = 0.5;
 
@@ -297,7 +300,8 @@ export class LexiconReader {
     words.append(byte);
     const next = await this.openWithoutLatent(open, this.openPlace(), signal);
     if (next !== null) {
-      const rows = await this.byteModel.after(words.text, next.read, words.length, signal);
+      const ahead = () => this.likelyRest(next, byte);
+      const rows = await this.byteModel.after(words.text, next.read, words.length, signal, ahead);
       while (next.read < words.length && next.word.stale() === null) writeInto(next, words.text, rows.shift()!);
       if (next.read === words.length && next.word.stale() === null) {
         this.keepState();
@@ -308,6 +312,15 @@ export class LexiconReader {
     }
     this.truncate(before);
     return null;
+  }
+
+  /** What is likely to follow a byte behind an open word: the rest of its likeliest piece. */
+  private likelyRest({ word }: OpenedWord, byte: number): Uint8Array {
+    const cut = word.likeliestCut();
+    if (cut === null || cut.missing < 2 || cut.chance < LIKELY_REST) return NOTHING;
+    const piece = this.parts.lexicon.pieces[cut.pieces[cut.pieces.length - 1]]!;
+    const rest = piece.subarray(piece.length - cut.missing);
+    return rest[0] === byte ? rest.subarray(1) : NOTHING;
   }
 
   /** The open word as far as it has been read, where that takes no run of the latent. */

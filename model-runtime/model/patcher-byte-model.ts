@@ -22,7 +22,7 @@ class PatcherByteModel implements ByteModel {
   private rows: Float64Array[] = [];
   private firstRow = 0;
   /** The text that has been read, and how much of it is known to be the text as it is: a byte taken back often comes again. */
-  private read = new Uint8Array(0);
+  private read: Uint8Array = new Uint8Array(0);
   private certain = 0;
 
   constructor(
@@ -32,21 +32,31 @@ class PatcherByteModel implements ByteModel {
     private readonly cache = network.createCache(),
   ) {}
 
-  async after(text: Uint8Array, from: number, to: number, signal?: AbortSignal): Promise<Float64Array[]> {
+  async after(
+    text: Uint8Array,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+    ahead?: () => Uint8Array,
+  ): Promise<Float64Array[]> {
     this.forgetOtherThan(text.subarray(0, to));
-    if (this.read.length < to) this.read = text.slice(0, to);
+    const isKnown = this.cache.length > to && from >= this.firstRow;
+    const more = isKnown ? null : (ahead?.() ?? null);
+    const end = to + (more?.length ?? 0);
+    if (this.read.length < end) this.read = joined(text.subarray(0, to), more);
     this.certain = Math.max(this.certain, to);
-    const end = this.firstRow + this.rows.length;
-    if (from < this.firstRow || from > end) {
+    const known = this.firstRow + this.rows.length;
+    if (from < this.firstRow || from > known) {
       this.rows = [];
       this.firstRow = from;
       if (this.cache.length > from) this.cache.truncate(from);
       else this.cache.skipTo(from);
     }
-    while (this.cache.length <= to) {
+    while (this.cache.length <= end) {
       const first = this.cache.length;
-      const count = Math.min(CHUNK, to + 1 - first);
-      const { data, stride } = await this.network.run(this.cache, count, this.inputs(text, first, count), null, signal);
+      const count = Math.min(CHUNK, end + 1 - first);
+      const inputs = this.inputs(first, count);
+      const { data, stride } = await this.network.run(this.cache, count, inputs, null, signal);
       for (let row = 0; row < count; row++)
         if (first + row === this.firstRow + this.rows.length)
           this.rows.push(symbolsOf(data.subarray(row * stride, row * stride + VOCABULARY_SIZE)));
@@ -84,15 +94,23 @@ class PatcherByteModel implements ByteModel {
     return copy;
   }
 
-  private inputs(text: Uint8Array, first: number, count: number) {
+  /** Embeddings of BOS and of what has been read, from position `first` on. */
+  private inputs(first: number, count: number) {
     const width = this.table.length / VOCABULARY_SIZE;
     const embedding = new Float32Array(count * width);
     for (let row = 0; row < count; row++) {
-      const id = first + row === 0 ? BOS : text[first + row - 1] + BYTE_OFFSET;
+      const id = first + row === 0 ? BOS : this.read[first + row - 1] + BYTE_OFFSET;
       embedding.set(this.table.subarray(id * width, (id + 1) * width), row * width);
     }
     return { embedding: { data: embedding, shape: [count, width] } };
   }
+}
+
+function joined(text: Uint8Array, more: Uint8Array | null): Uint8Array {
+  const all = new Uint8Array(text.length + (more?.length ?? 0));
+  all.set(text);
+  if (more !== null) all.set(more, text.length);
+  return all;
 }
 
 /** Logits of ids [260] -> probabilities of bytes and EOS [257]; ids that are no text are left out. */

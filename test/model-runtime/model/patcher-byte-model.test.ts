@@ -54,6 +54,8 @@ describe("patcherByteModel", () => {
         added: texts,
         from: fc.double({ min: 0, max: 1, noNaN: true }),
         fork: fc.boolean(),
+        ahead: texts,
+        isRight: fc.boolean(),
       }),
       { maxLength: 8 },
     );
@@ -61,18 +63,19 @@ describe("patcherByteModel", () => {
       fc.asyncProperty(steps, async (changes) => {
         let model = create();
         let text = new Uint8Array(0);
-        for (const { keep, added, from, fork } of changes) {
+        for (const [i, { keep, added, from, fork, ahead, isRight }] of changes.entries()) {
           if (fork) model = model.fork();
           const kept = Math.floor(keep * text.length);
           model.truncate(kept);
           text = Uint8Array.from([...text.subarray(0, kept), ...added]);
           const first = Math.floor(from * text.length);
-          const rows = await model.after(text, first, text.length);
+          const next = isRight ? (changes[i + 1]?.added ?? ahead) : ahead;
+          const rows = await model.after(text, first, text.length, undefined, () => next);
           const expected = await create().after(text, 0, text.length);
           assert.equal(rows.length, text.length + 1 - first);
-          for (const [i, row] of rows.entries())
+          for (const [at, row] of rows.entries())
             for (let symbol = 0; symbol < 257; symbol++)
-              assert.ok(Math.abs(Math.log(row[symbol] / expected[first + i][symbol])) < 1e-4);
+              assert.ok(Math.abs(Math.log(row[symbol] / expected[first + at][symbol])) < 1e-4);
         }
       }),
       { numRuns: 60 },
@@ -96,5 +99,17 @@ describe("patcherByteModel", () => {
     found.forEach((chance, symbol) => {
       assert.ok(Math.abs(Math.log(chance / expected[symbol])) < 1e-4);
     });
+  });
+
+  it("reads along what is likely to follow, and asks for it only then", async () => {
+    const text = new TextEncoder().encode("const value");
+    let runs = 0;
+    const signal = { throwIfAborted: () => runs++ } as unknown as AbortSignal;
+    const model = create();
+    await model.after(text, 3, 3, signal, () => text.subarray(3));
+    assert.equal(runs, 1);
+    const notAsked = () => assert.fail("it has been read");
+    for (let length = 4; length <= text.length; length++) await model.after(text, length, length, signal, notAsked);
+    assert.equal(runs, 1);
   });
 });
