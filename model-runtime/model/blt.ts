@@ -50,7 +50,6 @@ export class Blt {
         int8Kernel: int8Kernel ?? "float32",
         graph: latentGraph,
         isTurned: false,
-        joinsQueries: false,
         others: ["model.local_encoder", "model.local_decoder"].flatMap((network) => [
           `${network}.patch_embedding_projection`,
           `${network}.cross_attn_layers`,

@@ -56,7 +56,6 @@ export class LexiconModel {
         int8Kernel,
         graph: pieceLatentGraph,
         isTurned: checkpoint.config.readoutMatrix,
-        joinsQueries: true,
         others: ["model.lexicon.norm", readoutMatrixName],
         inputs: (rows) => ({ embedding: sampleRows(rows, latent.hiddenSize) }),
       },

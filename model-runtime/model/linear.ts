@@ -37,8 +37,6 @@ export interface GraphContext {
   given?: (name: string) => Value;
   /** Int8 rows of joined layers, where they are not the checkpoint's; null for a layer that has none. */
   rows?: (graph: Graph, names: readonly string[]) => Int8Rows | null;
-  /** Whether runs are of several rows, for which the query heads of a key head are multiplied in one product. */
-  joinsQueries?: boolean;
   /** Adds to the product of linear layers; `names` as in `linear`. */
   adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }

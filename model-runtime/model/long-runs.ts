@@ -23,11 +23,9 @@ export interface LatentSource<C extends Weights> {
   config: TransformerConfig;
   int8Kernel: Int8Kernel;
   /** Builds the graph from weights in their places. */
-  graph: (source: { checkpoint: C } & Pick<GraphContext, "int8Kernel" | "rows" | "joinsQueries">) => Graph;
+  graph: (source: { checkpoint: C } & Pick<GraphContext, "int8Kernel" | "rows">) => Graph;
   /** Whether the stream has a basis of its own, in which no channel stands out. */
   isTurned: boolean;
-  /** As in `GraphContext`: faster in runs of a few rows, slower in those of a hundred (docs/performance-engine.md). */
-  joinsQueries: boolean;
   /** Tensors that the graph reads besides the layers', by the beginnings of their names. */
   others: readonly string[];
   /** What the network reads besides the cache, of so many rows, to time it with. */
@@ -59,10 +57,10 @@ export class LongRuns<C extends Weights> {
    */
   async prepare(network: CausalNetwork, isCurrent: () => boolean, least: number): Promise<void> {
     this.prepared = network;
-    const { checkpoint, config, int8Kernel, graph, isTurned, joinsQueries, others, inputs } = this.source;
+    const { checkpoint, config, int8Kernel, graph, isTurned, others, inputs } = this.source;
     const form = { isNarrow: await saturates(this.options), isTurned };
     const { weights, file, rows } = await makeLatentRows(checkpoint, config, form, others, this.ended.signal);
-    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows, joinsQueries };
+    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows };
     const session = await createSession(graph(source), { ...this.options, file });
     discard(file.data);
     const from = least === 0 ? ALWAYS_LONG : await network.timeLongRuns(session, inputs, least);

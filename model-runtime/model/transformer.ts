@@ -102,21 +102,11 @@ export function transformerStack(
   const layerOutputs: Value[] = [];
   const newKeysAndValues: Value[] = [];
   const { from, to } = inputs.layers ?? { from: 0, to: config.layers };
-  const joinsQueries = context.joinsQueries === true && config.heads > config.kvHeads;
-  const mask = joinsQueries ? forJoinedQueries(context.graph, inputs.mask, config) : inputs.mask;
   for (let layer = from; layer < to; layer++) {
     const name = `${prefix}.layers.${layer}`;
     hidden = beforeLayer(hidden, layer);
     const normed = rmsNorm(context, hidden, `${name}.input_layernorm`, config.normEps);
-    const attended = selfAttention(
-      { ...context, joinsQueries },
-      name,
-      config,
-      { ...inputs, mask },
-      layer,
-      normed,
-      newKeysAndValues,
-    );
+    const attended = selfAttention(context, name, config, inputs, layer, normed, newKeysAndValues);
     hidden = add(context.graph, hidden, attended);
     const fed = swiGlu(
       context,
@@ -161,8 +151,6 @@ export function splitHeads(graph: Graph, x: Value, heads: number, headDim: numbe
  * @param keys of each part [1, K, C_i, D], or with the axes of `headShape`
  * @param mask [N, sum of C_i]
  * @param partLengths int64, the C_i, where there are several parts
- * @param isJoined one product a key head for all its query heads, which is faster for several rows; `mask` is then
- *   [G * N, sum of C_i], as `forJoinedQueries` makes it
  * @returns [N, H * D]
  */
 export function attention(
@@ -175,7 +163,6 @@ export function attention(
   values: Value[],
   mask: Value,
   partLengths?: Value,
-  isJoined = false,
 ): Value {
   const groups = heads / kvHeads;
   // With a key head for each query head all tensors have their axes already.
@@ -185,7 +172,7 @@ export function attention(
   // equal numbers, as a single one before the product would be made its scale again.
   const scale = new Float32Array(headDim).fill(1 / Math.sqrt(headDim));
   const scaled = graph.node("Mul", [queries, graph.float32(scale)], queries.shape);
-  const grouped = isJoined ? reshape(graph, scaled, [kvHeads, 1, -1, headDim]) : byKeyHead(scaled, groups);
+  const grouped = byKeyHead(scaled, groups);
   const products = keys.map((part) =>
     graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], ["?", "?", "N", "?"], {
       domain: "com.microsoft",
@@ -208,15 +195,8 @@ export function attention(
   const attended = values
     .map((part, i) => graph.node("MatMul", [weightsOfParts[i], byKeyHead(part, 1)], grouped.shape))
     .reduce((sum, part) => add(graph, sum, part));
-  const apart = isJoined ? reshape(graph, attended, [kvHeads, groups, -1, headDim]) : attended;
-  const rows = transpose(graph, apart, groups === 1 ? [0, 2, 1, 3] : [2, 0, 1, 3]);
+  const rows = transpose(graph, attended, groups === 1 ? [0, 2, 1, 3] : [2, 0, 1, 3]);
   return { ...reshape(graph, rows, [-1, heads * headDim]), shape: ["N", heads * headDim] };
-}
-
-/** A mask [N, C] of all query heads of a key head, one after the other: [G * N, C]. */
-function forJoinedQueries(graph: Graph, mask: Value, { heads, kvHeads }: TransformerConfig): Value {
-  const copies = Array.from({ length: heads / kvHeads }, () => mask);
-  return graph.node("Concat", copies, ["?", mask.shape[1]], { attributes: { axis: 0 } });
 }
 
 function selfAttention(
@@ -261,7 +241,6 @@ function selfAttention(
     isCached ? [inputs.pastValues[layer], value] : [value],
     inputs.mask,
     inputs.pastAndNew,
-    context.joinsQueries,
   );
   return linear(context, attended, `${name}.self_attn.o_proj`);
 }
