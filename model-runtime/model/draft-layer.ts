@@ -7,7 +7,7 @@
 import { drafterPrefix, type LexiconCheckpoint } from "../checkpoint/open-lexicon";
 import { Graph } from "../graph/graph";
 import { type GraphContext, linear } from "./linear";
-import { pieceLogits } from "./piece-latent";
+import { pieceLogits } from "./piece-logits";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
 /** Proposals that leave a run: what the first bytes of the likeliest one may be confused with is among them. */

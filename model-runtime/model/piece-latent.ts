@@ -2,17 +2,17 @@
  * The latent transformer over pieces as graphs: its layers, and the readout of their states as masses of pieces
  * (docs/lexicon.md, section 4).
  *
- * Shapes: N new positions, M positions read out, E width, P pieces, S sorted pieces.
+ * Shapes: N new positions, M positions read out, E width, S sorted pieces.
  */
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
-import { type LexiconCheckpoint, pieceEmbeddingName, readoutMatrixName } from "../checkpoint/open-lexicon";
+import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
 import type { RowReader } from "../checkpoint/row-reader";
-import { scaleName } from "../checkpoint/tensor-data";
 import { Graph, type Value } from "../graph/graph";
 import type { Session } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { Foresight } from "./foresight";
-import { floatWeight, type GraphContext, int8Linear, linear } from "./linear";
+import { type GraphContext, linear } from "./linear";
+import { pieceLogits } from "./piece-logits";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
 interface Source extends Omit<GraphContext, "graph"> {
@@ -48,26 +48,6 @@ export function readoutGraph(source: Source, order: Int32Array): Graph {
   const logits = pieceLogits(context, states, [...order, eosPiece]);
   graph.output("masses", graph.node("Softmax", [logits], logits.shape, { attributes: { axis: -1 } }));
   return graph;
-}
-
-/**
- * Logits [M, P] of some pieces, in their order. The table's rows are put into that order when the session is made, which is
- * cheaper than to choose among the logits in each run.
- * @param states [M, E] as the readout takes them
- * @param pieces [P]
- */
-export function pieceLogits(context: Source & GraphContext, states: Value, pieces: ArrayLike<number>): Value {
-  const { graph, checkpoint } = context;
-  const order = graph.int64(Array.from(pieces));
-  const rowsOf = (value: Value) =>
-    graph.node("Gather", [value, order], [pieces.length, ...value.shape.slice(1)], { attributes: { axis: 0 } });
-  const table = checkpoint.tensors.get(pieceEmbeddingName)!;
-  if (table.dtype === "I8") {
-    const scales = rowsOf(graph.weight(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!));
-    return int8Linear(graph, states, rowsOf(graph.weight(table)), scales, context.int8Kernel);
-  }
-  const rows = rowsOf(floatWeight(context, pieceEmbeddingName));
-  return graph.node("Gemm", [states, rows], [states.shape[0], pieces.length], { attributes: { transB: 1 } });
 }
 
 /** The networks in use: layers, readout, and rows of the embedding table. */
