@@ -1,5 +1,6 @@
 /** Drafts of what a model foresees of itself (`TextState.foresee`), as long as their chances are worth what reading them costs. */
 import { BYTE_OFFSET } from "../ids";
+import { ChanceRecord } from "./chance-record";
 import type { Draft, DraftContext, Drafter } from "./drafter";
 
 /** Most parts of a draft. */
@@ -12,20 +13,16 @@ const USUAL_CHANCE = 0.6;
 const QUESTIONS = 0.1;
 /** Parts that the first belief about a chance counts as much as. */
 const BELIEF = 12;
-const BUCKETS = 12;
+/** Upper ends of the classes of chances. */
+const CHANCES = Array.from({ length: 12 }, (_, i) => (i + 1) / 12);
 /** How much a draft of the past counts against the newest one. */
 const MEMORY = 0.98;
-
-/** Parts that were compared with what came, and those of them that were right. */
-interface Tally {
-  compared: number;
-  right: number;
-}
 
 export class ForesightDrafter implements Drafter {
   readonly name = "foresight";
   readonly cost = 0.1;
-  private readonly tallies = Array.from({ length: BUCKETS }, (): Tally => ({ compared: 0, right: 0 }));
+  /** Of parts; the draft layer's chances are right on real code (docs/performance-incremental.md). */
+  private readonly record = new ChanceRecord(CHANCES, BELIEF, MEMORY);
   private gain = 2;
 
   /** Of the last drafts, bytes. */
@@ -42,7 +39,7 @@ export class ForesightDrafter implements Drafter {
       text[text.length - 1] + BYTE_OFFSET,
       (model, length) => {
         // What it took to foresee this part is spent; the next one has to be worth that too.
-        const next = chance * this.believed(model);
+        const next = chance * this.record.believed(model);
         if (next < row || bytes + length > most || said.length === MOST_PARTS) return false;
         said.push(model);
         [chance, bytes] = [next, bytes + length];
@@ -65,8 +62,8 @@ export class ForesightDrafter implements Drafter {
       gain: gain * perPart,
       learn: (right, wrong) => {
         ends.forEach((end, i) => {
-          if (end <= right) this.learn(said[i], true);
-          else if (wrong === 1 && (ends[i - 1] ?? 0) <= right) this.learn(said[i], false);
+          if (end <= right) this.record.learn(said[i], true);
+          else if (wrong === 1 && (ends[i - 1] ?? 0) <= right) this.record.learn(said[i], false);
         });
         const rightParts = ends.filter((end) => end <= right).length;
         const found = (rightParts - ends.length * (row + FORESEEING) - QUESTIONS) * perPart;
@@ -74,20 +71,4 @@ export class ForesightDrafter implements Drafter {
       },
     };
   }
-
-  /** Chance that a part comes, where the draft layer gives it `chance`; that is right on real code (docs/performance-incremental.md). */
-  private believed(chance: number): number {
-    const { compared, right } = this.tallies[bucketOf(chance)];
-    return (right + BELIEF * chance) / (compared + BELIEF);
-  }
-
-  private learn(chance: number, isRight: boolean): void {
-    const tally = this.tallies[bucketOf(chance)];
-    tally.compared = MEMORY * tally.compared + 1;
-    tally.right = MEMORY * tally.right + (isRight ? 1 : 0);
-  }
-}
-
-function bucketOf(chance: number): number {
-  return Math.min(BUCKETS - 1, Math.floor(chance * BUCKETS));
 }

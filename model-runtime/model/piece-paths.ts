@@ -10,6 +10,7 @@ import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
 import { PiecePath } from "./piece-path";
+import { RunTimes } from "./run-times";
 
 /** Positions that go through the layers in one run: enough for full speed, few enough to stop soon. */
 const CHUNK = 64;
@@ -179,7 +180,7 @@ export class PiecePaths implements PieceLatent {
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
-    this.times.learn(this.positions - before, performance.now() - start);
+    if (this.positions - before <= READOUT_ROWS) this.times.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
     const answers = tree.places.map((place) => found.get(place)!);
     others.forEach((path, i) => {
@@ -335,41 +336,4 @@ function isSame(a: Int32Array, b: Int32Array, length: number): boolean {
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
-}
-
-/** Runs of several positions after which their times are believed. */
-const BELIEVED_RUNS = 12;
-/** How much a run of the past counts against the newest one. */
-const MEMORY = 0.97;
-
-/** Times of short runs, layers and readout together: what drafts cost differs between machines and kernels. */
-class RunTimes {
-  /** Milliseconds of a run of one position. */
-  private one: number | null = null;
-  /** Of runs of several positions: their number, and sums of positions, of times as shares of `one`, and of products. */
-  private sums = { runs: 0, n: 0, share: 0, nn: 0, nShare: 0 };
-
-  /** By a straight line through the times of several positions. */
-  get shares(): RunShares | null {
-    const { runs, n, share, nn, nShare } = this.sums;
-    const spread = nn - (n * n) / runs;
-    if (runs < BELIEVED_RUNS || spread < runs) return null;
-    const position = Math.max(0.02, (nShare - (n * share) / runs) / spread);
-    return { run: Math.max(0, (share - position * n) / runs + position - 1), position };
-  }
-
-  learn(positions: number, ms: number): void {
-    if (positions === 1) this.one = this.one === null ? ms : this.one + 0.1 * (ms - this.one);
-    if (positions < 2 || positions > READOUT_ROWS || this.one === null) return;
-    const share = ms / this.one;
-    const { sums } = this;
-    for (const [key, value] of Object.entries({
-      runs: 1,
-      n: positions,
-      share,
-      nn: positions * positions,
-      nShare: positions * share,
-    }) as [keyof typeof sums, number][])
-      sums[key] = MEMORY * sums[key] + value;
-  }
 }

@@ -2,6 +2,7 @@
  * Drafts of what the counts of the workspace and of the text itself expect (docs/ngram.md, B): their likeliest byte, and behind
  * it the next, as long as their chances are worth what reading them costs.
  */
+import { ChanceRecord } from "../generation/chance-record";
 import { type DraftCosts, usualDraftCosts } from "../generation/draft-record";
 import type { Draft, DraftContext, Drafter } from "../generation/drafter";
 import { BYTE_OFFSET } from "../ids";
@@ -17,7 +18,7 @@ const MOST_BYTES = 40;
 const WORTH = 0.67;
 /** Upper ends of the classes of chances. */
 const CHANCES = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
-/** Bytes that what the counts say counts as much as, where few were compared. */
+/** Bytes that a chance of the counts counts as much as, where few were compared. */
 const BELIEF = 40;
 /** How much a compared byte of the past counts against the newest one. */
 const MEMORY = 0.995;
@@ -27,18 +28,12 @@ const TRUST = 6;
 /** How much of that is kept where nothing is drafted. */
 const FORGOTTEN = 0.9;
 
-/** Bytes that were compared with what came, and those of them that were right. */
-interface Tally {
-  compared: number;
-  right: number;
-}
-
 export class CountsDrafter implements Drafter {
   readonly name = "counts";
   private readonly history = new History();
   private readonly mixture: Mixture;
   private readonly weights = defaultMixtureWeights();
-  private readonly tallies = CHANCES.map((): Tally => ({ compared: 0, right: 0 }));
+  private readonly record = new ChanceRecord(CHANCES, BELIEF, MEMORY);
   /** Bytes of the last drafts: expected to be right, and right. */
   private recent = { expected: 0, right: 0 };
 
@@ -59,7 +54,7 @@ export class CountsDrafter implements Drafter {
       bytes.push(symbol);
       chances.push(chance);
       this.history.push(symbol + BYTE_OFFSET);
-      all *= this.believed(chance);
+      all *= this.record.believed(chance);
       gain += all * WORTH - costs.byte;
       sum += all;
       if (gain > best) [best, length, expected] = [gain, bytes.length, sum];
@@ -76,8 +71,8 @@ export class CountsDrafter implements Drafter {
       strength: 0,
       gain: best,
       learn: (right, wrong) => {
-        for (let i = 0; i < right; i++) this.learn(chances[i], true);
-        if (wrong === 1) this.learn(chances[right], false);
+        for (let i = 0; i < right; i++) this.record.learn(chances[i], true);
+        if (wrong === 1) this.record.learn(chances[right], false);
         this.recent.expected = RECENT * this.recent.expected + (wrong === 1 ? expected : right);
         this.recent.right = RECENT * this.recent.right + right;
       },
@@ -111,21 +106,4 @@ export class CountsDrafter implements Drafter {
     const { expected, right } = this.recent;
     return Math.min(1, (right + TRUST) / (expected + TRUST));
   }
-
-  /** Chance that a byte is right to which the counts give `chance`: theirs, until drafts have shown otherwise. */
-  private believed(chance: number): number {
-    const { compared, right } = this.tallies[classOf(chance)];
-    return (right + BELIEF * chance) / (compared + BELIEF);
-  }
-
-  private learn(chance: number, isRight: boolean): void {
-    const tally = this.tallies[classOf(chance)];
-    tally.compared = MEMORY * tally.compared + 1;
-    tally.right = MEMORY * tally.right + (isRight ? 1 : 0);
-  }
-}
-
-function classOf(chance: number): number {
-  const found = CHANCES.findIndex((end) => chance < end);
-  return found < 0 ? CHANCES.length - 1 : found;
 }
