@@ -4,9 +4,9 @@ import { Blt } from "../model-runtime/model/blt";
 import { LexiconModel } from "../model-runtime/model/lexicon-model";
 import type { TextModel } from "../model-runtime/model/text-state";
 
-/** A second form of the layers takes some 110 MB, and for a moment as much again. */
-const MACHINE_BYTES = 7 * 2 ** 30;
-const FREE_BYTES = 2 * 2 ** 30;
+/** What a machine has to have beside the second form, which for a moment is there twice: 7 and 2 GiB with the default model's 110 MB. */
+const MACHINE_BYTES = 6.75 * 2 ** 30;
+const FREE_BYTES = 1.75 * 2 ** 30;
 
 /** What a machine has, as the system says. */
 interface Memory {
@@ -15,18 +15,22 @@ interface Memory {
   platform: NodeJS.Platform;
 }
 
-/** Whether the second form may be kept: not on small machines, nor where others need the memory now. */
+/**
+ * Whether a second form of the layers may be kept: not on machines that are small for it, nor where others need the memory now.
+ * @param bytes what it takes
+ */
 export function hasMemoryToSpare(
+  bytes: number,
   { total, free, platform }: Memory = { total: totalmem(), free: freemem(), platform: process.platform },
 ): boolean {
   // macOS counts as free only what it has no use for at all.
-  return total >= MACHINE_BYTES && (platform === "darwin" || free >= FREE_BYTES);
+  return total - 2 * bytes >= MACHINE_BYTES && (platform === "darwin" || free - 2 * bytes >= FREE_BYTES);
 }
 
 /** Prepares a model for long runs once nobody waits for it; never a reason to fail. */
 export async function prepareLongRuns(model: TextModel, whenIdle: () => Promise<void>): Promise<void> {
-  if (!(model instanceof LexiconModel || model instanceof Blt) || !model.canPrepareLongRuns || !hasMemoryToSpare())
-    return;
+  if (!(model instanceof LexiconModel || model instanceof Blt) || !model.canPrepareLongRuns) return;
+  if (!hasMemoryToSpare(model.longRunsBytes)) return;
   await whenIdle();
   try {
     await model.prepareLongRuns();

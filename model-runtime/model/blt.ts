@@ -112,6 +112,11 @@ export class Blt {
     return !this.isAdapted && this.longRuns.canPrepare(this.networks.latent);
   }
 
+  /** Bytes that the model takes more once it is prepared for long runs, where `canPrepareLongRuns`. */
+  get longRunsBytes(): number {
+    return this.longRuns.byteLength;
+  }
+
   /**
    * Compiles the latent transformer a second time, with products that are the faster ones for many patches (`long-runs.ts`).
    * Releasing the model ends it.

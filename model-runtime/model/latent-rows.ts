@@ -44,6 +44,12 @@ export function hasPlainBlocks({ tensors }: Weights, { layers }: TransformerConf
     .every((name) => tensors.get(`${name}.weight`)?.dtype === "U8" && !tensors.has(minimumName(`${name}.weight`)));
 }
 
+/** Bytes of the layers' rows. */
+export function latentRowsBytes(checkpoint: Weights, { layers }: TransformerConfig): number {
+  const sizes = namesOf(layers).map((names) => sizeOf(checkpoint, names));
+  return sizes.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
+}
+
 /**
  * Makes the rows, a product's at a time, and lets other work go first between them.
  * @param form whether weights must not use the eighth bit, and whether the stream has a basis of its own

@@ -129,9 +129,14 @@ export class LexiconModel {
     return !this.isAdapted && this.longRuns.canPrepare(this.networks.layers);
   }
 
+  /** Bytes that the model takes more once it is prepared for long runs, where `canPrepareLongRuns`. */
+  get longRunsBytes(): number {
+    return this.longRuns.byteLength;
+  }
+
   /**
-   * Compiles the layers a second time, with products that are the faster ones for many positions (`long-runs.ts`): some 110 MB
-   * for the default model. Releasing the model ends it.
+   * Compiles the layers a second time, with products that are the faster ones for many positions (`long-runs.ts`). Releasing
+   * the model ends it.
    * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept; 0 times nothing
    */
   async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {

@@ -8,7 +8,7 @@ import type { Graph } from "../graph/graph";
 import { createSession, type Feeds, type SessionOptions } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import { saturates } from "./int8-kernel";
-import { discard, hasPlainBlocks, makeLatentRows } from "./latent-rows";
+import { discard, hasPlainBlocks, latentRowsBytes, makeLatentRows } from "./latent-rows";
 import type { GraphContext, Int8Kernel } from "./linear";
 
 /** How many times as fast long runs must be, by a short timing, for the second form to be kept. */
@@ -49,10 +49,15 @@ export class LongRuns<C extends Weights> {
     return isQuantized && this.prepared !== network;
   }
 
+  /** Bytes of the second form, for weights that `canPrepare`; as many again for a moment while it is compiled. */
+  get byteLength(): number {
+    return latentRowsBytes(this.source.checkpoint, this.source.config);
+  }
+
   /**
-   * Compiles the second form: some seconds of work in steps, as many bytes as there are weights. What is read from then on
-   * uses it; what was read stays.
-   * @param isCurrent whether the network is still in use when the form is ready; an adapter may have come meanwhile
+   * Compiles the second form: some seconds of work in steps for 100 million weights. What is read from then on uses it; what was
+   * read stays.
+   * @param isCurrent whether the network is still in use; an adapter may come meanwhile, and its form is then given up
    * @throws an AbortError when `end` is called meanwhile
    */
   async prepare(network: CausalNetwork, isCurrent: () => boolean, least: number): Promise<void> {
@@ -63,9 +68,18 @@ export class LongRuns<C extends Weights> {
     const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows };
     const session = await createSession(graph(source), { ...this.options, file });
     discard(file.data);
-    const from = least === 0 ? ALWAYS_LONG : await network.timeLongRuns(session, inputs, least);
-    if (from !== null && isCurrent()) network.useForLongRuns(session, from);
-    else await session.release();
+    const isWanted = () => isCurrent() && !this.ended.signal.aborted;
+    let from: number | null = null;
+    try {
+      if (isWanted()) from = least === 0 ? ALWAYS_LONG : await network.timeLongRuns(session, inputs, least);
+    } catch (error) {
+      // A network that is released while it is timed refuses to run.
+      if (isWanted()) throw error;
+    } finally {
+      if (from !== null && isWanted()) network.useForLongRuns(session, from);
+      else await session.release();
+    }
+    this.ended.signal.throwIfAborted();
   }
 
   /** Gives up what is being prepared. */

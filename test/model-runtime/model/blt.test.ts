@@ -69,6 +69,31 @@ describe("a Blt with 4-bit weights", () => {
     await model.release();
   });
 
+  it("finds out how long runs must be by timing what it reads, and goes on as before where no length pays", async () => {
+    const model = await load("4");
+    const read = () => model.createSequence().append(ids, { logits: "all" });
+    const before = await read();
+    await model.prepareLongRuns(Number.POSITIVE_INFINITY);
+    assert.equal(model.canPrepareLongRuns, false);
+    assert.deepEqual(await read(), before);
+    await model.useAdapter(null);
+    await model.prepareLongRuns(Number.MIN_VALUE);
+    assert.ok(furthest(await read(), before) > 0);
+    await model.release();
+  });
+
+  it("knows what its second form takes: a byte a weight of the latent transformer's layers", async () => {
+    const model = await load("4");
+    const layers = [...model.checkpoint.tensors.values()].filter(
+      ({ name, dtype }) => name.startsWith("model.global_transformer.layers.") && dtype === "U8",
+    );
+    assert.equal(
+      model.longRunsBytes,
+      layers.reduce((sum, { shape }) => sum + shape[0] * shape[1] * 32, 0),
+    );
+    await model.release();
+  });
+
   it("has no second form where it would change nothing, and gives up what is prepared when it is released", async () => {
     for (const [name, kernel] of [
       ["float", undefined],
