@@ -32,7 +32,7 @@ export class History {
   }
 
   get byteLength(): number {
-    return this.chains.memoryBytes + 16 * this.ids.length;
+    return this.chains.memoryBytes + this.text.byteLength + 16 * this.ids.length;
   }
 
   idAt(position: number): number {
