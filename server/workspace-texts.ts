@@ -11,7 +11,7 @@ import { symbolLogits } from "../model-runtime/ngram/mixed-model";
 import { Mixture } from "../model-runtime/ngram/mixture";
 import { defaultMixtureWeights } from "../model-runtime/ngram/mixture-weights";
 import { quotedFrom } from "../model-runtime/ngram/quotes";
-import { DEFAULT_MEMORY_BYTES, MEMORY_PER_BYTE, WorkspaceIndex } from "../model-runtime/ngram/workspace-index";
+import { MOST_TEXT_BYTES, WorkspaceIndex } from "../model-runtime/ngram/workspace-index";
 import { type FilesExclude, ignoreFiles } from "../model-runtime/workspace/ignore-rules";
 import { errorReason, passReasonOf, readWorkspaceFile } from "../model-runtime/workspace/list-files";
 import { readWorkspace, summarySentence } from "../model-runtime/workspace/read-workspace";
@@ -19,7 +19,6 @@ import { passContent, passFolder, passName } from "../model-runtime/workspace/te
 import { SEEN_BYTES, type Stretch } from "./mixed-entropies";
 import type { DocumentAround, FromWorkspace, Quote, ToWorkspace } from "./workspace-protocol";
 
-const MOST_BYTES = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
 /** Bytes counted at a time, so that a request waits some milliseconds at most. */
 const SLICE_BYTES = 64_000;
 /** How long after the last change of a rules file or a folder everything is read again, ms. */
@@ -156,7 +155,7 @@ export class WorkspaceTexts {
     for (const folder of folders) {
       const texts: { path: string; bytes: Uint8Array }[] = [];
       const near = this.near.map((path) => relativeTo(folder, path)).filter((path) => path !== null);
-      const maxBytes = MOST_BYTES - found.bytes;
+      const maxBytes = MOST_TEXT_BYTES - found.bytes;
       const reading = readWorkspace(folder, { maxBytes, near, filesExclude: this.filesExclude, signal });
       let step = await reading.next();
       for (; !step.done; step = await reading.next()) texts.push(step.value);
@@ -251,7 +250,7 @@ export class WorkspaceTexts {
     const read = reason === null ? await readWorkspaceFile(folder, relativeTo(folder, path)!) : { reason };
     await this.pause();
     if (this.open.has(path)) return;
-    const fits = "bytes" in read && this.index.length + read.bytes.length <= MOST_BYTES;
+    const fits = "bytes" in read && this.index.length + read.bytes.length <= MOST_TEXT_BYTES;
     if (fits) this.texts.set(path, withoutCarriageReturns(read.bytes));
     else this.removeUnder(path);
   }

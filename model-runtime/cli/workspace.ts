@@ -5,7 +5,7 @@ import { UserError } from "../errors";
 import type { TextModel } from "../model/text-state";
 import { MixedModel } from "../ngram/mixed-model";
 import { learningRates } from "../ngram/mixture";
-import { DEFAULT_MEMORY_BYTES, MEMORY_PER_BYTE, WorkspaceIndex } from "../ngram/workspace-index";
+import { MOST_TEXT_BYTES, WorkspaceIndex } from "../ngram/workspace-index";
 import { readWorkspace, summarySentence, type WorkspaceSummary } from "../workspace/read-workspace";
 import { text, toggle, type Values } from "./arguments";
 import type { Terminal } from "./terminal";
@@ -41,9 +41,8 @@ export async function countWorkspace(
   if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new UserError(`There is no folder ${directory}; name the workspace's folder with --workspace.`);
   }
-  const maxBytes = DEFAULT_MEMORY_BYTES / MEMORY_PER_BYTE;
   const nearPaths = near.map((path) => relative(resolve(directory), resolve(path)).split(sep).join("/"));
-  const reading = readWorkspace(directory, { maxBytes, near: nearPaths, signal: terminal.signal });
+  const reading = readWorkspace(directory, { maxBytes: MOST_TEXT_BYTES, near: nearPaths, signal: terminal.signal });
   const texts: { path: string; bytes: Uint8Array }[] = [];
   let step = await reading.next();
   for (; !step.done; step = await reading.next()) texts.push(step.value);

@@ -3,7 +3,7 @@
  * from 5 to 32 bytes at once, exact as far as the limits stated in docs/ngram.md. Texts may be replaced, edited and
  * removed at any time; what an edit leaves behind is dead until the index is packed.
  */
-import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, SYMBOLS } from "./chains";
+import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, MOST_ADDRESSES, SYMBOLS } from "./chains";
 
 const LIMITS = { order: 5, mostPlaces: 512, hasLong: true } as const;
 export const WORKSPACE_PLACES = LIMITS.mostPlaces + 2;
@@ -18,9 +18,9 @@ const DEAD_SHARE = 0.25;
 const SMALLEST_CAPACITY = 1 << 16;
 const NO_LEAD = new Uint8Array(0);
 
-/** Memory that the whole index may take, bytes, and the memory of one byte of text. */
-export const DEFAULT_MEMORY_BYTES = 64_000_000;
+/** Memory that one byte of text may take, and bytes of text that are counted at most: 64 MB in all. */
 export const MEMORY_PER_BYTE = 8;
+export const MOST_TEXT_BYTES = 64_000_000 / MEMORY_PER_BYTE;
 
 /** A stretch of a document's symbols (its bytes and its end) and where they lie. */
 interface Piece {
@@ -155,13 +155,6 @@ export class WorkspaceIndex {
     }
   }
 
-  clear(): void {
-    this.documents.clear();
-    this.pairs.fill(0);
-    this.textBytes = this.deadCount = 0;
-    this.chains = this.allocate(0);
-  }
-
   /** A document's text; null when there is none of that name. */
   read(path: string): Uint8Array | null {
     const document = this.documents.get(path);
@@ -256,7 +249,7 @@ export class WorkspaceIndex {
     const texts = [...this.documents.values()].map((document) => ({ document, pieces: document.pieces }));
     const old = this.chains;
     const needed = this.textBytes + more + texts.length * (LONGEST_CONTEXT + 1);
-    const grown = needed > old.capacity / SLACK ? 1.25 * needed : needed;
+    const grown = needed > old.capacity / SLACK ? Math.max(needed, Math.min(1.25 * needed, MOST_ADDRESSES)) : needed;
     this.chains = this.allocate(grown);
     this.deadCount = 0;
     for (const { document, pieces } of texts) {
@@ -271,7 +264,9 @@ export class WorkspaceIndex {
   }
 
   private allocate(expectedBytes: number): ByteChains {
-    const capacity = Math.ceil(Math.max(SMALLEST_CAPACITY, SLACK * expectedBytes));
+    const roomy = Math.max(SMALLEST_CAPACITY, SLACK * expectedBytes);
+    // What would only be left free is no reason to fail; address 0 is none.
+    const capacity = Math.ceil(Math.max(expectedBytes + 1, Math.min(roomy, MOST_ADDRESSES)));
     const slots = { chains: Math.ceil(capacity * CHAINS_PER_ADDRESS), long: Math.ceil(capacity * LONG_PER_ADDRESS) };
     return new ByteChains(capacity, slots, LIMITS);
   }

@@ -7,7 +7,7 @@ import { createRandom } from "../generation/random";
 import { encode } from "../ids";
 import type { TextModel } from "../model/text-state";
 import { MixedModel } from "../ngram/mixed-model";
-import { WorkspaceIndex } from "../ngram/workspace-index";
+import { MOST_TEXT_BYTES, WorkspaceIndex } from "../ngram/workspace-index";
 import { predictByte } from "./document-scores";
 import type { Document } from "./trainee";
 
@@ -80,10 +80,17 @@ export function samplePlaces(documents: readonly Document[], seed: number): Line
   return groups.flat();
 }
 
-/** Counts over texts, for `completeLines`. */
+/** Counts over texts, for `completeLines`; as the editor's, of so many of the first texts as may be counted. */
 export function countsOf(documents: readonly Document[]): WorkspaceIndex {
-  const index = new WorkspaceIndex(documents.reduce((sum, { bytes }) => sum + bytes.length + 33, 0));
-  for (const { path, bytes } of documents) index.set(path, bytes);
+  const counted: Document[] = [];
+  let size = 0;
+  for (const document of documents) {
+    if (size + document.bytes.length > MOST_TEXT_BYTES) break;
+    size += document.bytes.length;
+    counted.push(document);
+  }
+  const index = new WorkspaceIndex(size + 33 * counted.length);
+  for (const { path, bytes } of counted) index.set(path, bytes);
   return index;
 }
 

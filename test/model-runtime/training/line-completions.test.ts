@@ -44,6 +44,14 @@ describe("completed lines", () => {
     assert.deepEqual(wrong[0].isRight, false);
   });
 
+  it("are mixed with counts of no more text than the editor counts", () => {
+    const large = "x".repeat(5_000_000);
+    assert.deepEqual(countsOf([document(text), document(large, "b.ts"), document(large, "c.ts")]).paths, [
+      "a.ts",
+      "b.ts",
+    ]);
+  });
+
   it("stop when it is late", async () => {
     const counts = countsOf([document(text)]);
     const known: TextModel = new MixedModel({ network: null, workspace: counts });
