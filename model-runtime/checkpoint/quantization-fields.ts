@@ -1,6 +1,7 @@
 /** `quantization_config` of `config.json`: how weights are stored (docs/checkpoint-format.md). */
 import type { BlockForm, Quantization } from "./config";
 import { type Fields, flag, section, word } from "./json-fields";
+import { BLOCK_SIZE } from "./tensor-data";
 
 /** The form that `quantization_config` names; null without one. Throws `UserError`. */
 export function parseQuantization(fields: Fields): Quantization | null {
@@ -16,7 +17,7 @@ export function parseBlockForm(given: Fields | null): BlockForm {
 }
 
 /** The inverse of `parseQuantization`. */
-export function formatQuantization(quantization: Quantization): Record<string, unknown> {
+export function formatQuantization(quantization: Quantization): { quant_method: string; [name: string]: unknown } {
   if (quantization === "blt-int8") return { quant_method: quantization };
-  return { quant_method: "blt-blocks", block_size: 32, minima: quantization === "blt-blocks" };
+  return { quant_method: "blt-blocks", block_size: BLOCK_SIZE, minima: quantization === "blt-blocks" };
 }

@@ -2,6 +2,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint";
 import type { PatchingConfig, TransformerConfig } from "../checkpoint/config";
 import { formatConfig } from "../checkpoint/format-config";
+import { formatQuantization } from "../checkpoint/quantization-fields";
 import { UserError } from "../errors";
 import { type Inspection, inspectCheckpoint, type Part } from "../inspect";
 import { describePatching } from "../patching/describe";
@@ -53,6 +54,7 @@ function report({ directory, config }: Checkpoint, inspection: Inspection, devic
     ["latent transformer", config.latent],
     ["local decoder", config.decoder],
   ];
+  const { quantization } = config;
   const types = Object.entries(weightBytes).filter(([type]) => type !== "total");
   const { functions, groupSizes, vocab } = config.hash;
   return [
@@ -62,7 +64,7 @@ function report({ directory, config }: Checkpoint, inspection: Inspection, devic
     `  cross-attention    ${config.crossAttentionK} vectors a patch`,
     `  hash n-grams       ${functions} x ${vocab} rows for each length of ${groupSizes.join(", ") || "none"}`,
     `  semantics          ${config.semantics}`,
-    `  weights            ${config.quantization ?? types.map(([type]) => type).join(", ")}`,
+    `  weights            ${quantization ? formatQuantization(quantization).quant_method : types.map(([type]) => type).join(", ")}`,
     `  device             ${device}`,
     "",
     "Parameters",

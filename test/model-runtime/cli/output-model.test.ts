@@ -29,6 +29,8 @@ describe("blt quantize and blt convert", () => {
     const exact = await cli.json(["logits", ...ids, "--model", k2]);
     const rounded = await cli.json(["logits", ...ids, "--model", path("int4")]);
     assert.ok(distance(rounded.logits.flat(), exact.logits.flat()) < 0.6);
+    const { stdout } = await cli.run(["inspect", path("int4")]);
+    assert.match(stdout, / {2}weights +blt-blocks\n/);
     await cli.refused(["quantize", k2, path("out"), "--bits", "3"], /--bits must be one of 8, 4/);
   });
 
