@@ -79,7 +79,7 @@ class PatcherByteModel implements ByteModel {
   private forgetOtherThan(text: Uint8Array): void {
     const most = Math.min(this.read.length, text.length);
     while (this.certain < most && this.read[this.certain] === text[this.certain]) this.certain++;
-    if (this.certain === most) return;
+    if (this.certain >= most) return;
     this.read = this.read.subarray(0, this.certain);
     this.rows.length = Math.max(0, Math.min(this.rows.length, this.certain + 1 - this.firstRow));
     if (this.cache.length > this.certain + 1) this.cache.truncate(this.certain + 1);
