@@ -15,7 +15,7 @@ import { encode, VOCABULARY_SIZE } from "../../model-runtime/ids";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextState } from "../../model-runtime/model/text-state";
 import { MixedModel } from "../../model-runtime/ngram/mixed-model";
-import { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { MOST_TEXT_BYTES, WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
 import { readWorkspace } from "../../model-runtime/workspace/read-workspace";
 import { toInsertion } from "../../server/completion";
 import { createStopRule } from "../../server/extent";
@@ -95,7 +95,7 @@ async function main(): Promise<void> {
 /** Counts of all files of a project, by their paths. */
 async function countProject(folder: string): Promise<WorkspaceIndex> {
   const index = new WorkspaceIndex();
-  for await (const { path, bytes } of readWorkspace(folder, { maxBytes: 8_000_000 }))
+  for await (const { path, bytes } of readWorkspace(folder, { maxBytes: MOST_TEXT_BYTES }))
     index.set(join(folder, path), bytes);
   return index;
 }
