@@ -32,6 +32,7 @@ import {
   type StartParams,
   type StorageOptions,
 } from "./finetune-protocol";
+import { withoutServerVariables } from "./process-environment";
 
 export interface FineTuningOptions {
   connection: Connection;
@@ -214,6 +215,7 @@ function orRefused(problem: string | null): Refused | null {
 
 function forkProcess(): ChildLike {
   const child = fork(join(__dirname, `finetune-process${extname(__filename)}`), [], {
+    env: withoutServerVariables(process.env),
     // What it prints must not get between the messages of the server; errors are for the log.
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
