@@ -20,6 +20,13 @@ from latent_reference import LatentConfig, LatentTransformer, rotate
 
 BLOCK = 32
 LAYER_PREFIX = "model.global_transformer.layers."
+# The matrices that are trained as one, by a checkpoint's names.
+JOINED = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "o": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
 
 
 @dataclass
@@ -43,7 +50,12 @@ def rotation_of(width: int, seed: int = 1) -> Tensor:
     return torch.from_numpy(q * numpy.sign(numpy.diag(r))).float()
 
 
-def begin_from(base: LatentTransformer, rotation: Tensor) -> LatentWeights:
+def begin_from(base: LatentTransformer) -> LatentWeights:
+    """What a checkpoint's latent begins its training with: a base's in a turned basis, one that was trained before as it is."""
+    return turned(base, rotation_of(base.config.hidden_size)) if base.readout is None else stored(base)
+
+
+def turned(base: LatentTransformer, rotation: Tensor) -> LatentWeights:
     """The base's function, exactly but for the embedding's rounding to int8 rows."""
     turn = rotation.double()
 
@@ -54,19 +66,26 @@ def begin_from(base: LatentTransformer, rotation: Tensor) -> LatentWeights:
     def write(layer: dict[str, Tensor], name: str) -> Tensor:
         return (turn.T @ layer[f"{name}.weight"].double()).float()
 
-    attention = [f"self_attn.{part}_proj" for part in "qkv"]
     matrices = {
-        "qkv": torch.stack([read(layer, "input_layernorm", *attention) for layer in base.layers]),
-        "o": torch.stack([write(layer, "self_attn.o_proj") for layer in base.layers]),
-        "gate_up": torch.stack(
-            [read(layer, "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj") for layer in base.layers]
-        ),
-        "down": torch.stack([write(layer, "mlp.down_proj") for layer in base.layers]),
+        "qkv": torch.stack([read(layer, "input_layernorm", *JOINED["qkv"]) for layer in base.layers]),
+        "o": torch.stack([write(layer, *JOINED["o"]) for layer in base.layers]),
+        "gate_up": torch.stack([read(layer, "post_attention_layernorm", *JOINED["gate_up"]) for layer in base.layers]),
+        "down": torch.stack([write(layer, *JOINED["down"]) for layer in base.layers]),
     }
     rows, scale = int8_rows((base.embedding.double() @ turn).float().numpy())
     embedding = torch.from_numpy(rows).float() * torch.from_numpy(scale)[:, None]
     readout = (turn.T * base.norm.double() @ turn).float()
     return LatentWeights(base.config, matrices, readout, embedding)
+
+
+def stored(latent: LatentTransformer) -> LatentWeights:
+    """Weights that were trained so already (`checkpoint_tensors`): rounded ones, which rounding leaves as they are."""
+    layers = latent.layers
+    matrices = {
+        name: torch.stack([torch.cat([layer[f"{part}.weight"] for part in parts]) for layer in layers])
+        for name, parts in JOINED.items()
+    }
+    return LatentWeights(latent.config, matrices, latent.readout.T.contiguous(), latent.embedding)
 
 
 def rounded(matrix: Tensor) -> Tensor:
@@ -119,9 +138,11 @@ class FastLatent(nn.Module):
         self.embedding = weights.embedding.to(self.dtype)
         return self
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Pieces [B, T] -> what the lexicon's rows are multiplied with, [B, T, D]."""
+    def hidden(self, ids: Tensor, added: Tensor | None = None) -> Tensor:
+        """Pieces [B, T] (and what is added to their embeddings) -> what the lexicon's rows are multiplied with, [B, T, D]."""
         x = F.embedding(ids, self.embedding)
+        if added is not None:
+            x = x + added.to(x.dtype)
         cos, sin = self._rotary(ids.shape[1], ids.device)
         run = self.trained_layer if torch.is_grad_enabled() else self.layer
         for layer in self.layers:

@@ -88,10 +88,13 @@ class QuietScore:
                 self._refresh(word, start, known)
                 # What was asked just now is known to the byte model from here on.
                 known = self.known[length] = self.byte_model(length, self.newest, self.newest_end)
-            distribution = known if word is None else word.distribution(known)
+            distribution = known if word is None else self._distribution(word, known, length)
             if length < len(text):
                 self.result.bits -= math.log2(distribution[text[length]])
                 self.result.alone += word is None
+
+    def _distribution(self, word: OpenWord, known: np.ndarray, length: int) -> np.ndarray:
+        return word.distribution(known)
 
     def _know(self, length: int) -> np.ndarray:
         self.known.append(self.byte_model(length, self.newest, self.newest_end))

@@ -2,8 +2,8 @@
 
     python pretraining/pack_latent.py models/default .cache/train/latent/parts models/default
 
-takes lexicon, tokenizer and configuration of the first checkpoint, the base that was trained on, and writes the second: layers as
-4-bit blocks without minima, the base's embedding turned as in training as int8 rows, the readout matrix, and how a place in a
+takes lexicon, tokenizer and configuration of the first checkpoint, the one that training began from, and writes the second: layers as
+4-bit blocks without minima, the embedding turned as in training as int8 rows, the readout matrix, and how a place in a
 file is marked (docs/completion-format.md). A patcher that the target holds stays; `add_patcher.py` renews it.
 """
 
@@ -18,24 +18,14 @@ from safetensors.numpy import load_file
 from completion_rows import PATH, PREFIX, SUFFIX
 from convert_smollm2 import int8_rows, write_json, write_shards
 from latent_reference import load_latent
-from latent_training import LAYER_PREFIX, rotation_of
-
-MATRICES = {
-    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "o": ("self_attn.o_proj",),
-    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "down": ("mlp.down_proj",),
-}
+from latent_training import JOINED, LAYER_PREFIX, rotation_of
 
 
 def pack(base: Path, parts: Path, target: Path) -> None:
     config = json.loads((base / "config.json").read_text())
     tensors = layer_tensors(parts, config["global_config"])
-    turned = load_latent(base).embedding.double() @ rotation_of(config["global_config"]["hidden_size"]).double()
-    tensors["model.lexicon.embedding.weight"], tensors["model.lexicon.embedding.weight_scale"] = int8_rows(
-        turned.float().numpy()
-    )
-    tensors["model.lexicon.norm.weight"] = np.ones(turned.shape[1], np.float32)
+    tensors["model.lexicon.embedding.weight"], tensors["model.lexicon.embedding.weight_scale"] = embedding_of(base)
+    tensors["model.lexicon.norm.weight"] = np.ones(config["global_config"]["hidden_size"], np.float32)
     config["lexicon_config"]["readout_matrix"] = True
     marks = {"path": PATH, "suffix": SUFFIX, "prefix": PREFIX}
     config["lexicon_config"]["completion_marks"] = {name: ord(mark) for name, mark in marks.items()}
@@ -46,6 +36,15 @@ def pack(base: Path, parts: Path, target: Path) -> None:
     write_json(target / "config.json", config)
     write_shards(target, tensors)
     keep_in_index(target, patcher)
+
+
+def embedding_of(base: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The base's embedding as int8 rows with their scales, turned as training turned it; one that was turned before stays."""
+    latent = load_latent(base)
+    table = latent.embedding
+    if latent.readout is None:
+        table = (table.double() @ rotation_of(table.shape[1]).double()).float()
+    return int8_rows(table.numpy())
 
 
 def layer_tensors(parts: Path, shape: dict) -> dict[str, np.ndarray]:
@@ -64,7 +63,7 @@ def layer_tensors(parts: Path, shape: dict) -> dict[str, np.ndarray]:
             found += 1
             for norm in ("input_layernorm", "post_attention_layernorm"):
                 tensors[f"{layer}{norm}.weight"] = np.ones(width, np.float32)
-            for name, own in MATRICES.items():
+            for name, own in JOINED.items():
                 for suffix in ("", "_scale"):
                     pieces = np.split(stored[f"{name}{suffix}"][i], ends[name])
                     for matrix, piece in zip(own, pieces, strict=True):

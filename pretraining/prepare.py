@@ -18,6 +18,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pool
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--package-bytes", type=int, default=1_500_000, help="at most this much text of one package")
     parser.add_argument("--held-out-bytes", type=int, default=250_000, help="the same for validation and test")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=6, help="downloads at a time")
     parser.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be downloaded")
     parser.add_argument("--offline", action="store_true", help="use only what is downloaded already")
     args = parser.parse_args()
@@ -184,19 +186,24 @@ def statistics(documents: dict[str, list[Document]]) -> Iterator[str]:
 def _fetched(
     packages: list[Package], downloads: Path, args: argparse.Namespace
 ) -> Iterator[tuple[Package, list[Path]]]:
-    for package in packages:
-        try:
-            if args.offline:
-                found = find(package, downloads / package.ecosystem)
-                if not found:
-                    raise PreparationError(f"{package.label} is not downloaded; run without --offline")
-            else:
-                found = fetch(package, downloads)
-            yield package, found
-        except PreparationError as error:
-            if not args.skip_missing:
-                raise
-            print(f"left out: {error}", file=sys.stderr)
+    def archives_of(package: Package) -> list[Path]:
+        if not args.offline:
+            return fetch(package, downloads)
+        found = find(package, downloads / package.ecosystem)
+        if not found:
+            raise PreparationError(f"{package.label} is not downloaded; run without --offline")
+        return found
+
+    with ThreadPoolExecutor(args.connections) as pool:
+        waiting = [(package, pool.submit(archives_of, package)) for package in packages]
+        for package, future in waiting:
+            try:
+                yield package, future.result()
+            except PreparationError as error:
+                if not args.skip_missing:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+                print(f"left out: {error}", file=sys.stderr)
 
 
 def _order(item: tuple[Package, list[Path]]) -> tuple:

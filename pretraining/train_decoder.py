@@ -28,7 +28,7 @@ from config import StackConfig
 from decoder import Decoder, decoder_shape, patcher_states
 from draft_layer import DraftLayer, save_module
 from latent_reference import load_latent
-from latent_training import FastLatent, begin_from, load_trained_latent, rotation_of, rounded_weights
+from latent_training import FastLatent, begin_from, load_trained_latent, rounded_weights
 from model import Patcher
 from piece_stream import read_rows
 from pieces import load_lexicon
@@ -125,8 +125,7 @@ def load_sources(args: argparse.Namespace, rows: Tensor) -> Sources:
     if args.latent:
         weights = load_trained_latent(args.latent, args.device)
     else:
-        base = load_latent(args.checkpoint)
-        weights = rounded_weights(begin_from(base, rotation_of(base.config.hidden_size))).to(args.device)
+        weights = rounded_weights(begin_from(load_latent(args.checkpoint))).to(args.device)
     latent = FastLatent(weights.config, torch.bfloat16 if device.type == "cuda" else torch.float32).load(weights)
     if args.compile:
         latent.layer = torch.compile(latent.layer, dynamic=False)

@@ -31,7 +31,6 @@ from latent_training import (
     blocks_of,
     packed,
     piece_loss,
-    rotation_of,
     rounded_weights,
     save_latent,
 )
@@ -102,14 +101,14 @@ def train(args: argparse.Namespace) -> LatentWeights:
     args.out.mkdir(parents=True, exist_ok=True)
     on_gpu = args.device != "cpu"
     base, lexicon = load_latent(args.checkpoint), load_lexicon(args.checkpoint)
-    weights = begin_from(base, rotation_of(base.config.hidden_size)).to(args.device)
+    weights = begin_from(base).to(args.device)
     rows = torch.from_numpy(read_rows(args.rows).astype(numpy.int32)).to(args.device)
     measure, say = Measure(args, lexicon), Log(args.out / "log.jsonl")
     latent = FastLatent(weights.config, torch.bfloat16 if on_gpu else torch.float32)
     if args.compile:
         compile_parts(latent)
-    say({"at": "base", **measure(latent.load(weights))})
-    say({"at": "base, 4 bits", **measure(latent.load(rounded_weights(weights)))})
+    say({"at": "begin", **measure(latent.load(weights))})
+    say({"at": "begin, 4 bits", **measure(latent.load(rounded_weights(weights)))})
     adam, clip = Adam(weights), Clip()
     order = batches_of(len(rows), args.batch, args.seed)
     gradients = [torch.zeros_like(m) for m in adam.masters]

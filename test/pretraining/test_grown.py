@@ -13,7 +13,7 @@ from checkpoint import load_checkpoint
 from evaluate_plain import score, transformers_bits
 from grown import base_of, grow, wanted_vectors
 from latent_reference import LatentCache, LatentTransformer, load_latent
-from latent_training import begin_from, rotation_of
+from latent_training import begin_from
 from lexicon_fixture import tiny_model, tiny_rows
 from model import BOS, Blt, Patcher
 from parity import load
@@ -120,7 +120,7 @@ def test_patches_beyond_the_most_do_not_count(checkpoint: Path) -> None:
 
 def test_a_latent_trained_further_takes_the_bases_place(checkpoint: Path) -> None:
     base = load_latent(checkpoint)
-    weights = begin_from(base, rotation_of(base.config.hidden_size))
+    weights = begin_from(base)
     theirs = base_of(weights)
     pieces = [1, 5, 9, 3]
     states = theirs.append(pieces, LatentCache(theirs.config)) @ weights.readout

@@ -8,7 +8,6 @@ from latent_training import (
     eight_bits,
     load_trained_latent,
     piece_loss,
-    rotation_of,
     rounded,
     rounded_weights,
     save_latent,
@@ -32,7 +31,7 @@ def small_latent(pieces: int = 300) -> LatentTransformer:
 
 def test_folded_and_rotated_weights_compute_what_the_base_does() -> None:
     base = small_latent()
-    weights = begin_from(base, rotation_of(64))
+    weights = begin_from(base)
     latent = FastLatent(CONFIG, torch.float32, eight_bit=False).load(weights)
     ids = torch.randint(0, 300, (2, 40))
     turned = LatentTransformer(CONFIG, {**checkpoint_tensors(weights)})
@@ -45,7 +44,7 @@ def test_folded_and_rotated_weights_compute_what_the_base_does() -> None:
 
 
 def test_a_batch_gives_each_row_what_it_gets_alone() -> None:
-    latent = FastLatent(CONFIG, torch.float32).load(rounded_weights(begin_from(small_latent(), rotation_of(64))))
+    latent = FastLatent(CONFIG, torch.float32).load(rounded_weights(begin_from(small_latent())))
     ids = torch.randint(0, 300, (3, 20))
     together = latent.hidden(ids)
     assert torch.allclose(together[1:2], latent.hidden(ids[1:2]), atol=1e-4)
@@ -86,7 +85,7 @@ def test_loss_in_chunks_and_its_gradient_are_those_of_cross_entropy() -> None:
 
 
 def test_a_saved_latent_is_read_again(tmp_path) -> None:  # noqa: ANN001
-    weights = rounded_weights(begin_from(small_latent(), rotation_of(64)))
+    weights = rounded_weights(begin_from(small_latent()))
     save_latent(weights, tmp_path / "latent.pt")
     read = load_trained_latent(tmp_path / "latent.pt")
     assert read.config == CONFIG and torch.equal(read.matrices["down"], weights.matrices["down"])

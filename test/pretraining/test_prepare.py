@@ -81,6 +81,7 @@ def arguments(folder: Path, projects: dict[str, dict[str, bytes]]) -> argparse.N
         package_bytes=100_000,
         held_out_bytes=100_000,
         workers=1,
+        connections=2,
         skip_missing=False,
         offline=True,
     )
