@@ -1,19 +1,21 @@
 """Trains the latent of a lexicon model further: on source text, on what follows the cursor, for 4-bit weights.
 
+It begins from a base as it was converted, or from what this script trained before.
+
     python pretraining/train_latent.py models/default --rows .cache/rows/rows.npy --validation .cache/rows/validation \\
         --device cuda --minutes 5 --out .cache/train/latent
 
 The layers' matrices are kept in fp32 and rounded to 4-bit blocks before every step (`latent_training.py`); the gradient is
 taken at the rounded ones. Adam, whose steps are multiples of each matrix's own size. The rate rises for 3 % of the time,
 stays for a quarter and then falls to nothing by the clock. OUT/latent.pt: the rounded weights; OUT/log.jsonl; OUT/parts: the same
-packed, in files of seven layers. Not resumable: a run is minutes on one GPU.
+packed, in files of seven layers, written at each quarter of the time too. Not resumable: a run is minutes on one GPU.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy
@@ -43,7 +45,7 @@ LAYERS_A_FILE = 7
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, nargs="+", required=True, help="files of rows, read one after the other")
     parser.add_argument("--validation", type=Path, required=True, help="VALIDATION.npy and VALIDATION-completions.npz")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
@@ -102,19 +104,19 @@ def train(args: argparse.Namespace) -> LatentWeights:
     on_gpu = args.device != "cpu"
     base, lexicon = load_latent(args.checkpoint), load_lexicon(args.checkpoint)
     weights = begin_from(base).to(args.device)
-    rows = torch.from_numpy(read_rows(args.rows).astype(numpy.int32)).to(args.device)
     measure, say = Measure(args, lexicon), Log(args.out / "log.jsonl")
     latent = FastLatent(weights.config, torch.bfloat16 if on_gpu else torch.float32)
     if args.compile:
         compile_parts(latent)
-    say({"at": "begin", **measure(latent.load(weights))})
-    say({"at": "begin, 4 bits", **measure(latent.load(rounded_weights(weights)))})
+    if base.readout is None:
+        say({"at": "base", **measure(latent.load(weights))})
+    say({"at": "begin", **measure(latent.load(rounded_weights(weights)))})
     adam, clip = Adam(weights), Clip()
-    order = batches_of(len(rows), args.batch, args.seed)
+    batches = batches_of(args.rows, args.batch, args.seed)
     gradients = [torch.zeros_like(m) for m in adam.masters]
     # The first step compiles; it is thrown away, and the clock starts after it.
     latent.load(rounded_weights(weights), trained=True)
-    gather_gradients(latent, rows[next(order)], gradients)
+    gather_gradients(latent, next(batches).to(args.device), gradients)
     if on_gpu:
         torch.cuda.synchronize()
     begun, step, pieces, reported = time.monotonic(), 0, 0, 0.0
@@ -122,11 +124,14 @@ def train(args: argparse.Namespace) -> LatentWeights:
         for gradient in gradients:
             gradient.zero_()
         latent.load(rounded_weights(weights), trained=True)
-        loss = sum(gather_gradients(latent, rows[next(order)], gradients) for _ in range(args.batches))
+        loss = 0.0
+        for _ in range(args.batches):
+            ids = next(batches).to(args.device, non_blocking=True)
+            loss, pieces = loss + gather_gradients(latent, ids, gradients), pieces + ids[:, 1:].numel()
         norm = clip(gradients)
         rate = args.rate * schedule(done)
         adam.step(gradients, rate)
-        step, pieces = step + 1, pieces + args.batches * args.batch * (rows.shape[1] - 1)
+        step += 1
         mean = loss.item() / args.batches  # also keeps the host from running ahead of the clock
         if not math.isfinite(mean):
             raise SystemExit(f"error: the loss of step {step} is {mean}; lower --rate")
@@ -134,6 +139,7 @@ def train(args: argparse.Namespace) -> LatentWeights:
             say({"step": step, "loss": round(mean, 4), "norm": round(norm.item(), 3), "rate": rate, "pieces": pieces})
         if done - reported > 0.25:
             reported = done
+            save_parts(weights, args.out / "parts")
             say({"step": step, **measure(latent.load(rounded_weights(weights)))})
     final = rounded_weights(weights)
     save_parts(weights, args.out / "parts")
@@ -156,12 +162,17 @@ def schedule(done: float) -> float:
     return min(1.0, done / 0.03, (1 - done) / 0.72)
 
 
-def batches_of(rows: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Row numbers, each row once before any comes again."""
+def batches_of(files: Sequence[Path], size: int, seed: int) -> Iterator[Tensor]:
+    """Batches of `size` rows, file after file, each row of a file once; after the last file the first comes again.
+
+    A file is read when its turn comes, so that training can begin before all of them are there.
+    """
     chance = numpy.random.default_rng(seed)
     while True:
-        order = torch.from_numpy(chance.permutation(rows))
-        yield from order[: rows // size * size].split(size) if rows >= size else [order]
+        for file in files:
+            rows = torch.from_numpy(read_rows(file).astype(numpy.int32))
+            order = torch.from_numpy(chance.permutation(len(rows)))
+            yield from rows[order][: max(size, len(rows) // size * size)].split(size)
 
 
 def gather_gradients(latent: FastLatent, ids: Tensor, gradients: list[Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ def run(tmp_path: Path, **changes: object) -> list[dict]:
     missing = numpy.array([[10, 20]] * 2, numpy.uint16)
     held = {"with_suffix": rows[:2], "without": rows[:2], "with_missing": missing, "without_missing": missing}
     numpy.savez(tmp_path / "held-completions.npz", **held)
-    options = {"checkpoint": tmp_path / "model", "rows": tmp_path / "rows.npy", "validation": tmp_path / "held"}
+    options = {"checkpoint": tmp_path / "model", "rows": [tmp_path / "rows.npy"], "validation": tmp_path / "held"}
     options |= {"out": tmp_path / "out", "device": "cpu", "minutes": 0.1, "rate": 3e-2, "batch": 4, "batches": 2}
     options |= {"compile": False, "validation_rows": 4, "log_every": 1, "seed": 1, **changes}
     train_latent.train(argparse.Namespace(**options))
@@ -55,7 +55,13 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
     assert rates[0] == 0 and max(rates) == 1 and rates[20] == 1 and rates[100] == 0 and rates[64] == 0.5
 
 
-def test_every_row_comes_once_before_any_comes_again() -> None:
-    order = train_latent.batches_of(10, 3, seed=2)
-    seen = [int(row) for _ in range(3) for row in next(order)]
-    assert len(set(seen)) == 9
+def test_every_row_of_a_file_comes_once_before_the_next_file(tmp_path: Path) -> None:
+    first, second = numpy.arange(10, dtype=numpy.uint16)[:, None], numpy.arange(20, 26, dtype=numpy.uint16)[:, None]
+    numpy.save(tmp_path / "a.npy", first)
+    batches = train_latent.batches_of([tmp_path / "a.npy", tmp_path / "b.npy"], 3, seed=2)
+    seen = [next(batches).flatten().tolist() for _ in range(3)]
+    numpy.save(tmp_path / "b.npy", second)  # in time
+    seen += [next(batches).flatten().tolist() for _ in range(3)]
+    assert len(set(sum(seen[:3], []))) == 9 and set(sum(seen[:3], [])) <= set(range(10))
+    assert set(sum(seen[3:5], [])) == set(range(20, 26))
+    assert set(seen[5]) <= set(range(10))
