@@ -12,17 +12,25 @@ export interface DraftContext {
   readonly most: number;
 }
 
-export interface Draft {
+export type Draft = RecordedDraft | ValuedDraft;
+
+/** A draft of which the record of its source (`DraftRecord`) says how long it is worth being. */
+export interface RecordedDraft {
   bytes: Uint8Array;
   /**
    * How much is behind it, such as the bucket of a match's length: drafts of one source with the same strength are taken
    * to be right equally often. A whole number from 0 to 15.
    */
   strength: number;
-  /** Bytes it is expected to save, where the drafter knows; it is then as long as it is worth. Else the record says both. */
-  gain?: number;
-  /** Of a draft with a `gain`: how many of its bytes were right, and whether the next one was wrong (0 when none was compared). */
-  learn?(right: number, wrong: 0 | 1): void;
+}
+
+/** A draft that is already as long as it is worth. */
+export interface ValuedDraft {
+  bytes: Uint8Array;
+  /** Bytes it is expected to save. */
+  gain: number;
+  /** Is told how many of its bytes were right, and whether the next one was wrong (0 when none was compared). */
+  learn(right: number, wrong: 0 | 1): void;
 }
 
 /** A source of drafts. It may hold state of its own; what it proposes changes how fast a text is written, never which. */

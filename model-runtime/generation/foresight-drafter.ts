@@ -1,7 +1,7 @@
 /** Drafts of what a model foresees of itself (`TextState.foresee`), as long as their chances are worth what reading them costs. */
 import { BYTE_OFFSET } from "../ids";
 import { ChanceRecord } from "./chance-record";
-import type { Draft, DraftContext, Drafter } from "./drafter";
+import type { DraftContext, Drafter, ValuedDraft } from "./drafter";
 
 /** Most parts of a draft. */
 const MOST_PARTS = 8;
@@ -30,7 +30,7 @@ export class ForesightDrafter implements Drafter {
     return this.gain;
   }
 
-  async draft({ sequence, text, most }: DraftContext, signal?: AbortSignal): Promise<Draft | null> {
+  async draft({ sequence, text, most }: DraftContext, signal?: AbortSignal): Promise<ValuedDraft | null> {
     if (!sequence.foresee) return null;
     const row = sequence.draftCosts?.byte ?? 0.2;
     let [chance, gain, bytes] = [1, -QUESTIONS, 0];
@@ -58,7 +58,6 @@ export class ForesightDrafter implements Drafter {
     const perPart = bytes / parts.length;
     return {
       bytes: all,
-      strength: 0,
       gain: gain * perPart,
       learn: (right, wrong) => {
         ends.forEach((end, i) => {

@@ -9,7 +9,7 @@
 import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
 import { type DraftCosts, DraftRecord, usualDraftCosts } from "./draft-record";
-import type { Draft, Drafter } from "./drafter";
+import type { Draft, Drafter, ValuedDraft } from "./drafter";
 import { argmax } from "./sampling";
 
 /** What is kept over many texts of a model. */
@@ -37,7 +37,7 @@ export class DraftedText {
   private readonly bytes: ByteText;
   /** The draft that is being compared: what is left of it, and the logits after each of its bytes. */
   private pending: { id: number; logits: Float32Array }[] = [];
-  private source: { draft: NamedDraft; taken: number; isCut: boolean } | null = null;
+  private source: { draft: ValuedDraft; taken: number; isCut: boolean } | null = null;
 
   constructor(
     private readonly sequence: TextState,
@@ -93,26 +93,22 @@ export class DraftedText {
     this.pending = ids.slice(1, 1 + taken).map((each, i) => ({ id: each, logits: logitsAt(i + 1) }));
     counts.drafted += draft.bytes.length;
     if (taken > 0) this.source = { draft, taken, isCut: taken < draft.bytes.length };
-    else this.tell(draft, argmax(logitsAt(0)) === ids[1] ? 1 : 0);
+    else if (argmax(logitsAt(0)) === ids[1]) draft.learn(1, 0);
+    else draft.learn(0, 1);
     return logitsAt(0);
   }
 
-  /** Tells the record how far the draft was right: all that was read ahead but the last `left` bytes. */
+  /** Tells the draft how far it was right: all that was read ahead but the last `left` bytes. */
   private learn(left: number, isWrong: boolean): void {
     if (this.source === null) return;
     const { draft, taken, isCut } = this.source;
-    this.tell(draft, taken - left, isWrong || (isCut && left === 0) ? 1 : 0);
+    draft.learn(taken - left, isWrong || (isCut && left === 0) ? 1 : 0);
     this.source = null;
   }
 
-  private tell({ name, strength, learn }: NamedDraft, right: number, wrong: 0 | 1 = right === 0 ? 1 : 0): void {
-    if (learn !== undefined) learn(right, wrong);
-    else this.speculation.record.learn(name, strength, { right, wrong });
-  }
-
   /** The draft of a source that costs nothing which is worth most. */
-  private async cheapDraft(most: number, signal?: AbortSignal): Promise<NamedDraft | null> {
-    let best: NamedDraft | null = null;
+  private async cheapDraft(most: number, signal?: AbortSignal): Promise<ValuedDraft | null> {
+    let best: ValuedDraft | null = null;
     for (const drafter of this.speculation.drafters) {
       if (drafter.cost !== undefined) continue;
       const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
@@ -123,7 +119,11 @@ export class DraftedText {
   }
 
   /** A draft of a costly source, where such a one is likely to be worth more than `cheap`; else that. */
-  private async bestDraft(longest: number, cheap: NamedDraft | null, signal?: AbortSignal): Promise<NamedDraft | null> {
+  private async bestDraft(
+    longest: number,
+    cheap: ValuedDraft | null,
+    signal?: AbortSignal,
+  ): Promise<ValuedDraft | null> {
     const { drafters, record } = this.speculation;
     for (const drafter of drafters) {
       const { name, cost, usualGain } = drafter;
@@ -139,12 +139,14 @@ export class DraftedText {
   }
 
   /** As much of a draft as is worth reading; null when nothing is. */
-  private worthReading(drafter: Drafter, found: Draft): NamedDraft | null {
+  private worthReading(drafter: Drafter, found: Draft): ValuedDraft | null {
+    if ("gain" in found) return found;
     const { name } = drafter;
-    if (found.gain !== undefined) return { ...found, name, gain: found.gain };
+    const { bytes, strength } = found;
     const { record } = this.speculation;
-    const { length, gain } = record.worth(name, found.strength, found.bytes.length, this.costsOf(drafter));
-    return gain > 0 ? { ...found, bytes: found.bytes.subarray(0, length), name, gain } : null;
+    const { length, gain } = record.worth(name, strength, bytes.length, this.costsOf(drafter));
+    const learn: ValuedDraft["learn"] = (right, wrong) => record.learn(name, strength, { right, wrong });
+    return gain > 0 ? { bytes: bytes.subarray(0, length), gain, learn } : null;
   }
 
   private costsOf({ cost }: Drafter): DraftCosts {
@@ -152,8 +154,6 @@ export class DraftedText {
     return { byte: byte + (cost ?? 0), run };
   }
 }
-
-type NamedDraft = Draft & { name: string; gain: number };
 
 /** Bytes that grow at their end. */
 class ByteText {

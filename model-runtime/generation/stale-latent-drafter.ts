@@ -1,7 +1,7 @@
 /** Drafts of a plain BLT's own local decoder, which runs on while the latent is stale (BLT-S, blt-spec section 16). */
 import { BYTE_OFFSET } from "../ids";
 import { BltSequence } from "../model/sequence";
-import type { Draft, DraftContext, Drafter } from "./drafter";
+import type { DraftContext, Drafter, RecordedDraft } from "./drafter";
 
 /** A windowed cache takes back so many positions for nothing. */
 const MOST = 24;
@@ -11,7 +11,7 @@ export class StaleLatentDrafter implements Drafter {
   /** Encoder and decoder of a byte: the latent transformer and the patcher are left out. */
   readonly cost = 0.3;
 
-  async draft({ sequence, text, most }: DraftContext, signal?: AbortSignal): Promise<Draft | null> {
+  async draft({ sequence, text, most }: DraftContext, signal?: AbortSignal): Promise<RecordedDraft | null> {
     if (!(sequence instanceof BltSequence)) return null;
     const id = text[text.length - 1] + BYTE_OFFSET;
     const bytes = await sequence.draftWithStaleLatent(id, Math.min(most, MOST), signal);

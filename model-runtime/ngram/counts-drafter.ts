@@ -4,7 +4,7 @@
  */
 import { ChanceRecord } from "../generation/chance-record";
 import { type DraftCosts, usualDraftCosts } from "../generation/draft-record";
-import type { Draft, DraftContext, Drafter } from "../generation/drafter";
+import type { DraftContext, Drafter, ValuedDraft } from "../generation/drafter";
 import { BYTE_OFFSET } from "../ids";
 import { END_SYMBOL } from "./chains";
 import { History } from "./history";
@@ -42,7 +42,7 @@ export class CountsDrafter implements Drafter {
     this.mixture = new Mixture(index);
   }
 
-  draft({ text, most, sequence }: DraftContext): Draft | null {
+  draft({ text, most, sequence }: DraftContext): ValuedDraft | null {
     const costs = sequence?.draftCosts ?? usualDraftCosts;
     this.follow(text);
     const bytes: number[] = [];
@@ -68,7 +68,6 @@ export class CountsDrafter implements Drafter {
     }
     return {
       bytes: Uint8Array.from(bytes.slice(0, length)),
-      strength: 0,
       gain: best,
       learn: (right, wrong) => {
         for (let i = 0; i < right; i++) this.record.learn(chances[i], true);

@@ -1,5 +1,5 @@
 /** Drafts by the longest match in the text: what drafts of counts are measured beside. */
-import type { Draft, DraftContext, Drafter } from "../../../model-runtime/generation/drafter";
+import type { DraftContext, Drafter, RecordedDraft } from "../../../model-runtime/generation/drafter";
 
 /** Shortest ending of the text that is looked for, bytes. */
 const SHORTEST_MATCH = 4;
@@ -13,7 +13,7 @@ const LONGEST_MATCH = 48;
 export class PromptLookup implements Drafter {
   readonly name = "prompt";
 
-  draft({ text, most }: DraftContext): Draft | null {
+  draft({ text, most }: DraftContext): RecordedDraft | null {
     const end = text.length;
     let [best, bestLength] = [-1, SHORTEST_MATCH - 1];
     for (let at = end - 1; at >= SHORTEST_MATCH && bestLength < LONGEST_MATCH; at--) {

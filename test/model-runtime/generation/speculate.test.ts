@@ -50,7 +50,7 @@ function farsighted(plan: readonly number[]): Drafter {
         return parts-- > 0 && left >= 0;
       });
       const bytes = Uint8Array.from(found?.flatMap((part) => Array.from(part.bytes)) ?? []);
-      return bytes.length === 0 ? null : { bytes, strength: 0, gain: 1 };
+      return bytes.length === 0 ? null : { bytes, gain: 1, learn: () => undefined };
     },
   };
 }

@@ -30,16 +30,16 @@ describe("CountsDrafter", () => {
     const drafter = new CountsDrafter(index);
     assert.equal(draft(drafter, "const speedOf", costs(0.7)), "");
     assert.equal(draft(drafter, "const speedOf", costs(0.02, 40), 40), "");
-    assert.ok(drafter.draft({ text: bytesOf("const speedOf"), most: 12, sequence: costs(0.02) })!.gain! > 3);
+    assert.ok(drafter.draft({ text: bytesOf("const speedOf"), most: 12, sequence: costs(0.02) })!.gain > 3);
   });
 
   it("proposes no more where its drafts were wrong, and more again where they are right", () => {
     const drafter = new CountsDrafter(index);
     const propose = () => drafter.draft({ text: bytesOf("const speedOf"), most: 12, sequence: costs(0.02) });
     const first = propose()!;
-    for (let i = 0; i < 60; i++) first.learn!(0, 1);
+    for (let i = 0; i < 60; i++) first.learn(0, 1);
     assert.equal(propose(), null);
-    for (let i = 0; i < 300; i++) first.learn!(12, 0);
+    for (let i = 0; i < 300; i++) first.learn(12, 0);
     assert.deepEqual(propose()!.bytes, first.bytes);
   });
 
