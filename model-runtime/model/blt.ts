@@ -16,17 +16,10 @@ import type { LoadOptions } from "./load-options";
 import { LongRuns, WORTH_A_SECOND_FORM } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
-import { BltSequence } from "./sequence";
+import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
-export interface Networks {
-  patcher: CausalNetwork | null;
-  encoder: CausalNetwork;
-  latent: CausalNetwork;
-  decoder: CausalNetwork;
-}
-
-export class Blt {
+export class Blt implements SequenceModel {
   private isAdapted: boolean;
   private readonly longRuns: LongRuns<Checkpoint>;
 

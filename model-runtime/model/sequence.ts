@@ -4,14 +4,14 @@
  *
  * Shapes: n ids in the text, N ids of one chunk, M patches that close in it, S state width, k vectors a patch.
  */
-import type { PatchingConfig } from "../checkpoint/config";
+import type { BltConfig, PatchingConfig } from "../checkpoint/config";
 import { argmax, maskIds, neverGenerated } from "../generation/sampling";
 import { BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { createPatchRule, type PatchRule, resetsContext, ruleStateAfter } from "../patching/patcher-rule";
 import type { Feeds } from "../session";
-import type { Blt } from "./blt";
 import type { CausalNetwork, Rows } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
+import type { HashEmbedding } from "./hash-embedding";
 import { HIDDEN_SCORE, type KvCache } from "./kv-cache";
 import { crossRowWidth, encoderStateLayers } from "./networks";
 import { RowStore } from "./row-store";
@@ -23,6 +23,23 @@ import type { AppendOptions, TextState } from "./text-state";
  */
 const TEXT_CHUNK = 512;
 const BYTE_CHUNK = 256;
+
+export interface Networks {
+  patcher: CausalNetwork | null;
+  encoder: CausalNetwork;
+  latent: CausalNetwork;
+  decoder: CausalNetwork;
+}
+
+/** What a text asks of its model (`Blt`). */
+export interface SequenceModel {
+  readonly config: BltConfig;
+  readonly networks: Networks;
+  /** Byte and hash n-gram embedding of the local encoder. */
+  readonly embedding: HashEmbedding;
+  /** Rows of the patcher's embedding table for ids `from` to `to`: [N, hidden]. */
+  patcherEmbedding(ids: ArrayLike<number>, from: number, to: number): Float32Array;
+}
 
 /** What a run of the device loop starts from (`device-loop-graph.ts`). */
 export interface LoopStart {
@@ -67,7 +84,7 @@ export class BltSequence implements TextState {
 
   /** Use `Blt.createSequence`. */
   constructor(
-    private readonly model: Blt,
+    private readonly model: SequenceModel,
     readonly patching: PatchingConfig,
   ) {
     const { config, networks } = model;
