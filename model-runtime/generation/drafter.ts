@@ -6,6 +6,8 @@ import type { TextState } from "../model/text-state";
 export interface DraftContext {
   /** All bytes so far, those of the suggestion included; a view that holds until the drafter has answered. */
   readonly text: Uint8Array;
+  /** The same object as long as bytes were only appended to the text. */
+  readonly continuation: object;
   /** The text inside the model, without its last byte; a drafter leaves it as it finds it. */
   readonly sequence: TextState;
   /** Most bytes wanted. */

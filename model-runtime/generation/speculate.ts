@@ -9,7 +9,7 @@
 import { BYTE_OFFSET, VOCABULARY_SIZE } from "../ids";
 import type { TextState } from "../model/text-state";
 import { type DraftCosts, DraftRecord, usualDraftCosts } from "./draft-record";
-import type { Draft, Drafter, ValuedDraft } from "./drafter";
+import type { Draft, DraftContext, Drafter, ValuedDraft } from "./drafter";
 import { argmax } from "./sampling";
 
 /** What is kept over many texts of a model. */
@@ -111,7 +111,7 @@ export class DraftedText {
     let best: ValuedDraft | null = null;
     for (const drafter of this.speculation.drafters) {
       if (drafter.cost !== undefined) continue;
-      const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
+      const found = await drafter.draft(this.contextOf(most), signal);
       const draft = found && this.worthReading(drafter, found);
       if (draft !== null && draft.gain > (best?.gain ?? 0)) best = draft;
     }
@@ -131,7 +131,7 @@ export class DraftedText {
       // A costly draft is not made longer than it is worth.
       const most = usualGain === undefined ? record.worth(name, 0, longest, this.costsOf(drafter)).length : longest;
       if (most === 0) continue;
-      const found = await drafter.draft({ text: this.bytes.view, most, sequence: this.sequence }, signal);
+      const found = await drafter.draft(this.contextOf(most), signal);
       const draft = found && this.worthReading(drafter, found);
       if (draft !== null) return draft;
     }
@@ -147,6 +147,11 @@ export class DraftedText {
     const { length, gain } = record.worth(name, strength, bytes.length, this.costsOf(drafter));
     const learn: ValuedDraft["learn"] = (right, wrong) => record.learn(name, strength, { right, wrong });
     return gain > 0 ? { bytes: bytes.subarray(0, length), gain, learn } : null;
+  }
+
+  private contextOf(most: number): DraftContext {
+    const { bytes, sequence } = this;
+    return { text: bytes.view, continuation: bytes, most, sequence };
   }
 
   private costsOf({ cost }: Drafter): DraftCosts {

@@ -30,7 +30,9 @@ const FORGOTTEN = 0.9;
 
 export class CountsDrafter implements Drafter {
   readonly name = "counts";
+  /** The counted text: that of the last draft. */
   private readonly history = new History();
+  private continuation: object | null = null;
   private readonly mixture: Mixture;
   private readonly weights = defaultMixtureWeights();
   private readonly record = new ChanceRecord(CHANCES, BELIEF, MEMORY);
@@ -42,9 +44,9 @@ export class CountsDrafter implements Drafter {
     this.mixture = new Mixture(index);
   }
 
-  draft({ text, most, sequence }: DraftContext): ValuedDraft | null {
+  draft({ text, continuation, most, sequence }: DraftContext): ValuedDraft | null {
     const costs = sequence?.draftCosts ?? usualDraftCosts;
-    this.follow(text);
+    this.follow(text, continuation);
     const bytes: number[] = [];
     const chances: number[] = [];
     let [all, gain, best, length, sum, expected] = [this.trust, -costs.run, 0, 0, 0, 0];
@@ -84,13 +86,20 @@ export class CountsDrafter implements Drafter {
     return each > 0 && gain + each * MOST_BYTES > best;
   }
 
-  /** Makes the counted text this one. */
-  private follow(text: Uint8Array): void {
+  /** Makes the counted text this one. Only what is new in a continuation is looked at: a draft costs no more in a long text. */
+  private follow(text: Uint8Array, continuation: object): void {
+    const { history } = this;
+    if (continuation !== this.continuation) history.truncate(this.commonLength(text));
+    this.continuation = continuation;
+    for (let at = history.length; at < text.length; at++) history.push(text[at] + BYTE_OFFSET);
+  }
+
+  /** Bytes at the beginning that a text and the counted one have in common. */
+  private commonLength(text: Uint8Array): number {
     const { history } = this;
     let same = 0;
     while (same < text.length && history.idAt(same) === text[same] + BYTE_OFFSET) same++;
-    history.truncate(same);
-    for (let at = same; at < text.length; at++) history.push(text[at] + BYTE_OFFSET);
+    return same;
   }
 
   private likeliest(): { symbol: number; chance: number } {

@@ -19,7 +19,7 @@ function foreseeing(parts: { bytes: string; chance: number }[], byte = 0.2): Tex
 }
 
 const draft = async (drafter: ForesightDrafter, sequence: TextState, most = 48) =>
-  drafter.draft({ sequence, most, text: Uint8Array.of(97) });
+  drafter.draft({ sequence, most, text: Uint8Array.of(97), continuation: sequence });
 
 const sure = (bytes: string) => ({ bytes, chance: 0.97 });
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Drafter } from "../../../model-runtime/generation/drafter";
 import { generate } from "../../../model-runtime/generation/generate";
 import { createSpeculation } from "../../../model-runtime/generation/speculate";
 import { encode } from "../../../model-runtime/ids";
@@ -15,7 +16,7 @@ describe("CountsDrafter", () => {
   const index = new WorkspaceIndex();
   index.set("a.ts", bytesOf(line.repeat(30)));
   const draft = (drafter: CountsDrafter, text: string, sequence = costs(0.02), most = 12) =>
-    Buffer.from(drafter.draft({ text: bytesOf(text), most, sequence })?.bytes ?? []).toString();
+    Buffer.from(drafter.draft({ text: bytesOf(text), continuation: {}, most, sequence })?.bytes ?? []).toString();
 
   it("proposes what the workspace and the text go on with, in whatever order texts come", () => {
     const drafter = new CountsDrafter(index);
@@ -30,17 +31,52 @@ describe("CountsDrafter", () => {
     const drafter = new CountsDrafter(index);
     assert.equal(draft(drafter, "const speedOf", costs(0.7)), "");
     assert.equal(draft(drafter, "const speedOf", costs(0.02, 40), 40), "");
-    assert.ok(drafter.draft({ text: bytesOf("const speedOf"), most: 12, sequence: costs(0.02) })!.gain > 3);
+    assert.ok(
+      drafter.draft({ text: bytesOf("const speedOf"), continuation: {}, most: 12, sequence: costs(0.02) })!.gain > 3,
+    );
   });
 
   it("proposes no more where its drafts were wrong, and more again where they are right", () => {
     const drafter = new CountsDrafter(index);
-    const propose = () => drafter.draft({ text: bytesOf("const speedOf"), most: 12, sequence: costs(0.02) });
+    const propose = () =>
+      drafter.draft({ text: bytesOf("const speedOf"), continuation: {}, most: 12, sequence: costs(0.02) });
     const first = propose()!;
     for (let i = 0; i < 60; i++) first.learn(0, 1);
     assert.equal(propose(), null);
     for (let i = 0; i < 300; i++) first.learn(12, 0);
     assert.deepEqual(propose()!.bytes, first.bytes);
+  });
+
+  it("looks at no byte of a text twice while that is continued", async () => {
+    let looks = 0;
+    const counted = (text: Uint8Array) =>
+      new Proxy(text, {
+        get(bytes, key) {
+          if (/^\d+$/.test(String(key))) looks++;
+          return Reflect.get(bytes, key, bytes);
+        },
+      });
+    const counts = new CountsDrafter(index);
+    let drafts = 0;
+    const drafter: Drafter = {
+      name: "counts",
+      draft(context) {
+        drafts++;
+        return counts.draft({ ...context, text: counted(context.text) });
+      },
+    };
+    const prompt = bytesOf(`${"let other = 1;\n".repeat(1000)}export const sp`);
+    const sequence = new MixedModel({ network: null, workspace: index }).createSequence();
+    const written = generate(sequence, encode(prompt), {
+      temperature: 0,
+      maxBytes: 300,
+      speculation: createSpeculation([drafter]),
+    });
+    let bytes = 0;
+    for await (const _ of written) bytes++;
+    assert.ok(drafts > 5 && bytes === 300, `${drafts} drafts, ${bytes} bytes`);
+    // The first byte is compared with no text and then counted.
+    assert.ok(looks <= 1 + prompt.length + bytes, `${looks} bytes of ${prompt.length + bytes}`);
   });
 
   it("changes how often the model is asked, never what is written", async () => {
