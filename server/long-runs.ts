@@ -29,11 +29,11 @@ export function hasMemoryToSpare(
 
 /** Prepares a model for long runs once nobody waits for it; never a reason to fail. */
 export async function prepareLongRuns(model: TextModel, whenIdle: () => Promise<void>): Promise<void> {
-  if (!(model instanceof LexiconModel || model instanceof Blt) || !model.canPrepareLongRuns) return;
-  if (!hasMemoryToSpare(model.longRunsBytes)) return;
+  if (!(model instanceof LexiconModel || model instanceof Blt) || !model.longRuns.canPrepare) return;
+  if (!hasMemoryToSpare(model.longRuns.byteLength)) return;
   await whenIdle();
   try {
-    await model.prepareLongRuns();
+    await model.longRuns.prepare();
   } catch (error) {
     if ((error as Error).name === "AbortError") return;
     // It reads on as it did.

@@ -13,7 +13,7 @@ import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
 import type { GraphContext, Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
-import { LongRuns, WORTH_A_SECOND_FORM } from "./long-runs";
+import { LongRuns } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
@@ -21,7 +21,8 @@ import type { TextState } from "./text-state";
 
 export class Blt implements SequenceModel {
   private isAdapted: boolean;
-  private readonly longRuns: LongRuns<Checkpoint>;
+  /** Products that are the faster ones for many positions at once, once they are prepared. */
+  readonly longRuns: LongRuns<Checkpoint>;
 
   private constructor(
     readonly checkpoint: Checkpoint,
@@ -50,6 +51,7 @@ export class Blt implements SequenceModel {
         inputs: (patches) => samplePatches(checkpoint.config, patches),
       },
       options,
+      () => (this.isAdapted ? null : networks.latent),
     );
   }
 
@@ -93,32 +95,11 @@ export class Blt implements SequenceModel {
    */
   async useAdapter(adapter: LowRank | null): Promise<void> {
     const { networks, checkpoint, int8Kernel, options } = this;
-    this.isAdapted = adapter !== null;
     const { latent, decoder } = networks;
     Object.assign(networks, await loadAdapted({ checkpoint, int8Kernel: int8Kernel ?? "float32" }, adapter, options));
+    this.isAdapted = adapter !== null;
     await latent.release();
     await decoder.release();
-  }
-
-  /** Whether `prepareLongRuns` would change anything. */
-  get canPrepareLongRuns(): boolean {
-    return !this.isAdapted && this.longRuns.canPrepare(this.networks.latent);
-  }
-
-  /** Bytes that the model takes more once it is prepared for long runs, where `canPrepareLongRuns`. */
-  get longRunsBytes(): number {
-    return this.longRuns.byteLength;
-  }
-
-  /**
-   * Compiles the latent transformer a second time, with products that are the faster ones for many patches (`long-runs.ts`).
-   * Releasing the model ends it.
-   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept; 0 times nothing
-   */
-  async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
-    if (!this.canPrepareLongRuns) return;
-    const { latent } = this.networks;
-    await this.longRuns.prepare(latent, () => latent === this.networks.latent, least);
   }
 
   /** An empty text; give other patching settings than the checkpoint's to try them. */

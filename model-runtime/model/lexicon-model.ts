@@ -23,7 +23,7 @@ import { exactRowsKernel } from "./int8-kernel";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
-import { LongRuns, WORTH_A_SECOND_FORM } from "./long-runs";
+import { LongRuns } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
@@ -32,7 +32,8 @@ import { PiecePaths } from "./piece-paths";
 
 export class LexiconModel {
   private isAdapted: boolean;
-  private readonly longRuns: LongRuns<LexiconCheckpoint>;
+  /** Products that are the faster ones for many positions at once, once they are prepared. */
+  readonly longRuns: LongRuns<LexiconCheckpoint>;
 
   private constructor(
     readonly checkpoint: LexiconCheckpoint,
@@ -60,6 +61,7 @@ export class LexiconModel {
         inputs: (rows) => ({ embedding: sampleRows(rows, latent.hiddenSize) }),
       },
       options,
+      () => (this.isAdapted ? null : networks.layers),
     );
   }
 
@@ -122,27 +124,6 @@ export class LexiconModel {
     networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, options);
     this.isAdapted = adapter !== null;
     await before.release();
-  }
-
-  /** Whether `prepareLongRuns` would change anything. */
-  get canPrepareLongRuns(): boolean {
-    return !this.isAdapted && this.longRuns.canPrepare(this.networks.layers);
-  }
-
-  /** Bytes that the model takes more once it is prepared for long runs, where `canPrepareLongRuns`. */
-  get longRunsBytes(): number {
-    return this.longRuns.byteLength;
-  }
-
-  /**
-   * Compiles the layers a second time, with products that are the faster ones for many positions (`long-runs.ts`). Releasing
-   * the model ends it.
-   * @param least how many times as fast long runs must be, by a short timing, for the second form to be kept; 0 times nothing
-   */
-  async prepareLongRuns(least = WORTH_A_SECOND_FORM): Promise<void> {
-    if (!this.canPrepareLongRuns) return;
-    const { layers } = this.networks;
-    await this.longRuns.prepare(layers, () => layers === this.networks.layers, least);
   }
 
   /** An empty text. */

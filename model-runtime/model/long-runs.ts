@@ -12,7 +12,7 @@ import { discard, hasPlainBlocks, latentRowsBytes, makeLatentRows } from "./late
 import type { GraphContext, Int8Kernel } from "./linear";
 
 /** How many times as fast long runs must be, by a short timing, for the second form to be kept. */
-export const WORTH_A_SECOND_FORM = 1.2;
+const WORTH_A_SECOND_FORM = 1.2;
 
 /** Rows of a run that is long on any machine. */
 const ALWAYS_LONG = 32;
@@ -32,35 +32,41 @@ export interface LatentSource<C extends Weights> {
   inputs: (rows: number) => Feeds;
 }
 
+/** The long runs of a model: its second form can be prepared for the network that is in use, once. */
 export class LongRuns<C extends Weights> {
   /** The network that was prepared. */
   private prepared: CausalNetwork | null = null;
   private readonly ended = new AbortController();
 
+  /** @param current the network in use; null while it has an adapter, which the second form does not know */
   constructor(
     private readonly source: LatentSource<C>,
     private readonly options: SessionOptions,
+    private readonly current: () => CausalNetwork | null,
   ) {}
 
-  /** Whether `prepare` would change anything for a network without an adapter. */
-  canPrepare(network: CausalNetwork): boolean {
+  /** Whether `prepare` would change anything. */
+  get canPrepare(): boolean {
     const { checkpoint, config, int8Kernel } = this.source;
     const isQuantized = this.options.device === "cpu" && int8Kernel !== "float32" && hasPlainBlocks(checkpoint, config);
-    return isQuantized && this.prepared !== network;
+    const network = this.current();
+    return isQuantized && network !== null && this.prepared !== network;
   }
 
-  /** Bytes of the second form, for weights that `canPrepare`; as many again for a moment while it is compiled. */
+  /** Bytes that the model takes more once it is prepared, where it `canPrepare`; as many again for a moment while the second form is compiled. */
   get byteLength(): number {
     return latentRowsBytes(this.source.checkpoint, this.source.config);
   }
 
   /**
    * Compiles the second form: some seconds of work in steps for 100 million weights. What is read from then on uses it; what was
-   * read stays.
-   * @param isCurrent whether the network is still in use; an adapter may come meanwhile, and its form is then given up
+   * read stays. An adapter may come meanwhile, and the form is then given up.
+   * @param least how many times as fast long runs must be, by a short timing, for it to be kept; 0 times nothing
    * @throws an AbortError when `end` is called meanwhile
    */
-  async prepare(network: CausalNetwork, isCurrent: () => boolean, least: number): Promise<void> {
+  async prepare(least = WORTH_A_SECOND_FORM): Promise<void> {
+    const network = this.current();
+    if (network === null || !this.canPrepare) return;
     this.prepared = network;
     const { checkpoint, config, int8Kernel, graph, isTurned, others, inputs } = this.source;
     const form = { isNarrow: await saturates(this.options), isTurned };
@@ -68,7 +74,7 @@ export class LongRuns<C extends Weights> {
     const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows };
     const session = await createSession(graph(source), { ...this.options, file });
     discard(file.data);
-    const isWanted = () => isCurrent() && !this.ended.signal.aborted;
+    const isWanted = () => network === this.current() && !this.ended.signal.aborted;
     let from: number | null = null;
     try {
       if (isWanted()) from = least === 0 ? ALWAYS_LONG : await network.timeLongRuns(session, inputs, least);
@@ -82,7 +88,7 @@ export class LongRuns<C extends Weights> {
     this.ended.signal.throwIfAborted();
   }
 
-  /** Gives up what is being prepared. */
+  /** Gives up what is being prepared; called when the model is released. */
   end(): void {
     this.ended.abort();
   }

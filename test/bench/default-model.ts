@@ -37,7 +37,7 @@ async function main(): Promise<void> {
   console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
   await measure(model, command, files);
   if (values.rows) {
-    const took = await timed(() => model.prepareLongRuns(0));
+    const took = await timed(() => model.longRuns.prepare(0));
     console.log(`prepared for long runs in ${took.toFixed(0)} ms, ${residentMiB()} MiB resident`);
     await measure(model, command, files);
   }

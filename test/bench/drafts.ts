@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const network = await loadModel(openModel(values.model), { device: "cpu" });
   const llama = values.llama ? await startLlama() : null;
   writtenBytes = Number(values.bytes);
-  if (values.prepared) await network.prepareLongRuns();
+  if (values.prepared) await network.longRuns.prepare();
   const { index, files } = values.workspace
     ? heldOut(values.workspace, Number(values.files))
     : { index: null, files: positionals };

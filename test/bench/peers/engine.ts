@@ -27,7 +27,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   await model.createSequence(patching).append([BOS]);
   phases.end("first byte");
   if (way === "rows") {
-    await model.prepareLongRuns(0);
+    await model.longRuns.prepare(0);
     phases.end("rows");
   }
 

@@ -59,9 +59,9 @@ describe("a Blt with 4-bit weights", () => {
     const model = await load("4");
     const read = (text: number[]) => model.createSequence().append(text, { logits: "all" });
     const [long, short] = [await read(ids), await read(ids.slice(0, 20))];
-    assert.equal(model.canPrepareLongRuns, true);
-    await model.prepareLongRuns(0);
-    assert.equal(model.canPrepareLongRuns, false);
+    assert.equal(model.longRuns.canPrepare, true);
+    await model.longRuns.prepare(0);
+    assert.equal(model.longRuns.canPrepare, false);
     assert.deepEqual(await read(ids.slice(0, 20)), short);
     const apart = furthest(await read(ids), long);
     const spread = Math.sqrt(long.reduce((sum, value) => sum + value * value, 0) / long.length);
@@ -73,11 +73,11 @@ describe("a Blt with 4-bit weights", () => {
     const model = await load("4");
     const read = () => model.createSequence().append(ids, { logits: "all" });
     const before = await read();
-    await model.prepareLongRuns(Number.POSITIVE_INFINITY);
-    assert.equal(model.canPrepareLongRuns, false);
+    await model.longRuns.prepare(Number.POSITIVE_INFINITY);
+    assert.equal(model.longRuns.canPrepare, false);
     assert.deepEqual(await read(), before);
     await model.useAdapter(null);
-    await model.prepareLongRuns(Number.MIN_VALUE);
+    await model.longRuns.prepare(Number.MIN_VALUE);
     assert.ok(furthest(await read(), before) > 0);
     await model.release();
   });
@@ -88,7 +88,7 @@ describe("a Blt with 4-bit weights", () => {
       ({ name, dtype }) => name.startsWith("model.global_transformer.layers.") && dtype === "U8",
     );
     assert.equal(
-      model.longRunsBytes,
+      model.longRuns.byteLength,
       layers.reduce((sum, { shape }) => sum + shape[0] * shape[1] * 32, 0),
     );
     await model.release();
@@ -100,11 +100,11 @@ describe("a Blt with 4-bit weights", () => {
       ["4", "float32"],
     ] as const) {
       const model = await load(name, kernel);
-      assert.equal(model.canPrepareLongRuns, false);
+      assert.equal(model.longRuns.canPrepare, false);
       await model.release();
     }
     const model = await load("4");
-    const preparing = assert.rejects(model.prepareLongRuns(0), { name: "AbortError" });
+    const preparing = assert.rejects(model.longRuns.prepare(0), { name: "AbortError" });
     await model.release();
     await preparing;
   });

@@ -94,9 +94,9 @@ describe("long runs of a LexiconModel", () => {
       return Array.from(await reader.distribution());
     };
     const [long, short] = [await ask(text), await ask(text.subarray(0, 20))];
-    assert.equal(model.canPrepareLongRuns, true);
-    await model.prepareLongRuns(0);
-    assert.equal(model.canPrepareLongRuns, false);
+    assert.equal(model.longRuns.canPrepare, true);
+    await model.longRuns.prepare(0);
+    assert.equal(model.longRuns.canPrepare, false);
     assert.deepEqual(await ask(text.subarray(0, 20)), short);
     const found = await ask(text);
     const apart = Math.max(...found.map((p, i) => Math.abs(Math.log(p / long[i]))));
@@ -104,7 +104,7 @@ describe("long runs of a LexiconModel", () => {
     assert.deepEqual(await ask(text), found);
     await model.useAdapter(null);
     assert.deepEqual(await ask(text), long);
-    assert.equal(model.canPrepareLongRuns, true);
+    assert.equal(model.longRuns.canPrepare, true);
     await model.release();
   });
 
@@ -116,15 +116,15 @@ describe("long runs of a LexiconModel", () => {
       return Array.from(await reader.distribution());
     };
     const before = await ask();
-    await model.prepareLongRuns(Number.POSITIVE_INFINITY);
+    await model.longRuns.prepare(Number.POSITIVE_INFINITY);
     assert.deepEqual(await ask(), before);
-    assert.equal(model.canPrepareLongRuns, false);
+    assert.equal(model.longRuns.canPrepare, false);
     await model.release();
   });
 
   it("are given up with the model", async () => {
     const model = await load(lexiconFolder("symmetric"), "blocked");
-    const preparing = assert.rejects(model.prepareLongRuns(0), { name: "AbortError" });
+    const preparing = assert.rejects(model.longRuns.prepare(0), { name: "AbortError" });
     await model.release();
     await preparing;
   });
@@ -135,8 +135,8 @@ describe("long runs of a LexiconModel", () => {
       ["blocks", "blocked"],
     ] as const) {
       const model = await load(lexiconFolder(name), kernel);
-      assert.equal(model.canPrepareLongRuns, false);
-      await model.prepareLongRuns();
+      assert.equal(model.longRuns.canPrepare, false);
+      await model.longRuns.prepare();
       await model.release();
     }
   });

@@ -10,7 +10,7 @@ describe("a second form for long runs", () => {
   const checkpoint = openLexiconCheckpoint(lexiconFolder("symmetric"));
   const { latent } = checkpoint.config;
   const inputs = (rows: number): Feeds => ({ embedding: sampleRows(rows, latent.hiddenSize) });
-  const createRuns = () =>
+  const createRuns = (current: () => CausalNetwork | null) =>
     new LongRuns(
       {
         checkpoint,
@@ -22,6 +22,7 @@ describe("a second form for long runs", () => {
         inputs,
       },
       { device: "cpu", threads: 1 },
+      current,
     );
   /** A network whose timing is `time`; `made` and `used` are the session that was timed and the one in use. */
   function createNetwork(time: () => number | null) {
@@ -42,7 +43,10 @@ describe("a second form for long runs", () => {
 
   it("is used from as many rows on as timing says", async () => {
     const { network, seen } = createNetwork(() => 16);
-    await createRuns().prepare(network, () => true, 1.2);
+    const runs = createRuns(() => network);
+    assert.equal(runs.canPrepare, true);
+    await runs.prepare();
+    assert.equal(runs.canPrepare, false);
     assert.equal(seen.from, 16);
     assert.equal(seen.used, seen.made);
     assert.ok((await run(seen.used)).packed.every(Number.isFinite));
@@ -57,29 +61,23 @@ describe("a second form for long runs", () => {
         if (fails) throw new Error("released");
         return 16;
       });
-      await createRuns().prepare(network, () => isCurrent, 1.2);
+      await createRuns(() => (isCurrent ? network : null)).prepare();
       assert.equal(seen.used, null);
       await assert.rejects(run(seen.made), /disposed/);
     }
   });
 
   it("is given up when that is asked for while it is timed, or timing fails", async () => {
-    const runs = createRuns();
+    const runs = createRuns(() => ended.network);
     const ended = createNetwork(() => {
       runs.end();
       return 16;
     });
-    await assert.rejects(
-      runs.prepare(ended.network, () => true, 1.2),
-      { name: "AbortError" },
-    );
+    await assert.rejects(runs.prepare(), { name: "AbortError" });
     const failed = createNetwork(() => {
       throw new Error("out of memory");
     });
-    await assert.rejects(
-      createRuns().prepare(failed.network, () => true, 1.2),
-      /out of memory/,
-    );
+    await assert.rejects(createRuns(() => failed.network).prepare(), /out of memory/);
     for (const { seen } of [ended, failed]) {
       assert.equal(seen.used, null);
       await assert.rejects(run(seen.made), /disposed/);
