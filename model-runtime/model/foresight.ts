@@ -8,7 +8,7 @@ import type { LexiconCheckpoint } from "../checkpoint/open-lexicon";
 import { drafterPrefix } from "../checkpoint/open-lexicon";
 import type { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
-import type { Proposal } from "../lexicon/reader";
+import type { Proposal } from "../lexicon/latent";
 import type { CausalNetwork } from "./causal-network";
 import { PROPOSALS } from "./draft-layer";
 import type { KvCache } from "./kv-cache";

@@ -5,7 +5,7 @@
  *
  * Shapes: N rows of a run, M rows read out, E width, S sorted pieces.
  */
-import type { PieceLatent, Proposal, RunShares } from "../lexicon/reader";
+import type { PieceLatent, Proposal, RunShares } from "../lexicon/latent";
 import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";

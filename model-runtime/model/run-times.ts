@@ -1,5 +1,5 @@
 /** Times of short runs of a latent transformer, layers and readout together: what drafts cost differs between machines and kernels. */
-import type { RunShares } from "../lexicon/reader";
+import type { RunShares } from "../lexicon/latent";
 
 /** Runs of several positions after which their times are believed. */
 const BELIEVED_RUNS = 12;

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { openLexiconCheckpoint, readVocabulary } from "../../../model-runtime/checkpoint/open-lexicon";
 import type { ByteModel } from "../../../model-runtime/lexicon/byte-model";
+import type { PieceLatent, Proposal } from "../../../model-runtime/lexicon/latent";
 import type { LexiconRule } from "../../../model-runtime/lexicon/open-word";
 import { Lexicon } from "../../../model-runtime/lexicon/pieces";
-import { LexiconReader, type PieceLatent, type Proposal } from "../../../model-runtime/lexicon/reader";
+import { LexiconReader, type ReaderParts } from "../../../model-runtime/lexicon/reader";
 import { SortedPieces } from "../../../model-runtime/lexicon/sorted-pieces";
 
 const golden = join(__dirname, "../../golden/lexicon");
@@ -129,21 +130,23 @@ const tiny = loadLexicon(lexiconFolder("plain"));
 export const tinyLexicon = tiny;
 const tinyTable = new SortedPieces(tiny.pieces);
 
-/** An empty text read by `HashLatent` with the golden lexicon. */
-export function hashReader(
+/** What texts share that are read by `HashLatent` with the golden lexicon. */
+export function hashParts(
   rule: Partial<LexiconRule> = {},
   maxPositions = 512,
-  latent = new HashLatent(),
-): LexiconReader {
-  return new LexiconReader(
-    {
-      lexicon: tiny,
-      table: tinyTable,
-      rule: { refreshThreshold: 0.2, fallbackShare: 1e-3, wordLimit: 8, ...rule },
-      latent,
-      bosPiece: 1,
-      maxPositions,
-    },
-    goldenByteModel(),
-  );
+  latent: PieceLatent = new HashLatent(),
+): ReaderParts {
+  return {
+    lexicon: tiny,
+    table: tinyTable,
+    rule: { refreshThreshold: 0.2, fallbackShare: 1e-3, wordLimit: 8, ...rule },
+    latent,
+    bosPiece: 1,
+    maxPositions,
+  };
+}
+
+/** An empty text of `hashParts`. */
+export function hashReader(...parts: Parameters<typeof hashParts>): LexiconReader {
+  return new LexiconReader(hashParts(...parts), goldenByteModel());
 }

@@ -188,10 +188,4 @@ describe("LexiconReader", () => {
       { numRuns: 100 },
     );
   });
-
-  it("says where pieces begin", () => {
-    const reader = hashReader();
-    reader.append(bytesOf("const value"));
-    assert.deepEqual(reader.pieceStarts, [0, 5]);
-  });
 });

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
-import type { Proposal } from "../../../model-runtime/lexicon/reader";
+import type { Proposal } from "../../../model-runtime/lexicon/latent";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import type { PiecePaths } from "../../../model-runtime/model/piece-paths";
 import { lexiconFolder } from "../lexicon/lexicon-samples";

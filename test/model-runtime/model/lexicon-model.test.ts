@@ -68,9 +68,9 @@ describe("LexiconModel against the reference implementation", () => {
   type Opened = NonNullable<ReturnType<LexiconModel["createReader"]>["reader"]["openWord"]>;
 
   function checkState({ table }: LexiconModel, open: Opened, expected: State, where: string) {
-    assert.deepEqual([open.start, open.opened], expected.opened, where);
+    assert.deepEqual([open.place.start, open.place.opened], expected.opened, where);
     // Cuts from which no piece goes on are not asked after; weights count from the first that is.
-    const written = open.opened - open.start;
+    const written = open.place.opened - open.place.start;
     const kept = (end: number) => written - end < table.longest;
     const pieces = ({ own, pieces: added }: { own: number; pieces: readonly number[] }) => [
       ...open.cut.slice(0, own),
