@@ -4,10 +4,11 @@
  *
  * Shapes: n bytes. Value i is about byte i; value n about the byte that is to come.
  */
+
+import type { Edit } from "../model-runtime/edit";
 import { BOS, BYTE_OFFSET } from "../model-runtime/ids";
 import { entropyOfLogits } from "../model-runtime/model/entropy";
 import type { EntropyStream, Patcher } from "../model-runtime/model/entropy-model";
-import type { Edit } from "../model-runtime/patching/gap-buffer";
 import type { PatchedBuffer, Span } from "../model-runtime/patching/patched-buffer";
 import { Spans } from "../model-runtime/patching/spans";
 

@@ -2,8 +2,10 @@
  * A model from Hugging Face into a folder. Started by the user only. What is complete stays when it ends early, and the
  * next start goes on there; a folder is a model when its `config.json` is there, which comes last.
  */
+
 import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isRunning } from "../../model-runtime/running-process";
 import type { DownloadableModel } from "./catalogue";
 import { bytesAlready, downloadFile } from "./download-file";
 import { DownloadError, diskError } from "./errors";
@@ -83,17 +85,6 @@ async function lock(folder: string, id: string): Promise<() => Promise<void>> {
     await writeFile(path, String(process.pid));
   }
   return () => rm(path, { force: true });
-}
-
-function isRunning(pid: number): boolean {
-  if (!(pid > 0)) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // Another user's process is running, too.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 /** The files of all parts; the configuration last. */

@@ -5,6 +5,7 @@
 import { ChanceRecord } from "../generation/chance-record";
 import { type DraftCosts, usualDraftCosts } from "../generation/draft-record";
 import type { DraftContext, Drafter, ValuedDraft } from "../generation/drafter";
+import { argmax } from "../generation/sampling";
 import { BYTE_OFFSET } from "../ids";
 import { END_SYMBOL } from "./chains";
 import { History } from "./history";
@@ -104,8 +105,7 @@ export class CountsDrafter implements Drafter {
 
   private likeliest(): { symbol: number; chance: number } {
     const logProbs = this.mixture.predict(this.history, null, this.weights);
-    let symbol = 0;
-    for (let each = 1; each < logProbs.length; each++) if (logProbs[each] > logProbs[symbol]) symbol = each;
+    const symbol = argmax(logProbs);
     return { symbol, chance: Math.exp(logProbs[symbol]) };
   }
 

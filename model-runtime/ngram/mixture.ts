@@ -5,6 +5,7 @@
  * starts from the workspace's counts behind the last byte and knows no network. The mixture is the geometric one,
  * P(s) = N(s)^n A(s)^a B(s)^b / Z, with exponents for each pair of longest contexts. Without a network it is B alone.
  */
+import { argmax } from "../generation/sampling";
 import { Candidates, SYMBOLS } from "./chains";
 import { HISTORY_PLACES, type History } from "./history";
 import { INTERPOLATION_WEIGHTS, Interpolation, initialWeights, surenessOf } from "./interpolation";
@@ -173,7 +174,7 @@ export class Mixture {
     if (known === null) {
       const probabilities = new Float64Array(SYMBOLS).fill(1 / SYMBOLS);
       if (workspace !== null) fillPairs(workspace.pairCounts(last), probabilities);
-      known = { probabilities, logs: probabilities.map(Math.log), best: bestOf(probabilities) };
+      known = { probabilities, logs: probabilities.map(Math.log), best: argmax(probabilities) };
       this.pairsOf[last] = known;
     }
     this.pairs = known;
@@ -196,12 +197,6 @@ function fillPairs(counts: Uint32Array, into: Float64Array): void {
   }
   const even = (variety + 1) / SYMBOLS;
   for (let s = 0; s < SYMBOLS; s++) into[s] = (counts[s] + even) / (total + variety + 1);
-}
-
-function bestOf(distribution: Float64Array): number {
-  let best = 0;
-  for (let s = 1; s < SYMBOLS; s++) if (distribution[s] > distribution[best]) best = s;
-  return best;
 }
 
 /** Logarithms of an interpolation whose base has `baseLogs`: most symbols only lost a common factor to it. */

@@ -3,6 +3,7 @@
  * from 5 to 32 bytes at once, exact as far as the limits stated in docs/ngram.md. Texts may be replaced, edited and
  * removed at any time; what an edit leaves behind is dead until the index is packed.
  */
+import type { Edit } from "../edit";
 import { ByteChains, type Candidates, END_SYMBOL, LONGEST_CONTEXT, MOST_ADDRESSES, SYMBOLS } from "./chains";
 
 const LIMITS = { order: 5, mostPlaces: 512, hasLong: true } as const;
@@ -39,13 +40,6 @@ export interface Place {
   path: string;
   /** Byte offset. */
   offset: number;
-}
-
-export interface Edit {
-  /** Byte offset. */
-  start: number;
-  deleted: number;
-  inserted: Uint8Array;
 }
 
 export class WorkspaceIndex {

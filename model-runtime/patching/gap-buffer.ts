@@ -5,13 +5,7 @@
  *
  * Shapes: n bytes.
  */
-
-/** An edit in bytes: `deleted` ones from `start` on make room for `inserted`. */
-export interface Edit {
-  start: number;
-  deleted: number;
-  inserted: Uint8Array;
-}
+import type { Edit } from "../edit";
 
 /** Room for insertions that is left when the columns are made anew: a share of the text, and at least this. */
 const LEAST_GAP = 256;

@@ -7,11 +7,12 @@
  * id 0. Row i is what is known once byte i is: the entropy of byte i + 1, and whether that one starts a patch.
  */
 import type { PatchingConfig } from "../checkpoint/config";
+import type { Edit } from "../edit";
 import { UserError } from "../errors";
 import { BOS, BYTE_OFFSET } from "../ids";
 import type { Patcher } from "../model/entropy-model";
 import { EntropyCheckpoints } from "./entropy-checkpoints";
-import { type Edit, GapBuffer } from "./gap-buffer";
+import { GapBuffer } from "./gap-buffer";
 import { createPatchRule, type PatchRule, resetsContext, ruleStateAfter, usesEntropy } from "./patcher-rule";
 import { Spans } from "./spans";
 

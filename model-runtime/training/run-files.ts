@@ -7,6 +7,7 @@
  * - `lock`: the process that is at work here, which touches it now and then: the number of a process that was killed may
  *   be another's by now.
  */
+
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, utimesSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { TensorLocation } from "../checkpoint/checkpoint";
@@ -15,6 +16,7 @@ import { readSafetensorsHeader, readSafetensorsMetadata } from "../checkpoint/sa
 import { byteView, readTensor } from "../checkpoint/tensor-data";
 import { diskError, writeSafetensors, writeTextFile } from "../checkpoint/write-safetensors";
 import { UserError } from "../errors";
+import { isRunning } from "../running-process";
 import type { TrainState } from "./train";
 
 const stateName = "state.safetensors";
@@ -104,7 +106,7 @@ export function takeFolder(folder: string): () => void {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST" || attempt > 3) throw error;
         const owner = ownerOf(path);
-        if (owner !== null && isAlive(owner) && isFresh(path))
+        if (owner !== null && isRunning(owner) && isFresh(path))
           throw new UserError(
             `Process ${owner} is fine-tuning in ${folder} already; wait until it is done, or cancel it first.`,
           );
@@ -145,16 +147,6 @@ function ownerOf(path: string): number | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return true;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

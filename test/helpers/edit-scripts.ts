@@ -1,6 +1,6 @@
 /** Random edit scripts as people make them: typing, deleting, replacing, pasting, undoing, several cursors, CRLF, Unicode. */
 import fc from "fast-check";
-import type { Edit } from "../../model-runtime/patching/gap-buffer";
+import type { Edit } from "../../model-runtime/edit";
 
 /** Where an edit is: a share of the text, or near a multiple of a size at which something begins anew. */
 type Place = { share: number } | { border: number; multiple: number; offset: number };
