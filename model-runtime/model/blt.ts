@@ -16,6 +16,7 @@ import type { LoadOptions } from "./load-options";
 import { LongRuns } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
+import { decoderRows, encoderRows, patcherRows } from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -64,10 +65,13 @@ export class Blt implements SequenceModel {
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
-    const patcher = config.patcher ? await CausalNetwork.load(patcherGraph(source), config.patcher, options) : null;
+    const patcher = config.patcher
+      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options, patcherRows(source, options))
+      : null;
+    const encoder = encoderGraph(source);
     const networks: Networks = {
       patcher,
-      encoder: await CausalNetwork.load(encoderGraph(source), config.encoder, options),
+      encoder: await CausalNetwork.load(encoder, config.encoder, options, encoderRows(source, options)),
       ...(await loadAdapted(source, options.adapter ?? null, options)),
     };
     const tables = openHashTables(checkpoint);
@@ -165,7 +169,12 @@ async function loadAdapted(
   const { latent, decoder } = checkpoint.config;
   return {
     latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options),
-    decoder: await CausalNetwork.load(decoderGraph({ ...source, adapter }), decoder, options),
+    decoder: await CausalNetwork.load(
+      decoderGraph({ ...source, adapter }),
+      decoder,
+      options,
+      lowRank === null ? decoderRows(source, options) : null,
+    ),
   };
 }
 

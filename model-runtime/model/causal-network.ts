@@ -5,6 +5,7 @@ import type { Graph } from "../graph/graph";
 import { createSession, createSessionLater, type Feeds, type Session, type SessionOptions } from "../session";
 import { KvCache } from "./kv-cache";
 import { RotaryTable } from "./rotary";
+import type { RowNetwork } from "./row-network";
 
 /** Results of a run, row by row: [count, stride]. */
 export interface Rows {
@@ -14,7 +15,7 @@ export interface Rows {
 }
 
 /** Below this, weights fit a processor's cache and a second copy costs little. */
-const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
+export const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
 
 /**
  * Rows of runs that are timed to find out which are long enough for the other products. Fewer are what drafts are verified in:
@@ -32,6 +33,8 @@ export class CausalNetwork {
     /** The same graph on one thread, for single rows. */
     private readonly stepSession: Session,
     readonly config: TransformerConfig,
+    /** What runs single rows instead. */
+    readonly rowNetwork: RowNetwork | null = null,
   ) {
     // What lies within a window may have begun anywhere.
     this.rotary = new RotaryTable(config.ropeTheta, config.headDim, config.window !== null);
@@ -40,12 +43,18 @@ export class CausalNetwork {
   /**
    * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
    * than the thread saves, while prefill wants all threads.
+   * @param rowNetwork the same network for single rows, which then need no session
    */
-  static async load(graph: Graph, config: TransformerConfig, options: SessionOptions): Promise<CausalNetwork> {
+  static async load(
+    graph: Graph,
+    config: TransformerConfig,
+    options: SessionOptions,
+    rowNetwork: RowNetwork | null = null,
+  ): Promise<CausalNetwork> {
     const session = await createSession(graph, options);
     const small = graph.weightBytes < SMALL_NETWORK_BYTES && options.device === "cpu" && options.threads !== 1;
-    const stepSession = small ? await createSession(graph, { ...options, threads: 1 }) : session;
-    return new CausalNetwork(session, stepSession, config);
+    const stepSession = small && rowNetwork === null ? await createSession(graph, { ...options, threads: 1 }) : session;
+    return new CausalNetwork(session, stepSession, config, rowNetwork);
   }
 
   /** The same network, each of its sessions compiled when it is first run. */
@@ -105,6 +114,13 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
+    if (count === 1 && this.rowNetwork !== null) {
+      signal?.throwIfAborted();
+      // As after any other run, what was received meanwhile is looked at.
+      await setImmediate();
+      const data = this.rowNetwork.run(cache, inputs, floors === null ? 0 : floors[0]);
+      return { data, count, stride: data.length };
+    }
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;

@@ -9,7 +9,7 @@
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Feeds } from "../session";
-import { RotaryTable } from "./rotary";
+import { RotaryTable, type Rotation } from "./rotary";
 import { headShape } from "./transformer";
 
 /** Added to scores that must not count. Finite, because a row of -Infinity alone would be NaN. */
@@ -25,6 +25,9 @@ export class KvCache {
   private slots = 0;
   /** Whether rows are being run again from a restart on, the first of them with an incomplete past. */
   private rebuilding = false;
+  /** Who copies what is held here, and the first position that was written since it did. */
+  private reader: object | null = null;
+  private writtenFrom = 0;
   /** Per layer [K, C, D]. */
   private keys: Float32Array[] = [];
   private values: Float32Array[] = [];
@@ -103,12 +106,45 @@ export class KvCache {
   }
 
   /**
+   * First position that the next row sees.
+   * @param floor first position it may see
+   */
+  firstVisible(floor: number): number {
+    return this.firstVisibleAt(this.length, floor);
+  }
+
+  /** Rotation of the next row. */
+  nextRotation(): Rotation {
+    return this.rotary.slice(this.length, 1);
+  }
+
+  /** Keys and values [to - from, D] of one head, of positions that are held: views that hold until the next append. */
+  rowsOf(layer: number, head: number, from: number, to: number): { keys: Float32Array; values: Float32Array } {
+    const { headDim } = this.config;
+    const start = head * this.slots - this.base;
+    const rows = (cached: Float32Array) => cached.subarray((start + from) * headDim, (start + to) * headDim);
+    return { keys: rows(this.keys[layer]), values: rows(this.values[layer]) };
+  }
+
+  /**
+   * First position that was written since this reader asked last, Infinity where none was; null where it was not the last one
+   * to ask.
+   */
+  writtenSince(reader: object): number | null {
+    const written = this.reader === reader ? this.writtenFrom : null;
+    this.reader = reader;
+    this.writtenFrom = Number.POSITIVE_INFINITY;
+    return written;
+  }
+
+  /**
    * Takes the new rows' keys and values as a run gives them.
    * @param keysAndValues [L, 2, K, N, D]
    * @param rows N, of which the first `count` are taken
    */
   append(keysAndValues: Float32Array, count: number, rows = count): void {
     this.makeRoom(count);
+    this.writtenFrom = Math.min(this.writtenFrom, this.length);
     const { kvHeads, headDim, layers } = this.config;
     const slot = this.length - this.base;
     const size = count * headDim;
@@ -193,15 +229,17 @@ export class KvCache {
   private mask(count: number, floors: ArrayLike<number> | null): Float32Array {
     const columns = this.slots + count;
     const mask = new Float32Array(count * columns).fill(HIDDEN_SCORE);
-    const window = this.config.window ?? Number.POSITIVE_INFINITY;
     for (let row = 0; row < count; row++) {
-      const position = this.length + row;
-      const lowest = Math.max(this.first, floors ? floors[row] : 0, position - window + 1);
+      const lowest = this.firstVisibleAt(this.length + row, floors ? floors[row] : 0);
       const start = row * columns;
       if (lowest < this.length) mask.fill(0, start + lowest - this.base, start + this.length - this.base);
       mask.fill(0, start + this.slots + Math.max(0, lowest - this.length), start + this.slots + row + 1);
     }
     return mask;
+  }
+
+  private firstVisibleAt(position: number, floor: number): number {
+    return Math.max(this.first, floor, position - (this.config.window ?? Number.POSITIVE_INFINITY) + 1);
   }
 
   private restartAt(position: number): void {
@@ -249,7 +287,7 @@ export class KvCache {
 }
 
 /** Positions kept beyond the window, so that truncating by as many costs nothing. */
-function slack(window: number): number {
+export function slack(window: number): number {
   return Math.max(32, window >> 4);
 }
 

@@ -21,6 +21,11 @@ import type { Graph, Value } from "../graph/graph";
 export const int8Kernels = ["rows", "rows-narrow", "blocked", "float32"] as const;
 export type Int8Kernel = (typeof int8Kernels)[number];
 
+/** Whole numbers on either side of zero that a kernel rounds rows of activations to; null where it rounds them otherwise. */
+export function rowLevels(kernel: Int8Kernel): number | null {
+  return kernel === "rows" ? 127 : kernel === "rows-narrow" ? 63 : null;
+}
+
 /** Weight [I, O], scales [O], and the largest input where that is known for all rows, so that none has to be looked for in each. */
 export interface Int8Rows {
   weight: Value;
@@ -115,9 +120,10 @@ export function int8Linear(graph: Graph, x: Value, weight: Value, scales: Value,
   const block = [128, 64, 32, 16].find((size) => inputs % size === 0);
   if (kernel === "float32" || (kernel === "blocked" && block === undefined))
     return graph.node("Gemm", [x, dequantize(graph, weight, scales)], shape, { attributes: { transB: 1 } });
-  if (kernel === "rows" || kernel === "rows-narrow") {
+  const levels = rowLevels(kernel);
+  if (levels !== null) {
     const transposed = graph.node("Transpose", [weight], [inputs, outputs], { attributes: { perm: [1, 0] } });
-    return rowsLinear(graph, x, { weight: transposed, scales }, kernel === "rows" ? 127 : 63);
+    return rowsLinear(graph, x, { weight: transposed, scales }, levels);
   }
   // Unsigned with zero point 128: the sign bit flipped.
   const bits = graph.node("Cast", [weight], weight.shape, { type: "uint8", attributes: { to: 2 } });

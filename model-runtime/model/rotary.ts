@@ -1,5 +1,11 @@
 /** Rotation tables of the rotary position embedding (blt-spec section 5.2), computed once a position. */
 
+/** Cosines and sines of some rows, [N, D/2] each. */
+export interface Rotation {
+  cos: Float32Array;
+  sin: Float32Array;
+}
+
 /** Cosines and sines by position, grown as positions are asked for. Shapes: N rows, D head width. */
 export class RotaryTable {
   private rows = 0;
@@ -23,8 +29,8 @@ export class RotaryTable {
     );
   }
 
-  /** Rows of positions `from` to `from + count`: two of [N, D/2]. */
-  slice(from: number, count: number): { cos: Float32Array; sin: Float32Array } {
+  /** Rows of positions `from` to `from + count`. */
+  slice(from: number, count: number): Rotation {
     const width = this.inverseFrequencies.length;
     if (from + count > this.rows) this.grow(from + count);
     return {

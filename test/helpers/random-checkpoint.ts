@@ -12,12 +12,15 @@ export interface RandomShape {
   localHeads: number;
   localKvHeads: number;
   encoderLayers: number;
+  /** Whether patches look at the states of all encoder layers; else at the last one's. */
+  encoderAllLayers: boolean;
   decoderLayers: number;
   latentWidth: number;
   latentHeads: number;
   latentKvHeads: number;
   latentLayers: number;
   patcherLayers: number;
+  patcherWidth: number;
   hashGroups: number[];
   hashFunctions: number;
   threshold: number;
@@ -29,12 +32,14 @@ const base: RandomShape = {
   localHeads: 3,
   localKvHeads: 3,
   encoderLayers: 2,
+  encoderAllLayers: false,
   decoderLayers: 2,
   latentWidth: 40,
   latentHeads: 4,
   latentKvHeads: 2,
   latentLayers: 3,
   patcherLayers: 1,
+  patcherWidth: 16,
   hashGroups: [3, 5],
   hashFunctions: 2,
   threshold: 2.5,
@@ -93,8 +98,8 @@ function configOf(shape: RandomShape): Record<string, unknown> {
     encoder_hash_byte_group_vocab: 101,
     encoder_hash_byte_group_nb_functions: shape.hashFunctions,
     tie_word_embeddings: false,
-    patcher_config: { ...stack(16, 2, 1, shape.patcherLayers), model_type: "blt_patcher" },
-    encoder_config: { ...local, num_hidden_layers: shape.encoderLayers, cross_attn_all_layers: false },
+    patcher_config: { ...stack(shape.patcherWidth, 2, 1, shape.patcherLayers), model_type: "blt_patcher" },
+    encoder_config: { ...local, num_hidden_layers: shape.encoderLayers, cross_attn_all_layers: shape.encoderAllLayers },
     decoder_config: { ...local, num_hidden_layers: shape.decoderLayers, cross_attn_all_layers: true },
     global_config: stack(shape.latentWidth, shape.latentHeads, shape.latentKvHeads, shape.latentLayers),
   };

@@ -1,0 +1,156 @@
+/**
+ * The keys and values that the next row of a windowed network sees, as the row kernels read them: a copy, in their memory, of
+ * the end of one `KvCache`. Rows that other runs append are copied when a single row follows them, each once.
+ *
+ * Shapes: K key/value heads, D head width, S slots; position p lies in slot p mod S.
+ */
+import type { TransformerConfig } from "../checkpoint/config";
+import { KEY_TILE, VALUE_STRIP } from "../kernels/attention";
+import type { RowMemory } from "../kernels/row-kernels";
+import { HIDDEN_SCORE, type KvCache, slack } from "./kv-cache";
+
+export class RowCache {
+  /** Address of [S] added to the scores of the next row. */
+  readonly mask: number;
+  /** S. */
+  readonly slots: number;
+  /** How many of the slots the next row's attention goes over, from the first on; a multiple of 16. */
+  slotsInUse = 0;
+  /** Addresses by layer: keys [K, S / 16, D, 16], values [K, D / 16, S, 16]. */
+  private readonly keys: number[];
+  private readonly values: number[];
+  /** Lies at the cache that this one follows, and at no other. */
+  private mark: object = {};
+  /** Positions that are held: `first` included, `end` not. */
+  private first = 0;
+  private end = 0;
+
+  /** @param config of a network with a window */
+  constructor(
+    private readonly memory: RowMemory,
+    private readonly config: TransformerConfig,
+  ) {
+    const { kvHeads, headDim, layers } = config;
+    // As many positions more than are seen as a `KvCache` takes back without running rows again.
+    this.slots = slotsFor(config.window! + slack(config.window!));
+    const each = () => Array.from({ length: layers }, () => memory.allocateFloats(kvHeads * this.slots * headDim));
+    this.keys = each();
+    this.values = each();
+    this.mask = memory.allocateFloats(this.slots);
+  }
+
+  /**
+   * Makes ready for the next row of `cache`: copies what is missing of what that row sees.
+   * @param floor first position the row may see
+   */
+  follow(cache: KvCache, floor: number): void {
+    const [lowest, next] = [cache.firstVisible(floor), cache.length];
+    const written = cache.writtenSince(this.mark);
+    if (written === null) {
+      this.mark = {};
+      cache.writtenSince(this.mark);
+      this.first = this.end = lowest;
+    } else this.end = Math.min(this.end, written, next);
+    if (lowest < this.first || lowest > this.end) this.first = this.end = lowest;
+    if (this.end < next) this.copy(cache, this.end, next);
+    this.end = next;
+    this.hideAllBut(lowest, next);
+  }
+
+  /** Takes keys and values [K, D] of the row that was made ready for, in one layer. */
+  put(layer: number, keys: Float32Array, values: Float32Array): void {
+    const { kvHeads, headDim } = this.config;
+    for (let head = 0; head < kvHeads; head++) this.putRow(layer, head, this.end, keys, values, head * headDim);
+  }
+
+  /**
+   * Appends that row to the cache as well.
+   * @param keysAndValues [L, 2, K, 1, D]
+   */
+  append(cache: KvCache, keysAndValues: Float32Array): void {
+    cache.append(keysAndValues, 1);
+    cache.writtenSince(this.mark);
+    this.end = cache.length;
+    this.first = Math.max(this.first, this.end - this.slots);
+  }
+
+  /** Address of one head's keys, as `attentionScores` reads them. */
+  keysOf(layer: number, head: number): number {
+    return this.keys[layer] + 4 * head * this.slots * this.config.headDim;
+  }
+
+  /** Address of one head's values, as `weightedSum` reads them. */
+  valuesOf(layer: number, head: number): number {
+    return this.values[layer] + 4 * head * this.slots * this.config.headDim;
+  }
+
+  private copy(cache: KvCache, from: number, to: number): void {
+    const { layers, kvHeads, headDim } = this.config;
+    for (let layer = 0; layer < layers; layer++)
+      for (let head = 0; head < kvHeads; head++) {
+        const { keys, values } = cache.rowsOf(layer, head, from, to);
+        for (let position = from; position < to; position++)
+          this.putRow(layer, head, position, keys, values, (position - from) * headDim);
+      }
+  }
+
+  /** Takes the D values from index `at` on of keys and values. */
+  private putRow(
+    layer: number,
+    head: number,
+    position: number,
+    keys: Float32Array,
+    values: Float32Array,
+    at: number,
+  ): void {
+    const { headDim } = this.config;
+    const { floats } = this.memory;
+    const slot = position % this.slots;
+    putKey(floats, this.keysOf(layer, head), slot, keys, at, headDim);
+    putValue(floats, this.valuesOf(layer, head), slot, this.slots, values, at, headDim);
+  }
+
+  /** The mask of a row at position `next` that sees the positions from `lowest` on, itself included. */
+  private hideAllBut(lowest: number, next: number): void {
+    this.slotsInUse = slotsFor(Math.min(this.slots, next + 1));
+    const start = this.mask / 4;
+    const mask = this.memory.floats.subarray(start, start + this.slotsInUse).fill(HIDDEN_SCORE);
+    const [from, to] = [lowest % this.slots, (next % this.slots) + 1];
+    if (from < to) mask.fill(0, from, to);
+    else mask.fill(0, 0, to).fill(0, from);
+  }
+}
+
+/** Writes a key [D] at a slot of tiles [slots / 16, D, 16]. */
+export function putKey(
+  floats: Float32Array,
+  tiles: number,
+  slot: number,
+  key: Float32Array,
+  at: number,
+  headDim: number,
+): void {
+  const within = slot % KEY_TILE;
+  const column = tiles / 4 + (slot - within) * headDim + within;
+  for (let d = 0; d < headDim; d++) floats[column + d * KEY_TILE] = key[at + d];
+}
+
+/** Writes a value [D] at a slot of strips [D / 16, slots, 16]. */
+export function putValue(
+  floats: Float32Array,
+  strips: number,
+  slot: number,
+  slots: number,
+  value: Float32Array,
+  at: number,
+  headDim: number,
+): void {
+  let row = strips / 4 + slot * VALUE_STRIP;
+  for (let d = 0; d < headDim; d += VALUE_STRIP, row += slots * VALUE_STRIP)
+    for (let i = 0; i < VALUE_STRIP; i++) floats[row + i] = value[at + d + i];
+}
+
+/** Slots for so many positions, in whole tiles. */
+export function slotsFor(positions: number): number {
+  return Math.ceil(positions / KEY_TILE) * KEY_TILE;
+}
