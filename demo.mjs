@@ -18,7 +18,8 @@ function terminal() {
   const file = "test/fixtures/complete-me.ts";
   const grey = process.stdout.isTTY ? ["\x1b[90m", "\x1b[0m"] : ["", ""];
   process.stdout.write(`${readFileSync(file, "utf8")}${grey[0]}`);
-  const stop = ["--max-bytes", "120", "--stop", "\n}\n"];
+  // The function with the bracket that closes it.
+  const stop = ["--max-bytes", "120", "--stop", "\n\n"];
   run("dist/cli.js", "generate", "--prompt-file", file, ...stop);
   process.stdout.write(`${grey[1]}\n`);
 }

@@ -21,13 +21,13 @@ export interface MomentLine {
 }
 
 /**
- * The server's decisions and the requests not sent, as one list, newest first. Requests that the editor took back one
- * after the other, as it does while the user types on, are one entry.
+ * The server's decisions and the requests not sent, as one list, newest first. What came of several requests one after
+ * the other in a line, as it does while the user types on, is one entry.
  *
  * @param decisions newest first
  */
 export function mergeMoments(decisions: readonly Decision[], skipped: readonly Moment[]): Moment[] {
-  const decided = withoutRepeats(decisions).map(({ uri, line, character, time, ms, sentence, reason, quote }) => ({
+  const decided = decisions.map(({ uri, line, character, time, ms, sentence, reason, quote }) => ({
     uri,
     line,
     character,
@@ -36,7 +36,7 @@ export function mergeMoments(decisions: readonly Decision[], skipped: readonly M
     sentence: quote === undefined ? sentence : `${sentence} It stands word for word in ${quote.path}:${quote.line}.`,
     shown: reason === "shown" || reason === "shownFromCache",
   }));
-  return [...decided, ...skipped].sort((a, b) => b.time - a.time);
+  return withoutRepeats([...decided, ...skipped].sort((a, b) => b.time - a.time));
 }
 
 /** Lines of a quick pick. `nameOf` shortens a document's address. */
@@ -49,17 +49,21 @@ export function momentLines(moments: readonly Moment[], now: number, nameOf: (ur
   }));
 }
 
-/** Of cancelled requests in a row, the newest, with their number in its sentence. */
-function withoutRepeats(decisions: readonly Decision[]): Decision[] {
-  const runs: Decision[][] = [];
-  for (const decision of decisions) {
-    const last = runs.at(-1);
-    if (decision.reason === "cancelled" && last?.[0].reason === "cancelled") last.push(decision);
-    else runs.push([decision]);
+/** Of moments in a row with the same sentence in the same line, the newest, with their number in its sentence. */
+function withoutRepeats(moments: readonly Moment[]): Moment[] {
+  const runs: Moment[][] = [];
+  for (const moment of moments) {
+    const run = runs.at(-1);
+    if (run !== undefined && isRepeat(run[0], moment)) run.push(moment);
+    else runs.push([moment]);
   }
   return runs.map(([newest, ...others]) =>
     others.length === 0 ? newest : { ...newest, sentence: `${newest.sentence} (${others.length + 1} times)` },
   );
+}
+
+function isRepeat(a: Moment, b: Moment): boolean {
+  return a.sentence === b.sentence && a.uri === b.uri && a.line === b.line;
 }
 
 function ago(ms: number): string {

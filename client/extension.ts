@@ -24,7 +24,7 @@ let server: LanguageServer | undefined;
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const log = vscode.window.createOutputChannel("BLT Code", { log: true });
   const skips = createSkips();
-  const status = new StatusItem();
+  const status = new StatusItem(skips);
   let lastLine: string | null = null;
   const storage = { storageFolder: context.storageUri?.fsPath, sharedFolder: context.globalStorageUri.fsPath };
   server = new LanguageServer(context.asAbsolutePath("dist/server.js"), storage, log, skips, (state) => {

@@ -70,9 +70,17 @@ export function timeEntries(preview: Preview, without: readonly string[]): TimeE
       minutes,
       label: `$(clock) About ${duration(60 * minutes)}`,
       description: minutes === 10 ? "recommended" : minutes === 1 ? "to try it" : "",
-      detail: `Reads the text about ${times < 10 ? times.toPrecision(2) : Math.round(times)} times; takes ${memory} of memory, at low priority`,
+      detail: `Reads ${amountText(times)}; takes ${memory} of memory, at low priority`,
     };
   });
+}
+
+/** How much of the text is read, in words. */
+function amountText(times: number): string {
+  if (times < 0.95) return `about ${Math.max(1, Math.round(100 * times))} % of the text`;
+  return times < 1.05
+    ? "the text about once"
+    : `the text about ${times < 9.5 ? times.toFixed(1) : Math.round(times)} times`;
 }
 
 /** The item in the status bar while a run goes on, or could; null for none. */

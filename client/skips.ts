@@ -11,10 +11,13 @@ export interface Skips extends vscode.Disposable {
   skip(document: vscode.TextDocument, position: vscode.Position): boolean;
   /** Those not sent, newest first. */
   list(): readonly Moment[];
+  /** One more was not sent. */
+  readonly onSkipped: vscode.Event<void>;
 }
 
 export function createSkips(): Skips {
   const skipped: Moment[] = [];
+  const added = new vscode.EventEmitter<void>();
   const lastChange = new WeakMap<vscode.TextDocument, ChangeKind>();
   const listener = vscode.workspace.onDidChangeTextDocument(({ document, contentChanges, reason }) => {
     const kind = changeKind(contentChanges, reason !== undefined);
@@ -41,9 +44,11 @@ export function createSkips(): Skips {
         shown: false,
       });
       skipped.length = Math.min(skipped.length, capacity);
+      added.fire();
       return true;
     },
     list: () => skipped,
-    dispose: () => listener.dispose(),
+    onSkipped: added.event,
+    dispose: () => vscode.Disposable.from(listener, added).dispose(),
   };
 }

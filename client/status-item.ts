@@ -1,6 +1,7 @@
 /** The item in the status bar. */
 import * as vscode from "vscode";
 import { activeLanguage } from "./settings";
+import type { Skips } from "./skips";
 import { type ServerState, statusView } from "./status-view";
 
 /** A suggestion that is computed faster than this does not make the item flicker, ms. */
@@ -12,11 +13,12 @@ export class StatusItem implements vscode.Disposable {
   private state: ServerState = { kind: "starting" };
   private timer: NodeJS.Timeout | undefined;
 
-  constructor() {
+  constructor(private readonly skips: Pick<Skips, "list" | "onSkipped">) {
     this.item.name = "BLT Code";
     this.item.command = "blt.menu";
     this.listeners = vscode.Disposable.from(
       vscode.window.onDidChangeActiveTextEditor(() => this.draw()),
+      skips.onSkipped(() => this.draw()),
       vscode.workspace.onDidOpenTextDocument(() => this.draw()),
       vscode.workspace.onDidChangeConfiguration((event) => {
         if (event.affectsConfiguration("blt")) this.draw();
@@ -42,9 +44,10 @@ export class StatusItem implements vscode.Disposable {
 
   private draw(): void {
     const language = activeLanguage();
-    const view = statusView(this.state, language === null || language.enabled ? null : language.id);
+    const off = language === null || language.enabled ? null : language.id;
+    const view = statusView(this.state, off, this.skips.list()[0] ?? null);
     this.item.text = view.text;
-    this.item.tooltip = ["BLT Code", ...view.lines].join("\n");
+    this.item.tooltip = ["BLT Code", ...view.lines, "Click for the menu."].join("\n");
     this.item.backgroundColor =
       view.severity === "normal" ? undefined : new vscode.ThemeColor(`statusBarItem.${view.severity}Background`);
     this.item.accessibilityInformation = { label: `BLT Code: ${view.lines.join(" ")}`, role: "button" };

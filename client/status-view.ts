@@ -18,9 +18,10 @@ export interface StatusView {
 }
 
 /**
- * `language`: language id of the active editor where suggestions are switched off, null elsewhere.
+ * `language`: language id of the active editor where suggestions are switched off, null elsewhere. `skipped`: the last
+ * request that the client did not send, null for none.
  */
-export function statusView(server: ServerState, language: string | null): StatusView {
+export function statusView(server: ServerState, language: string | null, skipped: Status["last"] = null): StatusView {
   switch (server.kind) {
     case "starting":
       return normal("$(loading~spin) BLT", "The completion server is starting.");
@@ -29,7 +30,7 @@ export function statusView(server: ServerState, language: string | null): Status
     case "stopped":
       return { text: "$(error) BLT", lines: [server.sentence], severity: "error" };
     case "running":
-      return withNotices(modelView(server.status, language), server.status.notices);
+      return withNotices(modelView(server.status, language, skipped), server.status.notices);
   }
 }
 
@@ -38,11 +39,12 @@ export function logLine(server: ServerState): string | null {
   if (server.kind !== "running") return statusView(server, null).lines[0];
   const { state, notices } = server.status;
   if (state.kind === "working" || state.kind === "unloaded") return null;
-  const { lines } = modelView({ state: state.kind === "ready" ? { ...state, lastMs: null } : state, notices }, null);
+  const lasting = state.kind === "ready" ? { ...state, lastMs: null } : state;
+  const { lines } = modelView({ state: lasting, notices, last: null }, null, null);
   return [...lines, ...notices].join(" ");
 }
 
-function modelView({ state }: Status, language: string | null): StatusView {
+function modelView({ state, last }: Status, language: string | null, skipped: Status["last"]): StatusView {
   if (state.kind === "problem") return { text: "$(warning) BLT", lines: [state.sentence], severity: "warning" };
   if (state.kind === "paused") return normal("$(circle-slash) BLT", "Suggestions are off.");
   if (language !== null) return normal("$(circle-slash) BLT", `Suggestions are off for ${language}.`);
@@ -56,11 +58,13 @@ function modelView({ state }: Status, language: string | null): StatusView {
       const { model, adapter, device, kernel, lastMs } = state;
       const icon = state.kind === "working" ? "$(loading~spin)" : "$(sparkle)";
       const time = lastMs === null ? "" : ` ${Math.round(lastMs)} ms`;
+      const newest = last === null || (skipped !== null && skipped.time > last.time) ? skipped : last;
       return normal(
         `${icon} BLT${time}`,
         state.kind === "working" ? "A suggestion is being computed." : "Ready.",
         ...(lastMs === null ? [] : [`The last suggestion took ${Math.round(lastMs)} ms.`]),
-        `Model: ${model}, on ${device}${kernel === null ? "" : ` (${kernel})`}.`,
+        ...(newest === null ? [] : [`The last request: ${newest.sentence}`]),
+        `Model: ${model}, on ${device}${kernel === null ? "" : ` (int8 kernel: ${kernel})`}.`,
         ...(adapter === null ? [] : [`Adapter: ${adapter}.`]),
       );
     }

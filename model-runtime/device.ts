@@ -22,7 +22,8 @@ export function keepFloat32Exact(environment: NodeJS.ProcessEnv = process.env): 
  */
 export function cudaLibraryProblem(folder: string = nativeFolder()): string | null {
   const library = join(folder, cudaLibraryName());
-  if (!existsSync(library)) return `the CUDA provider (${cudaLibraryName()}) is not installed beside onnxruntime`;
+  if (!existsSync(library))
+    return `onnxruntime's CUDA provider is no part of the package: put ${cudaLibraryName()} into ${folder}`;
   try {
     process.dlopen({ exports: {} }, library);
   } catch (error) {

@@ -6,6 +6,15 @@ export interface CachedText {
   text: string;
   /** Why it ends where it does: the model's text ends there, or was not sure enough from there on, or met a limit. */
   ending: "whole" | "unsure" | "limit";
+  /** Where nothing is sure enough to be shown: what was written and how sure the model was of it; else absent. */
+  doubt?: Doubt;
+}
+
+/** `probability`: geometric mean over the bytes; `least`: what it had to be. */
+export interface Doubt {
+  text: string;
+  probability: number;
+  least: number;
 }
 
 /** Typed characters after which a suggestion is still found. */
@@ -50,7 +59,7 @@ export class SuggestionCache {
     if (best === null) return null;
     this.entries.delete(best.key);
     this.entries.set(best.key, best.entry);
-    return { text: best.text, ending: best.entry.ending };
+    return { ...best.entry, text: best.text };
   }
 
   clear(): void {

@@ -11,7 +11,7 @@ import {
   type Position,
 } from "vscode-languageserver/node";
 import type { CompletionMarks } from "../model-runtime/checkpoint/completion-marks";
-import { type CachedText, SuggestionCache } from "./cache";
+import { type CachedText, type Doubt, SuggestionCache } from "./cache";
 import { toInsertion } from "./completion";
 import { type Context, contextAt, windowLimit } from "./context";
 import type { Documents, OpenDocument } from "./documents";
@@ -308,7 +308,7 @@ interface Place {
 
 function toOutcome(known: CachedText, from: keyof Measurements["answers"], place: Place): Outcome {
   if (known.text === "" && known.ending === "unsure") {
-    return { reason: "lowConfidence", sentence: "The model is not sure enough (setting blt.minConfidence)." };
+    return { reason: "lowConfidence", sentence: doubtSentence(known.doubt) };
   }
   if (known.text === "" && known.ending === "limit") {
     return { reason: "emptyPrediction", sentence: "The model did not finish a word within the limits." };
@@ -321,6 +321,20 @@ function toOutcome(known: CachedText, from: keyof Measurements["answers"], place
     end: { line: end.line, character: end.character + fitted.replacesAfter },
   };
   return { item: { insertText: place.selected + fitted.text, range }, from };
+}
+
+/** Longest text of a suggestion that a reason quotes, characters. */
+const LONGEST_QUOTE = 40;
+
+/** What would have been shown, and how sure the model was: whoever misses suggestions can set `blt.minConfidence` by it. */
+function doubtSentence(doubt: Doubt | undefined): string {
+  const line = doubt?.text.trim().split("\n", 1)[0] ?? "";
+  if (doubt === undefined || line === "") return "The model is not sure enough (setting blt.minConfidence).";
+  const text = line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line;
+  // Rounded down, so that it is never the percentage that is asked for.
+  const percent = Math.floor(100 * doubt.probability);
+  const least = Number((100 * doubt.least).toFixed(1));
+  return `The model is only ${percent} % sure of ${JSON.stringify(text)} (setting blt.minConfidence: ${least} %).`;
 }
 
 /** The context when the item has been accepted, the cursor behind it. */

@@ -88,6 +88,13 @@ export function confidentLength(bytes: Uint8Array, logProbs: ArrayLike<number>, 
   return length;
 }
 
+/** Geometric mean of probabilities given as logarithms (nats). */
+export function meanProbability(logProbs: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < logProbs.length; i++) sum += logProbs[i];
+  return Math.exp(sum / logProbs.length);
+}
+
 /** Letters, digits, `_`, and every byte of a character beyond ASCII. */
 export function isWordByte(byte: number): boolean {
   return (

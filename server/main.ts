@@ -30,6 +30,7 @@ import {
   type MeasurementsParams,
   RESTART_MODEL_REQUEST,
   STATUS_REQUEST,
+  type Status,
   WHY_REQUEST,
   type WhyParams,
 } from "./protocol";
@@ -48,6 +49,7 @@ let folder = "";
 /** How the model in that folder is told what follows the cursor. */
 let marks: CompletionMarks | null = null;
 let lastMs: number | null = null;
+let last: Status["last"] = null;
 /** Whether the loaded model knows of the workspace. */
 let isTold = false;
 /** About the workspace's files. */
@@ -77,6 +79,7 @@ const completer = new Completer({
     decisions.add(decision);
     if (shownText !== null) workspace.ask(decision, shownText);
     if (decision.reason === "shown") lastMs = decision.ms;
+    last = { time: decision.time, sentence: decision.sentence };
     report();
   },
   mayWorkAhead: () => !power.isOnBattery,
@@ -231,7 +234,7 @@ function workspaceFolder(): string | null {
 function status() {
   const { settings } = configuration;
   const notices = [...configuration.notices, ...(workspaceNotice === null ? [] : [workspaceNotice])];
-  return statusOf({ host: host.state, folder, isPaused: !settings.enable, lastMs, notices });
+  return statusOf({ host: host.state, folder, isPaused: !settings.enable, lastMs, notices, last });
 }
 
 function report(): void {

@@ -26,6 +26,8 @@ export interface Status {
   state: ModelState;
   /** Sentences about settings that could not be used and what is used instead; empty when all is well. */
   notices: string[];
+  /** What came of the last request for a suggestion; null before the first. */
+  last: Pick<Decision, "time" | "sentence"> | null;
 }
 
 export type ModelState =

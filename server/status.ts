@@ -12,13 +12,15 @@ export interface StatusInputs {
   lastMs: number | null;
   /** About settings. */
   notices: readonly string[];
+  last: Status["last"];
 }
 
-export function statusOf({ host, folder, isPaused, lastMs, notices }: StatusInputs): Status {
+export function statusOf({ host, folder, isPaused, lastMs, notices, last }: StatusInputs): Status {
   const modelNotices = "device" in host ? [host.notice, host.adapterNotice].filter((notice) => notice !== null) : [];
   return {
     state: isPaused ? { kind: "paused" } : modelState(host, folder, lastMs),
     notices: [...notices, ...modelNotices],
+    last,
   };
 }
 

@@ -8,7 +8,7 @@ import { cutToWord } from "./completion";
 import type { Context } from "./context";
 import type { OpenDocument } from "./documents";
 import type { Extent } from "./extent";
-import { confidentLength } from "./gate";
+import { confidentLength, meanProbability } from "./gate";
 import type { Job, JobResult } from "./model-host";
 
 /** How long work nobody waits for goes on, ms: the editor's next request comes with the next key. */
@@ -96,6 +96,10 @@ export class Work {
   presentable({ end, bytes, logProbs }: JobResult): CachedText {
     const length = confidentLength(bytes, logProbs, this.minConfidence);
     const text = decode(bytes.subarray(0, length));
+    if (length === 0 && bytes.length > 0) {
+      const doubt = { text: decode(bytes), probability: meanProbability(logProbs), least: this.minConfidence };
+      return { text, ending: "unsure", doubt };
+    }
     if (length < bytes.length) return { text, ending: "unsure" };
     return end === "rule" || end === "eos" ? { text, ending: "whole" } : { text: cutToWord(text), ending: "limit" };
   }

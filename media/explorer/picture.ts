@@ -48,7 +48,7 @@ export function svgOf({ name, model, content, plotted, threshold, segmentations,
     pane(segmentation, content, { lines, x: MARGIN + i * paneWidth, top, width: paneWidth - 24, colours }),
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="${FONT.size}">
-<title>${escapeHtml(`How ${model} reads ${name}`)}</title>
+<title>${escapeHtml(`How the model ${model} reads ${name}`)}</title>
 <rect width="100%" height="100%" fill="${colours.ground}"/>
 <text x="${MARGIN}" y="${MARGIN + 6}" fill="${colours.text}" font-size="15" font-weight="bold">${escapeHtml(name)}</text>
 <text x="${MARGIN}" y="${MARGIN + 26}" fill="${colours.muted}">${escapeHtml(`${content.bytes.length} bytes · ${model} · threshold ${threshold.toFixed(3)} nats`)}</text>

@@ -102,7 +102,9 @@ export function parseJson(text: string, where: string): unknown {
     if (number !== null) {
       throw new UserError(`"${number[1]}" in ${where} is ${number[2]}, but must be a finite number.`);
     }
-    throw new UserError(`${where} is not valid JSON (${(error as Error).message}).`);
+    throw new UserError(
+      `${where} is not valid JSON (${(error as Error).message}); correct it, or fetch the checkpoint again.`,
+    );
   }
 }
 

@@ -23,7 +23,7 @@ export interface PageOptions {
 export function statisticsBody(statistics: Statistics, options: PageOptions): string {
   const { files, lines } = statistics;
   return `<header><p class="eyebrow">BLT Code · statistics</p><h1>${escapeHtml(options.title)}</h1>
-<p class="lead">How ${escapeHtml(options.model)} reads ${files.length === 1 ? "this file" : `these ${grouped(files.length)} files`}: how surprising the text is to it, byte by byte, and where it cuts it.</p>
+<p class="lead">How the model ${escapeHtml(options.model)} reads ${files.length === 1 ? "this file" : `these ${grouped(files.length)} files`}: how surprising the text is to it, byte by byte, and where it cuts it.</p>
 ${options.notice === null ? "" : `<p class="notice" role="status">${escapeHtml(options.notice)}</p>`}</header>
 <main>${tiles(statistics)}
 <section class="pair" aria-label="Histograms">${histogramFigure(entropyHistogram(statistics))}${histogramFigure(lengthHistogram(statistics))}</section>

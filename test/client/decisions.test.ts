@@ -43,15 +43,25 @@ describe("decisions", () => {
     assert.equal(mergeMoments([quoted], [])[0].sentence, "sentence 1 It stands word for word in src/b.ts:12.");
   });
 
-  it("name requests taken back in a row once", () => {
-    const reasons: Decision["reason"][] = ["cancelled", "cancelled", "cancelled", "shown", "cancelled"];
-    const moments = mergeMoments(
-      reasons.map((reason, i) => decision(10 - i, reason)),
-      [],
-    );
+  it("name what came of several requests in a row, in one line, once", () => {
+    const sentences = ["taken back", "taken back", "unsure", "unsure", "taken back"];
+    const decisions = sentences.map((sentence, i) => ({ ...decision(10 - i, "cancelled"), sentence }));
+    decisions[3].line++;
     assert.deepEqual(
-      moments.map(({ sentence }) => sentence),
-      ["sentence 10 (3 times)", "sentence 7", "sentence 6"],
+      mergeMoments(decisions, []).map(({ sentence, time }) => [sentence, time]),
+      [
+        ["taken back (2 times)", 10],
+        ["unsure", 8],
+        ["unsure", 7],
+        ["taken back", 6],
+      ],
+    );
+  });
+  it("are told apart by what came between, sent or not", () => {
+    const decisions = [9, 5].map((time) => ({ ...decision(time, "shown"), sentence: "sent" }));
+    assert.deepEqual(
+      mergeMoments(decisions, [skipped(7)]).map(({ sentence }) => sentence),
+      ["sent", "sentence 7", "sent"],
     );
   });
 

@@ -78,13 +78,19 @@ describe("texts of fine-tuning", () => {
       minutes: 10,
       label: "$(clock) About 10 min",
       description: "recommended",
-      detail: "Reads the text about 0.65 times; takes 1.1 GB of memory, at low priority",
+      detail: "Reads about 65 % of the text; takes 1.1 GB of memory, at low priority",
     });
     assert.deepEqual(
       others.map(({ minutes }) => minutes),
       [5, 20, 60, 1],
     );
-    assert.match(timeEntries(preview, ["src"])[0].detail, /about 2\.6 times/);
+    assert.deepEqual(
+      others.map(({ label }) => label),
+      ["$(clock) About 5 min", "$(clock) About 20 min", "$(clock) About 1 h", "$(clock) About 1 min"],
+    );
+    assert.match(timeEntries(preview, ["src"])[0].detail, /^Reads the text about 2\.6 times;/);
+    assert.match(timeEntries({ ...preview, bytes: 78_000 }, [])[0].detail, /^Reads the text about once;/);
+    assert.match(timeEntries({ ...preview, bytes: 7_800 }, [])[0].detail, /^Reads the text about 10 times;/);
   });
 
   it("show in the status bar how far a run is", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { logLine, type ServerState, type StatusView, statusView } from "../../client/status-view";
-import type { ModelState } from "../../server/protocol";
+import type { ModelState, Status } from "../../server/protocol";
 
 const loaded = { model: "default", device: "cpu", kernel: null, adapter: null, lastMs: null };
 
@@ -12,7 +12,7 @@ describe("status view", () => {
   }
 
   function checkModel(state: ModelState, text: string, severity: StatusView["severity"], tooltip: RegExp) {
-    check({ kind: "running", status: { state, notices: [] } }, text, severity, tooltip);
+    check({ kind: "running", status: { state, notices: [], last: null } }, text, severity, tooltip);
   }
 
   it("tells the server's life", () => {
@@ -30,9 +30,23 @@ describe("status view", () => {
       { kind: "ready", ...loaded, kernel: "vnni", lastMs: 41.7 },
       "$(sparkle) BLT 42 ms",
       "normal",
-      /42 ms.*\n.*cpu \(vnni\)/,
+      /42 ms.*\n.*cpu \(int8 kernel: vnni\)/,
     );
     checkModel({ kind: "working", ...loaded, lastMs: 41.7 }, "$(loading~spin) BLT 42 ms", "normal", /computed/);
+  });
+  it("tells what came of the last request, whether it was sent or not", () => {
+    const lines = (last: Status["last"], skipped: Status["last"]) =>
+      statusView({ kind: "running", status: { state: { kind: "ready", ...loaded }, notices: [], last } }, null, skipped)
+        .lines;
+    const [sent, skipped] = [
+      { time: 5, sentence: "It was sent." },
+      { time: 7, sentence: "Text is selected." },
+    ];
+    assert.ok(!lines(null, null).some((line) => line.startsWith("The last request")));
+    assert.ok(lines(sent, null).includes("The last request: It was sent."));
+    assert.ok(lines(sent, skipped).includes("The last request: Text is selected."));
+    assert.ok(lines({ ...sent, time: 9 }, skipped).includes("The last request: It was sent."));
+    assert.ok(lines(null, skipped).includes("The last request: Text is selected."));
   });
   it("tells that it is off", () => {
     checkModel({ kind: "paused" }, "$(circle-slash) BLT", "normal", /off/);
@@ -42,24 +56,31 @@ describe("status view", () => {
   });
 
   it("tells that the language is off, unless there is a problem", () => {
-    const ready: ServerState = { kind: "running", status: { state: { kind: "ready", ...loaded }, notices: [] } };
+    const ready: ServerState = {
+      kind: "running",
+      status: { state: { kind: "ready", ...loaded }, notices: [], last: null },
+    };
     assert.match(statusView(ready, "markdown").lines[0], /off for markdown/);
     const problem: ModelState = { kind: "problem", sentence: "No config.json." };
     assert.equal(
-      statusView({ kind: "running", status: { state: problem, notices: [] } }, "markdown").lines[0],
+      statusView({ kind: "running", status: { state: problem, notices: [], last: null } }, "markdown").lines[0],
       "No config.json.",
     );
   });
 
   it("adds the notices as a warning", () => {
-    const status = { state: { kind: "ready", ...loaded } as ModelState, notices: ["blt.delay is no number."] };
+    const status = {
+      state: { kind: "ready", ...loaded } as ModelState,
+      notices: ["blt.delay is no number."],
+      last: null,
+    };
     const view = statusView({ kind: "running", status }, null);
     assert.equal(view.severity, "warning");
     assert.equal(view.lines.at(-1), "blt.delay is no number.");
   });
 
   function checkLog(state: ModelState, notices: string[], line: string | null) {
-    assert.equal(logLine({ kind: "running", status: { state, notices } }), line);
+    assert.equal(logLine({ kind: "running", status: { state, notices, last: { time: 1, sentence: "Sent." } } }), line);
   }
 
   it("logs what does not change with each key", () => {

@@ -74,7 +74,7 @@ describe("svgOf", () => {
   it("draws plot, threshold and each segmentation that is known", () => {
     const svg = svgOf(picture);
     assert.match(svg, /^<svg xmlns=/);
-    assert.match(svg, /<title>How tiny reads a &#60;b&#62;\.ts<\/title>/);
+    assert.match(svg, /<title>How the model tiny reads a &#60;b&#62;\.ts<\/title>/);
     assert.match(svg, /<polyline points="[^"]+"/);
     assert.doesNotMatch(svg, /NaN|undefined|Infinity/);
     assert.match(svg, /1\.500 nats/);

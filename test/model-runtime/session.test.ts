@@ -86,7 +86,7 @@ describe("resolveDevice", () => {
 
   it("cuda without its library says what is missing", async () => {
     const problem = cudaLibraryProblem(join(root, "test"));
-    assert.match(problem ?? "", /^the CUDA provider \(\S+\) is not installed beside onnxruntime$/);
+    assert.match(problem ?? "", /^onnxruntime's CUDA provider is no part of the package: put \S+ into \S+$/);
   });
 });
 

@@ -175,6 +175,23 @@ describe("completer", () => {
     assert.equal(await item, null);
     assert.equal(await editor.ask(), null);
     assert.deepEqual([editor.jobs.length, editor.reasons], [1, ["lowConfidence", "lowConfidence"]]);
+    const sentence = 'The model is only 10 % sure of "foo" (setting blt.minConfidence: 94 %).';
+    assert.deepEqual(
+      editor.decisions.map((decision) => decision.sentence),
+      [sentence, sentence],
+    );
+  });
+  it("tells how unsure it was of a long text, and never as much as was wanted", async () => {
+    const editor = new Editor("a = |", { minConfidence: 0.945 });
+    const item = editor.ask();
+    await settled();
+    editor.job.probability = 0.9449;
+    editor.job.write(`${"b".repeat(45)}\nc`).end("unsure");
+    assert.equal(await item, null);
+    assert.equal(
+      editor.decisions[0].sentence,
+      `The model is only 94 % sure of "${"b".repeat(40)}…" (setting blt.minConfidence: 94.5 %).`,
+    );
   });
   it("shows whole words of what a limit cut", async () => {
     const editor = new Editor("a = |");

@@ -4,10 +4,9 @@ import { type StatusInputs, statusOf } from "../../server/status";
 
 function check(inputs: Partial<StatusInputs>, state: ModelState, notices: string[] = []): void {
   const host = { kind: "unloaded" } as const;
-  assert.deepEqual(statusOf({ host, folder: "/models/tiny", isPaused: false, lastMs: null, notices: [], ...inputs }), {
-    state,
-    notices,
-  });
+  const usual = { host, folder: "/models/tiny", isPaused: false, lastMs: null, notices: [], last: null };
+  const status = statusOf({ ...usual, ...inputs });
+  assert.deepEqual(status, { state, notices, last: inputs.last ?? null });
 }
 
 describe("status", () => {
@@ -37,6 +36,8 @@ describe("status", () => {
       "It is another's.",
     ]);
   });
+  it("tells what came of the last request", () =>
+    check({ last: { time: 1, sentence: "Sent." } }, { kind: "unloaded" }));
   it("is paused when switched off, whatever the model does", () =>
     check({ host: ready, isPaused: true }, { kind: "paused" }));
   it("tells of settings and of the device", () =>
