@@ -1,5 +1,5 @@
 /** What a checkpoint is made of and what it costs: parameters by part, memory, floating-point operations a byte. */
-import type { Checkpoint, Dtype } from "./checkpoint/checkpoint";
+import type { Checkpoint, Dtype, TensorLocation } from "./checkpoint/checkpoint";
 import type { BltConfig, LocalConfig, TransformerConfig } from "./checkpoint/config";
 import { expectedTensors, hashTableName } from "./checkpoint/expected-tensors";
 import { scaleName } from "./checkpoint/tensor-data";
@@ -8,8 +8,8 @@ import { crossRowWidth, encoderStateLayers } from "./model/networks";
 
 export type Part = "patcher" | "hashEmbedding" | "localEncoder" | "latentTransformer" | "localDecoder" | "head";
 
-export interface Inspection {
-  parameters: Record<Part, number> & { total: number };
+export interface Inspection<P extends string = Part> {
+  parameters: Record<P, number> & { total: number };
   /** Bytes of weights in their files by element type. */
   weightBytes: Partial<Record<Dtype, number>> & { total: number };
   /** Bytes of memory that a text takes beside the weights, F32. */
@@ -39,8 +39,22 @@ function parametersOf(config: BltConfig): Inspection["parameters"] {
     localDecoder: 0,
     head: 0,
   };
-  for (const [name, shape] of expectedTensors(config)) parts[partOf(name)] += product(shape);
-  return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
+  return countedByPart(parts, expectedTensors(config), partOf);
+}
+
+/** Adds the elements of tensors to the parts that they belong to, and all parts up. */
+export function countedByPart<P extends string>(
+  parts: Record<P, number>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  partOf: (name: string) => P,
+): Record<P, number> & { total: number } {
+  let total = 0;
+  for (const [name, shape] of shapes) {
+    const count = shape.reduce((sofar, size) => sofar * size, 1);
+    parts[partOf(name)] += count;
+    total += count;
+  }
+  return { ...parts, total };
 }
 
 function partOf(name: string): Part {
@@ -56,10 +70,15 @@ function partOf(name: string): Part {
 }
 
 function weightBytesOf({ tensors, hashTables }: Checkpoint): Inspection["weightBytes"] {
-  const bytes: Inspection["weightBytes"] = { total: 0 };
   const others = [...tensors].filter(([name]) => name !== hashTableName && name !== scaleName(hashTableName));
   const tables = hashTables.flatMap((table) => (table.scales === null ? [table] : [table, table.scales]));
-  for (const { dtype, length } of [...others.map(([, location]) => location), ...tables]) {
+  return bytesByType([...others.map(([, location]) => location), ...tables]);
+}
+
+/** Bytes of tensors by element type, and of all. */
+export function bytesByType(locations: Iterable<TensorLocation>): Inspection["weightBytes"] {
+  const bytes: Inspection["weightBytes"] = { total: 0 };
+  for (const { dtype, length } of locations) {
     bytes[dtype] = (bytes[dtype] ?? 0) + length;
     bytes.total += length;
   }
@@ -80,10 +99,10 @@ function textMemoryOf(config: BltConfig): Inspection["textMemory"] {
   };
 }
 
-const float32Bytes = 4;
+export const float32Bytes = 4;
 
 /** Bytes of one position's keys and values. */
-function cacheRow({ layers, kvHeads, headDim }: TransformerConfig): number {
+export function cacheRow({ layers, kvHeads, headDim }: TransformerConfig): number {
   return 2 * layers * kvHeads * headDim * float32Bytes;
 }
 
@@ -116,11 +135,14 @@ function flopsOf(config: BltConfig): { perByte: number; perPatch: number } {
 }
 
 /** Multiplications of all blocks' matrix products at one position. */
-function blockProducts({ layers, hiddenSize, heads, kvHeads, headDim, intermediateSize }: TransformerConfig): number {
+export function blockProducts({
+  layers,
+  hiddenSize,
+  heads,
+  kvHeads,
+  headDim,
+  intermediateSize,
+}: TransformerConfig): number {
   const attention = hiddenSize * headDim * 2 * (heads + kvHeads);
   return layers * (attention + 3 * hiddenSize * intermediateSize);
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((sofar, size) => sofar * size, 1);
 }

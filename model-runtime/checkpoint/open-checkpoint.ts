@@ -10,6 +10,7 @@ import { expectedTensors, hashTableCount, hashTableName, patcherPrefix } from ".
 import { fileStatus } from "./file-access";
 import { findTensor, locate, type Stored } from "./find-tensor";
 import { asFields } from "./json-fields";
+import { hasLexicon } from "./lexicon-config";
 import { metaArguments } from "./meta-config";
 import { metaHashTableName, renameEntropyModelTensor, renameMetaTensor } from "./meta-layout";
 import { parseConfig, parseEntropyModelConfig, type Semantics } from "./parse-config";
@@ -28,6 +29,8 @@ export function openCheckpoint(directory: string, options: OpenOptions = {}): Ch
   checkFolder(root, "checkpoint");
   const where = join(root, "config.json");
   const json = readJson(where);
+  if (hasLexicon(json))
+    throw new UserError(`${root} is a model with a lexicon, where a plain BLT is needed; name the folder of one.`);
   const isMeta = metaArguments(asFields(json, where)) !== null;
   const stored = renamed(listTensors(root), isMeta ? renameMetaTensor : (name) => name);
   if ((json as Record<string, unknown>).tie_word_embeddings === true) tieEmbeddings(stored);

@@ -7,7 +7,7 @@ import { createPatchRule } from "../patching/patcher-rule";
 import { number } from "./arguments";
 import type { Command } from "./command";
 import { findTexts, readBytes } from "./input";
-import { loadEntropyModel, modelOptions, openCutter } from "./model";
+import { loadEntropyModel, modelOptions, openEitherKind } from "./model";
 import { chosenPatching, patchingOptions } from "./patching";
 
 const { threshold: _, patchSize: __, ...keptOptions } = patchingOptions;
@@ -31,7 +31,7 @@ export const calibrateCommand: Command<typeof options> = {
     const wanted = values.patchLength;
     if (wanted === undefined) throw new UserError("There is no length to calibrate for; give --patch-length BYTES.");
     const { texts } = findTexts(positionals, terminal);
-    const checkpoint = openCutter(values);
+    const checkpoint = openEitherKind(values);
     const patching = chosenPatching(checkpoint.config.patching, values);
     createPatchRule(patching);
     const patcher = await loadEntropyModel(checkpoint, values, terminal);

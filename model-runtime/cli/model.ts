@@ -48,16 +48,24 @@ type AdapterValues = Partial<Values<typeof adapterOptions>>;
 
 /** Opens the checkpoint that is asked for, as an argument or with --model, without reading its weights. */
 export function openModel(values: ModelValues, argument?: string): Checkpoint {
-  if (argument !== undefined && values.model !== undefined) {
-    throw new UserError(`The checkpoint is named twice, ${argument} and --model ${values.model}; leave out one.`);
-  }
+  refuseTwo(values, argument);
   const { entropyModel, semantics } = values;
   return openCheckpoint(argument ?? values.model ?? embedded({ plain: true }), { entropyModel, semantics });
 }
 
-/** Opens a checkpoint of either kind for its entropy model, the embedded one unless --model names another. */
-export function openCutter({ model, entropyModel, semantics }: ModelValues): ModelCheckpoint {
-  const checkpoint = openAnyModel(defaultModel(model), { entropyModel, semantics });
+function refuseTwo({ model }: ModelValues, argument: string | undefined): void {
+  if (argument !== undefined && model !== undefined)
+    throw new UserError(`The checkpoint is named twice, ${argument} and --model ${model}; leave out one.`);
+}
+
+/**
+ * Opens the checkpoint that is asked for, of either kind, as an argument or with --model, or else the embedded one, without
+ * reading its weights.
+ */
+export function openEitherKind(values: ModelValues, argument?: string): ModelCheckpoint {
+  refuseTwo(values, argument);
+  const { model, entropyModel, semantics } = values;
+  const checkpoint = openAnyModel(defaultModel(argument ?? model), { entropyModel, semantics });
   const flag = entropyModel !== undefined ? "--entropy-model" : semantics !== undefined ? "--semantics" : null;
   if (flag !== null && isLexicon(checkpoint))
     throw new UserError(
@@ -84,7 +92,7 @@ export interface LoadedTextModel {
 
 /** Loads a model of either kind: a plain BLT, or one that reads a token model by its lexicon (docs/lexicon.md). */
 export async function loadTextModel(values: ModelValues & AdapterValues, terminal: Terminal): Promise<LoadedTextModel> {
-  const checkpoint = openAnyModel(defaultModel(values.model), values);
+  const checkpoint = openEitherKind(values);
   const adapter = values.adapter === undefined ? null : readAdapter(values.adapter, adapterBase(checkpoint)).lowRank;
   terminal.signal.throwIfAborted();
   const model = await loadAnyModel(checkpoint, { ...(await optionsFor(checkpoint, values, terminal)), adapter });

@@ -8,10 +8,10 @@ import { type ModelValues, openModel } from "./model";
 import type { Terminal } from "./terminal";
 
 /** Where the two folders stand on the command line. */
-export const outputPositionals = { usage: "[DIR] OUT", least: 1, most: 2 };
+export const outputPositionals = { usage: "DIR OUT", least: 1, most: 2 };
 
 export const outputDetails = [
-  "DIR may also be given with --model. OUT is made when it is not there; it appears whole or not at all. The networks are not run, so --device and --threads change nothing.",
+  "DIR may also be given with --model DIR. OUT is made when it is not there; it appears whole or not at all. The networks are not run, so --device and --threads change nothing.",
   "JSON: directory, output, bytes.",
 ] as const;
 
@@ -25,6 +25,9 @@ export async function writeModel(
   if (values.semantics === "hf") {
     throw new UserError("--semantics hf leaves out the windows, which belong into what is written; leave it out.");
   }
+  // A lone name is more likely that of a model, which must not be written over, than a wish for the embedded one in it.
+  if (positionals.length === 1 && values.model === undefined)
+    throw new UserError(`Only ${positionals[0]} is named; give the checkpoint and the folder to write to, DIR OUT.`);
   const output = positionals[positionals.length - 1];
   const checkpoint = openModel(values, positionals.length > 1 ? positionals[0] : undefined);
   await terminal.withProgress(label, (onProgress) =>

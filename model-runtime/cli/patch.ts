@@ -9,7 +9,7 @@ import { createPatchRule, usesEntropy } from "../patching/patcher-rule";
 import { choice } from "./arguments";
 import type { Command } from "./command";
 import { readText } from "./input";
-import { loadEntropyModel, modelOptions, openCutter } from "./model";
+import { loadEntropyModel, modelOptions, openEitherKind } from "./model";
 import { chosenPatching, patchingOptions } from "./patching";
 
 const options = {
@@ -28,7 +28,7 @@ export const patchCommand: Command<typeof options> = {
   ],
   options,
   async run({ values, positionals: [path] }, terminal) {
-    const checkpoint = openCutter(values);
+    const checkpoint = openEitherKind(values);
     const patching = chosenPatching(checkpoint.config.patching, values);
     // What is wrong with the settings is said before the text is read.
     createPatchRule(patching);

@@ -52,6 +52,21 @@ describe("blt eval", () => {
     assert.equal(result.perplexity, 2 ** result.bpb);
   });
 
+  it("refuses options of a plain BLT for a model with a lexicon, and the other way round", async () => {
+    const lexicon = ["eval", path("all/a.ts"), "--model", goldenDirectory("lexicon/plain")];
+    await cli.refused(
+      [...lexicon, "--semantics", "hf"],
+      /--semantics is for plain BLT checkpoints, and .*plain is none/,
+    );
+    await cli.refused([...lexicon, "--entropy-model", model], /--entropy-model is for plain BLT checkpoints/);
+    await cli.refused([...lexicon, "--mode", "space"], /--mode is about patches, and this model reads pieces/);
+    const plainOnly = ["logits", "--ids", "1,76", "--model", goldenDirectory("lexicon/plain")];
+    await cli.refused(
+      plainOnly,
+      /plain is a model with a lexicon, where a plain BLT is needed; name the folder of one/,
+    );
+  });
+
   it("prints a table for people", async () => {
     const { stdout, code } = await cli.run(["eval", "all/b/d.txt", "all/a.ts", "--model", model], { cwd: path() });
     assert.equal(code, 0);

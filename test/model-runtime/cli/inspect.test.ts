@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
+import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { inspectCheckpoint } from "../../../model-runtime/inspect";
+import { inspectLexicon } from "../../../model-runtime/inspect-lexicon";
 import { goldenDirectory } from "../../helpers/golden";
 import { useCli } from "./cli";
 
 const folder = goldenDirectory("k4");
+const lexicon = goldenDirectory("lexicon/plain");
 
 describe("blt inspect", () => {
   const cli = useCli();
@@ -31,6 +34,16 @@ describe("blt inspect", () => {
     assert.match(stdout, /^\/.*k4\n {2}patching {11}entropy above [\d.]+ nats\n/);
     assert.match(stdout, / {2}latent transformer 2 layers x \d+, 2 heads, feed-forward \d+, no window\n/);
     assert.match(stdout, / {2}total +[\d,]+\n\nMemory\n {2}weights +[\d.]+ MB in files \(BF16 /);
+  });
+
+  it("describes a model with a lexicon by its pieces", async () => {
+    const { config, device, directory, ...inspection } = await cli.json(["inspect", lexicon, "--patch-length", "2"]);
+    assert.deepEqual([directory, config.lexicon_config.vocab_size], [lexicon, 88]);
+    assert.deepEqual(inspection, JSON.parse(JSON.stringify(inspectLexicon(openLexiconCheckpoint(lexicon), 2))));
+    const { stdout } = await cli.run(["inspect", lexicon]);
+    assert.match(stdout, /^\/.*plain\n/);
+    assert.match(stdout, /\n {2}lexicon {12}88 pieces of tokenizer\.json\n/);
+    assert.match(stdout, /\nCost, at 4 bytes a piece\n {2}a byte .* a piece\n$/);
   });
 
   it("refuses two checkpoints, and a length that is none", async () => {

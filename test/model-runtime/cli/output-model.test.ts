@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import { goldenDirectory } from "../../helpers/golden";
 import { namesIn, useTemporaryFolder, writeMetaFolder } from "../checkpoint/fixture";
 import { distance, useCli } from "./cli";
 
 const k2 = goldenDirectory("k2");
+const lexicon = goldenDirectory("lexicon/plain");
 
 describe("blt quantize and blt convert", () => {
   const cli = useCli();
@@ -73,8 +75,25 @@ describe("blt quantize and blt convert", () => {
     assert.deepEqual([namesIn(path()), readFileSync(path("file"), "utf8")], [["file", "full"], "x"]);
   });
 
+  it("leave a model alone that is the only folder named", async () => {
+    // The embedded model must not be taken for DIR then, and written over the user's.
+    mkdirSync(join(cli.folder, "models/tiny"));
+    cpSync(k2, join(cli.folder, "models/tiny"), { recursive: true });
+    cpSync(goldenDirectory("k4"), path("mine"), { recursive: true });
+    const before = readFileSync(path("mine/model.safetensors"));
+    for (const command of ["quantize", "convert"])
+      await cli.refused(
+        [command, path("mine")],
+        /Only .*mine is named; give the checkpoint and the folder to write to/,
+      );
+    assert.deepEqual(readFileSync(path("mine/model.safetensors")), before);
+  });
+
   it("refuse what makes no sense", async () => {
-    await cli.refused(["quantize", path("out")], /No model is embedded here; name the folder of one with --model/);
+    await cli.refused(
+      ["convert", lexicon, path("out")],
+      /plain is a model with a lexicon, where a plain BLT is needed/,
+    );
     await cli.refused(["quantize", k2, path("out"), "--semantics", "hf"], /--semantics hf leaves out the windows/);
     await cli.refused(["convert", k2, path("out"), "--dtype", "f8"], /--dtype must be one of keep, f32, f16, bf16/);
     await cli.json(["quantize", k2, path("int8")]);
