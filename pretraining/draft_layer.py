@@ -7,16 +7,16 @@ D such steps; the latent, 30 layers, then reads all of them in one run.
 Shapes: B rows, T pieces a row, E latent width, D depths, V pieces that can be drafted.
 """
 
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from config import StackConfig
 from model import Stack, _rotate
+from training_run import save_tensors
 
 
 class DraftLayer(Stack):
@@ -73,10 +73,8 @@ def visible_keys(length: int, depth: int, window: int | None, device: torch.devi
 
 def save_module(module: nn.Module, path: Path, more: dict[str, Tensor] | None = None) -> None:
     """Weights as fp16, whole or not at all, and `more` tensors as they are."""
-    partial = path.with_name(path.name + ".part")
     tensors = {name: tensor.detach().half().contiguous().cpu() for name, tensor in module.state_dict().items()}
-    save_file(tensors | (more or {}), partial)
-    os.replace(partial, path)
+    save_tensors(tensors | (more or {}), path)
 
 
 def load_draft_layer(layer: DraftLayer, path: Path) -> Tensor:

@@ -219,8 +219,8 @@ def _extracted(
     name = f"{package.ecosystem}-{package.name.replace('/', '-')}-{package.version}-{limit}.json"
     path = folder / name.replace(":", "-")
     if path.exists():
-        digest, _, body = path.read_text().partition("\n")
-        if hashlib.sha256(body.encode()).hexdigest() != digest:
+        digest, _, body = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != digest:
             raise PreparationError(f"{path} is damaged; delete it and run again")
         licence, rows = json.loads(body)
         documents = [

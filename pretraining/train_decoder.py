@@ -164,6 +164,7 @@ def run_training(args: argparse.Namespace, sources: Sources, draft: DraftLayer, 
     synchronize(sources.device)
     begun = saved = logged = time.monotonic()
     at = 0
+    seen = torch.zeros(2, device=sources.device)  # of all losses since they were looked at: what is no number stays
     while True:
         done = max(at / args.steps, (time.monotonic() - begun) / (60 * args.minutes))
         if done >= 1:
@@ -180,10 +181,11 @@ def run_training(args: argparse.Namespace, sources: Sources, draft: DraftLayer, 
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         at += 1
+        seen += torch.stack([draft_loss.detach(), byte_loss.detach()])
         if at % LOG_EVERY == 0:
             losses = [draft_loss.item(), byte_loss.item()]
-            if not all(map(math.isfinite, losses)):
-                raise TrainingStopped(f"the losses of step {at} are {losses}; the last good weights are in {args.out}")
+            check(seen, both, at, args.out)
+            seen.zero_()
             now = time.monotonic()
             speed = LOG_EVERY * args.batch * rows.shape[1] / (now - logged)
             logged = now
@@ -195,7 +197,15 @@ def run_training(args: argparse.Namespace, sources: Sources, draft: DraftLayer, 
             if now - saved > 30:
                 save(sources, draft, decoder, args.out)
                 saved = now
+    check(seen, both, at, args.out)
     save(sources, draft, decoder, args.out)
+
+
+def check(losses: Tensor, both: nn.Module, step: int, out: Path) -> None:
+    """Losses up to a step, and the weights after it, must be numbers before anything is written over."""
+    weights = torch.stack([parameter.detach().float().sum() for parameter in both.parameters()]).sum()
+    if not bool(torch.cat([losses, weights[None]]).isfinite().all()):
+        raise TrainingStopped(f"by step {step} losses or weights are no numbers; the last good weights are in {out}")
 
 
 def save(sources: Sources, draft: DraftLayer, decoder: Decoder, out: Path) -> None:

@@ -8,7 +8,8 @@ It begins from a base as it was converted, or from what this script trained befo
 The layers' matrices are kept in fp32 and rounded to 4-bit blocks before every step (`latent_training.py`); the gradient is
 taken at the rounded ones. Adam, whose steps are multiples of each matrix's own size. The rate rises for 3 % of the time,
 stays for a quarter and then falls to nothing by the clock. OUT/latent.pt: the rounded weights; OUT/log.jsonl; OUT/parts: the same
-packed, in files of seven layers, written at each quarter of the time too. Not resumable: a run is minutes on one GPU.
+packed, in files of seven layers, written at each quarter of the time too, once the weights have given numbers on the held-out rows:
+a run that diverges keeps those of before. Not resumable: a run is minutes on one GPU.
 """
 
 import argparse
@@ -21,7 +22,6 @@ from pathlib import Path
 import numpy
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 import latent_training
@@ -38,6 +38,7 @@ from latent_training import (
 )
 from piece_stream import read_rows
 from pieces import Lexicon, load_lexicon
+from training_run import TrainingStopped, save_tensors, start
 
 LAYERS_A_FILE = 7
 
@@ -57,7 +58,8 @@ def main() -> None:
     parser.add_argument("--validation-rows", type=int, default=64)
     parser.add_argument("--log-every", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    train(parser.parse_args())
+    parser.add_argument("--threads", type=int, default=2)
+    start(train, parser.parse_args())
 
 
 class Adam:
@@ -133,19 +135,31 @@ def train(args: argparse.Namespace) -> LatentWeights:
         adam.step(gradients, rate)
         step += 1
         mean = loss.item() / args.batches  # also keeps the host from running ahead of the clock
-        if not math.isfinite(mean):
-            raise SystemExit(f"error: the loss of step {step} is {mean}; lower --rate")
+        if not (math.isfinite(mean) and math.isfinite(norm.item())):
+            raise diverged(f"the loss of step {step} is {mean}, its gradient's norm {norm.item()}", args.out)
         if step % args.log_every == 0:
             say({"step": step, "loss": round(mean, 4), "norm": round(norm.item(), 3), "rate": rate, "pieces": pieces})
         if done - reported > 0.25:
             reported = done
+            say({"step": step, **measured(measure, latent.load(rounded_weights(weights)), args.out)})
             save_parts(weights, args.out / "parts")
-            say({"step": step, **measure(latent.load(rounded_weights(weights)))})
     final = rounded_weights(weights)
+    say({"at": "end", "step": step, "pieces": pieces, **measured(measure, latent.load(final), args.out)})
     save_parts(weights, args.out / "parts")
     save_latent(final, args.out / "latent.pt")
-    say({"at": "end", "step": step, "pieces": pieces, **measure(latent.load(final))})
     return final
+
+
+def measured(measure: "Measure", latent: FastLatent, out: Path) -> dict[str, float]:
+    """What is measured, where it is numbers; only weights that give such are kept."""
+    found = measure(latent)
+    if not all(map(math.isfinite, found.values())):
+        raise diverged(f"the weights give {found}", out)
+    return found
+
+
+def diverged(what: str, out: Path) -> TrainingStopped:
+    return TrainingStopped(f"{what}; what was good last is in {out / 'parts'}, lower --rate")
 
 
 def compile_parts(latent: FastLatent) -> None:
@@ -195,7 +209,7 @@ class Measure:
     """Bits per byte of held-out rows; bits of what is missing at held-out cursors, with and without what follows it."""
 
     def __init__(self, args: argparse.Namespace, lexicon: Lexicon):
-        rows = numpy.load(args.validation.with_suffix(".npy"))[: args.validation_rows]
+        rows = read_rows(args.validation.with_suffix(".npy"), args.validation_rows)
         self.rows = torch.from_numpy(rows.astype(numpy.int64)).to(args.device)
         lengths = torch.tensor([max(1, len(piece)) for piece in lexicon.pieces], device=args.device)
         self.bytes = lengths[self.rows[:, 1:]].sum()
@@ -244,7 +258,7 @@ class Log:
 
 
 def save_parts(weights: LatentWeights, folder: Path) -> None:
-    """The layers as 4-bit blocks, packed: two numbers a byte, the first in the low half; eight layers a file."""
+    """The layers as 4-bit blocks, packed: two numbers a byte, the first in the low half; seven layers a file."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, weights.config.layers, LAYERS_A_FILE):
         tensors: dict[str, Tensor] = {"readout": weights.readout.cpu()} if first == 0 else {}
@@ -252,7 +266,7 @@ def save_parts(weights: LatentWeights, folder: Path) -> None:
             q, scale = blocks_of(matrix[first : first + LAYERS_A_FILE])
             tensors[name] = packed(q).cpu().contiguous()
             tensors[f"{name}_scale"] = scale[..., 0].half().cpu().contiguous()
-        save_file(tensors, folder / f"layers-{first:02}.safetensors")
+        save_tensors(tensors, folder / f"layers-{first:02}.safetensors")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ byte of held-out rows and the table of thresholds are printed and written to sco
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from config import StackConfig
@@ -30,7 +29,7 @@ from patch_table import patch_table
 from piece_stream import PieceStream, read_rows, stream_of
 from pieces import load_lexicon
 from text_stream import BYTE_OFFSET
-from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
+from training_run import Run, Schedule, add_run_arguments, optimizers_of, save_tensors, start
 
 SHAPES = {
     "w192x4": StackConfig(192, 4, 6, 6, 512, rope_theta=10000.0, window=64),
@@ -169,9 +168,7 @@ def read_held_out(patcher: Patcher, held_out: PieceStream) -> tuple[numpy.ndarra
 
 
 def save_patcher(patcher: Patcher, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
-    save_file({f"model.patcher.{name}": tensor.contiguous() for name, tensor in patcher.state_dict().items()}, partial)
-    os.replace(partial, path)
+    save_tensors({f"model.patcher.{name}": tensor.contiguous() for name, tensor in patcher.state_dict().items()}, path)
 
 
 def load_patcher(patcher: Patcher, path: Path) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 
@@ -33,6 +35,16 @@ def write_state(out: Path, state: dict) -> None:
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
         raise TrainingStopped(f"{out}: the state could not be written ({error}); free some space") from error
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file, whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @dataclass
@@ -86,6 +98,8 @@ def start(train: Callable[[argparse.Namespace], object], args: argparse.Namespac
         train(args)
     except TrainingStopped as stopped:
         raise SystemExit(f"error: {stopped}") from None
+    except (OSError, SafetensorError) as error:
+        raise SystemExit(f"error: {error}; if the disk is full, free some space and start again") from None
 
 
 class Run:
@@ -120,6 +134,7 @@ class Run:
                 self.save()
                 return False
             if time.monotonic() - saved >= self.schedule.save_seconds:
+                self._check(record)
                 self.save()
                 on_save()
                 saved = time.monotonic()
@@ -171,9 +186,9 @@ class Run:
             self.model.load_state_dict(state["model"])
             for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(stored)
-        except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            self.step, self.seconds = state["step"], state["seconds"]
+        except (RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise TrainingStopped(f"{path}: not a state of this model; remove it to start anew") from error
-        self.step, self.seconds = state["step"], state["seconds"]
 
     def log(self, record: dict) -> None:
         self._check(record)

@@ -1,6 +1,7 @@
 /** `blt report`: a page with what the model makes of files. */
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, relative, resolve, sep } from "node:path";
+import { fileStatus } from "../checkpoint/file-access";
 import { reportPage } from "../display/report-page";
 import { UserError } from "../errors";
 import { byLanguage, type Statistics, StatisticsCollector } from "../statistics/collect";
@@ -28,6 +29,10 @@ export const reportCommand: Command<typeof options> = {
   writesFiles: true,
   async run({ values, positionals }, terminal) {
     const out = values.out ?? "report.html";
+    // A page takes the place of the file that was there, which a device must not be.
+    const there = fileStatus(out);
+    if (there !== null && !there.isFile() && !there.isDirectory())
+      throw new UserError(`${out} is no file; give --out another name.`);
     const { texts, skipped } = findTexts(positionals, terminal);
     const total = texts.reduce((sum, { bytes }) => sum + bytes, 0);
     // That the page cannot be written is said before the work, not after it; a page that is there stays until then.

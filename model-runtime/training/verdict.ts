@@ -46,6 +46,8 @@ export interface Verdict {
 
 /** How much worse the general sample may become, bits per byte. */
 export const GENERAL_TOLERANCE = 0.02;
+/** A gain that sums of other order may give as well, bits per byte: rounding is the same on all files, so the interval misses it. */
+const LEAST_GAIN = 1e-4;
 const RESAMPLES = 2000;
 /** With fewer files, parts of this many bytes are drawn instead of whole files. */
 const LEAST_FILES = 8;
@@ -101,7 +103,7 @@ export function judge(
     reason = why;
   };
   if (!Number.isFinite(whole.bpb.after)) refuse("Discarded: its scores are not numbers.");
-  else if (interval[1] >= 0)
+  else if (interval[1] >= -LEAST_GAIN)
     refuse(
       `Discarded: not better beyond noise (${gain}; 95 % interval of the difference ${interval.map((end) => end.toFixed(4)).join(" to ")}).`,
     );

@@ -43,9 +43,12 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     args = arguments(tmp_path, {"train": {"a": code(3)}, "test": {"c": code(5)}, "validation": {"b": code(9)}})
     prepare.prepare(args)
     stored = next((args.out / "extracted").glob(f"npm-{PROJECTS['train']}-*.json"))
-    stored.write_text(stored.read_text().replace("const", "conts", 1))
-    with pytest.raises(PreparationError, match=rf"{stored.name} is damaged; delete it"):
-        prepare.prepare(args)
+    whole = stored.read_bytes()
+    # Other letters, cut off, and bytes that are no text.
+    for damaged in (whole.replace(b"const", b"conts", 1), whole[: len(whole) // 2], whole.replace(b"const", b"\xff\xfe\xff\xfe\xff", 1), b""):
+        stored.write_bytes(damaged)
+        with pytest.raises(PreparationError, match=rf"{stored.name} is damaged; delete it"):
+            prepare.prepare(args)
 
 
 def test_a_missing_package_stops_or_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

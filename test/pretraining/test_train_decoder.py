@@ -49,6 +49,16 @@ def test_losses_that_are_no_numbers_stop_it(tmp_path: Path) -> None:
         train(options(tmp_path, matrix_lr=float("nan")))
 
 
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    train(options(tmp_path, steps=2))
+    good = {name: (tmp_path / "out" / name).read_bytes() for name in ("draft.safetensors", "decoder.safetensors")}
+    # Fewer steps than are logged, the last of which has made the weights what they are.
+    for steps in (1, 3):
+        with pytest.raises(TrainingStopped, match=f"by step {steps} losses or weights are no numbers"):
+            train(options(tmp_path, matrix_lr=float("nan"), steps=steps))
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in good} == good
+
+
 def test_divergence() -> None:
     torch.manual_seed(4)
     ours, theirs, answers = torch.randn(10, 8, requires_grad=True), torch.randn(10, 8), torch.randn(20, 8)

@@ -1,13 +1,19 @@
 import argparse
 import json
+import math
+import time
 from pathlib import Path
 
 import numpy
+import pytest
 import torch
 import train_latent
+import training_run
 from golden_lexicon import write_checkpoint
 from latent_training import FastLatent, load_trained_latent
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from training_run import TrainingStopped
 
 
 def run(tmp_path: Path, **changes: object) -> list[dict]:
@@ -48,6 +54,45 @@ def test_parts_hold_what_the_saved_latent_holds(tmp_path: Path) -> None:
             assert torch.equal(unpacked, matrix[first : first + len(packed)])
     latent = FastLatent(weights.config, torch.float32).load(weights)
     assert torch.isfinite(latent.hidden(torch.arange(20, 40)[None])).all()
+
+
+def test_what_is_no_number_stops_it_and_the_last_good_parts_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, minutes=0.01)
+    parts = {path: path.read_bytes() for path in (tmp_path / "out/parts").iterdir()}
+    gather, step = train_latent.gather_gradients, train_latent.Adam.step
+
+    def with_bad_gradient(latent: FastLatent, ids: torch.Tensor, gradients: list[torch.Tensor]) -> torch.Tensor:
+        loss = gather(latent, ids, gradients)
+        gradients[0][0, 0, 0] = math.nan
+        return loss
+
+    def that_ruins_the_last_step(adam: train_latent.Adam, gradients: list[torch.Tensor], rate: float) -> None:
+        step(adam, gradients, rate)
+        adam.masters[0].fill_(math.nan)
+        time.sleep(1)
+
+    monkeypatch.setattr(train_latent, "gather_gradients", with_bad_gradient)
+    with pytest.raises(TrainingStopped, match="the loss of step 1 is .* its gradient's norm nan; what was good last is in .*parts"):
+        run(tmp_path, minutes=0.01)
+    monkeypatch.setattr(train_latent, "gather_gradients", gather)
+    monkeypatch.setattr(train_latent.Adam, "step", that_ruins_the_last_step)
+    with pytest.raises(TrainingStopped, match="the weights give .*nan"):
+        run(tmp_path, minutes=0.01)
+    assert {path: path.read_bytes() for path in (tmp_path / "out/parts").iterdir()} == parts
+
+
+def test_a_full_disk_keeps_the_parts_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, minutes=0.01)
+    parts = {path: path.read_bytes() for path in (tmp_path / "out/parts").iterdir()}
+
+    def full(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(training_run, "save_file", full)
+    with pytest.raises(SafetensorError):
+        run(tmp_path, minutes=0.01)
+    assert {path: path.read_bytes() for path in (tmp_path / "out/parts").iterdir()} == parts
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:

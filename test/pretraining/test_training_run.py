@@ -81,9 +81,17 @@ def test_full_disk_keeps_the_earlier_state(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_corrupted_state_is_named(tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"not a state")
-    with pytest.raises(TrainingStopped, match=r"state\.pt: not a state of this model"):
-        start(tmp_path).resume()
+    start(tmp_path).run(stop_after=2)
+    whole = (tmp_path / "state.pt").read_bytes()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["step"]
+    torch.save(state, tmp_path / "stepless.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    others = [(tmp_path / name).read_bytes() for name in ("stepless.pt", "list.pt")]
+    for bad in (b"not a state", b"", whole[: len(whole) // 2], *others):
+        (tmp_path / "state.pt").write_bytes(bad)
+        with pytest.raises(TrainingStopped, match=r"state\.pt: not a state of this model"):
+            start(tmp_path).resume()
 
 
 def test_schedule_by_steps_and_by_seconds() -> None:
@@ -116,9 +124,28 @@ def test_by_the_wall_no_state_is_kept_and_a_nan_is_seen_where_it_is_logged(tmp_p
     run = Run(model, optimizers_of(model, 0.02, 0.01), model.loss, tmp_path, schedule, device="cuda", seconds=5.0)
     assert run.run() and run.seconds > 5 and run.clock is time.monotonic
     assert len(losses(tmp_path)) == 3 and not (tmp_path / "state.pt").exists()
+    schedule = Schedule(steps=12, log_every=4, seconds=1e9)
     run = Run(model, run.optimizers, lambda step: (model.loss(step)[0] * math.nan, {}), tmp_path, schedule, device="cuda")
     with pytest.raises(TrainingStopped, match="the loss of step 3 is nan"):
         run.run()
+
+
+def test_by_the_wall_nothing_is_saved_of_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    model, saved = Model(), []
+    schedule = Schedule(steps=20, log_every=10, save_seconds=0, seconds=1e9)
+    losses_of = lambda step: (model.loss(step)[0] * (math.nan if step >= 5 else 1), {})  # noqa: E731
+    run = Run(model, optimizers_of(model, 0.02, 0.01), losses_of, tmp_path, schedule, device="cuda")
+    with pytest.raises(TrainingStopped, match="the loss of step 5 is nan"):
+        run.run(on_save=lambda: saved.append(all(each.isfinite().all() for each in model.parameters())))
+    assert saved == [True] * 5
+
+
+def test_a_full_disk_is_named_in_one_sentence() -> None:
+    def train(_: argparse.Namespace) -> None:
+        raise OSError(28, "No space left on device", "log.jsonl")
+
+    with pytest.raises(SystemExit, match=r"error: .*No space left on device: 'log\.jsonl'; if the disk is full"):
+        training_run.start(train, argparse.Namespace(threads=1, device="cpu"))
 
 
 def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { goldenDirectory } from "../../helpers/golden";
 import { useTemporaryFolder } from "../checkpoint/fixture";
 import { useCli } from "./cli";
@@ -59,5 +61,10 @@ describe("blt report", () => {
     await cli.refused(nowhere, /no\/page\.html cannot be written \(there is no such folder\)/);
     await cli.refused([...nowhere.slice(0, -1), path("all")], /all cannot be written \(it is a folder\)/);
     await cli.refused(["report", "--model", model], /"blt report" needs PATH/);
+    // A socket, as no test should put the system's devices at risk.
+    const server = createServer().listen(path("socket"));
+    await once(server, "listening");
+    await cli.refused([...nowhere.slice(0, -1), path("socket")], /socket is no file; give --out another name/);
+    server.close();
   });
 });

@@ -30,6 +30,11 @@ describe("the verdict", () => {
     assert.match(reason, /not better beyond noise/);
   });
 
+  it("discards one that is better by what rounding gives", () => {
+    const { interval, isUsed } = judge({ before, after: files(() => 1 - 2e-6) }, same, null);
+    assert.ok(interval[1] < 0 && !isUsed);
+  });
+
   it("discards one that makes general code worse, repeats itself, or is no number", () => {
     const better = { before, after: files(() => 0.9) };
     assert.match(judge(better, { before, after: files(() => 1.02) }, null).reason, /on general code/);
