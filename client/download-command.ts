@@ -84,7 +84,7 @@ async function withProgress(model: DownloadableModel, context: Context, token: s
   const folder = folderOf(model, context);
   const options = {
     location: vscode.ProgressLocation.Notification,
-    title: `Downloading ${model.id}`,
+    title: `BLT: downloading ${model.id}`,
     cancellable: true,
   };
   await vscode.window.withProgress(options, async (progress, cancellation) => {

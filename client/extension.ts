@@ -17,7 +17,7 @@ import { LanguageServer } from "./language-server";
 import { createOverlayCommands } from "./overlay-commands";
 import { createSkips } from "./skips";
 import { StatusItem } from "./status-item";
-import { logLine } from "./status-view";
+import { isProblem, logLine } from "./status-view";
 
 let server: LanguageServer | undefined;
 
@@ -30,7 +30,10 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   server = new LanguageServer(context.asAbsolutePath("dist/server.js"), storage, log, skips, (state) => {
     status.show(state);
     const line = logLine(state);
-    if (line !== null && line !== lastLine) log.info((lastLine = line));
+    if (line === null || line === lastLine) return;
+    lastLine = line;
+    if (isProblem(state)) log.warn(line);
+    else log.info(line);
   });
   const running = server;
   const overlay = createOverlayCommands(running, context);

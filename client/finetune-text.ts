@@ -135,6 +135,13 @@ export function adapterEntry(info: AdapterInfo): AdapterEntry {
   };
 }
 
+/** An adapter's name from its id, which begins with its date (`2026-01-02T03-04-05`); of another id the id. */
+export function adapterName(id: string): string {
+  const [, day, time, copy] = /^(\d{4}-\d\d-\d\d)T(\d\d-\d\d-\d\d)(-\d+)?$/.exec(id) ?? [];
+  if (day === undefined) return id;
+  return dateText(`${day}T${time.replaceAll("-", ":")}Z`) + (copy === undefined ? "" : ` (${copy.slice(1)})`);
+}
+
 /** `2026-01-02 03:04`, in the machine's time. */
 function dateText(iso: string): string {
   const date = new Date(iso);

@@ -1,5 +1,6 @@
 /** What the status bar item says, from what the server says. */
 import type { Status } from "../server/protocol";
+import { adapterName } from "./finetune-text";
 
 /** The server as the client sees it. */
 export type ServerState =
@@ -44,6 +45,11 @@ export function logLine(server: ServerState): string | null {
   return [...lines, ...notices].join(" ");
 }
 
+/** Whether there are no suggestions until something is done. */
+export function isProblem(server: ServerState): boolean {
+  return server.kind === "stopped" || (server.kind === "running" && server.status.state.kind === "problem");
+}
+
 function modelView({ state, last }: Status, language: string | null, skipped: Status["last"]): StatusView {
   if (state.kind === "problem") return { text: "$(warning) BLT", lines: [state.sentence], severity: "warning" };
   if (state.kind === "paused") return normal("$(circle-slash) BLT", "Suggestions are off.");
@@ -65,7 +71,7 @@ function modelView({ state, last }: Status, language: string | null, skipped: St
         ...(lastMs === null ? [] : [`The last suggestion took ${Math.round(lastMs)} ms.`]),
         ...(newest === null ? [] : [`The last request: ${newest.sentence}`]),
         `Model: ${model}, on ${device}${kernel === null ? "" : ` (int8 kernel: ${kernel})`}.`,
-        ...(adapter === null ? [] : [`Adapter: ${adapter}.`]),
+        ...(adapter === null ? [] : [`Adapter: ${adapterName(adapter)}.`]),
       );
     }
   }

@@ -13,7 +13,7 @@ import { type RemoteFile, type Repository, readRepository } from "./hub";
 import type { Connection } from "./request";
 
 export interface DownloadProgress {
-  /** Bytes on the disk, and of the whole model. */
+  /** Bytes on the disk, and of the whole model; 0 while its size is being asked for. */
   bytes: number;
   total: number;
   /** What is being done, for the user. */
@@ -46,7 +46,11 @@ export async function downloadModel(
   try {
     await mkdir(folder, { recursive: true });
     unlock = await lock(folder, model.id);
-    const items = await itemsOf(model, folder, connection);
+    const asking = {
+      ...connection,
+      onPause: (reason: string) => onProgress({ bytes: 0, total: 0, doing: `${reason}, trying again` }),
+    };
+    const items = await itemsOf(model, folder, asking);
     const total = items.reduce((sum, { file }) => sum + file.size, 0);
     const have = await Promise.all(items.map(({ file, target }) => bytesAlready(file, target)));
     const missing = total - sum(have);

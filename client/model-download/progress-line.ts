@@ -17,6 +17,7 @@ export function progressLine(): (state: DownloadProgress, now: number) => string
     while (now - seen[0].now > WINDOW_MS) seen.shift();
     if (now - last.now < INTERVAL_MS && doing === last.doing) return null;
     last = { now, doing };
+    if (total === 0) return doing;
     const seconds = (now - seen[0].now) / 1000;
     const speed = seconds < 0.5 ? "" : `, ${((bytes - seen[0].bytes) / 1e6 / seconds).toFixed(1)} MB/s`;
     return `${amount(bytes)} of ${amount(total)}${speed}: ${doing}`;

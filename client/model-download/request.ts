@@ -38,9 +38,11 @@ export async function request<T>(
 ): Promise<T> {
   const { endpoint, token, signal, stallMs = DEFAULT_STALL_MS, backOffMs = DEFAULT_BACK_OFF_MS } = connection;
   const url = `${endpoint.replace(/\/$/, "")}/${path}`;
+  const { host } = new URL(url);
   for (let failures = 0; ; ) {
     signal?.throwIfAborted();
     const stalled = new AbortController();
+    let isAnswered = false;
     let timer = setTimeout(() => stalled.abort(), stallMs);
     const hasProgress = () => {
       failures = 0;
@@ -55,13 +57,16 @@ export async function request<T>(
         headers: token === undefined ? own : { ...own, authorization: `Bearer ${token}` },
         signal: signal === undefined ? stalled.signal : AbortSignal.any([signal, stalled.signal]),
       });
+      isAnswered = true;
       return await read(response, { isAlive, hasProgress });
     } catch (error) {
       signal?.throwIfAborted();
-      const reason = stalled.signal.aborted ? "the connection stalled" : lostConnection(error);
+      const reason = stalled.signal.aborted ? `${host} stopped answering` : connectionProblem(error, host, isAnswered);
       if (reason === null) throw error;
-      if (failures >= backOffMs.length)
-        throw new Error(`${reason}; check the connection and start the download again, it goes on where it ended.`);
+      if (failures >= backOffMs.length) {
+        const advice = isAnswered ? "check the connection" : "check the network and the setting http.proxy,";
+        throw new Error(`${reason}; ${advice} and start the download again, it goes on where it ended.`);
+      }
       connection.onPause?.(reason);
       const wanted = error instanceof TransientError ? error.retryAfterMs : 0;
       await pause(Math.max(backOffMs[failures++], wanted), undefined, { signal });
@@ -71,11 +76,12 @@ export async function request<T>(
   }
 }
 
-/** Why an error is one of the connection; null when it is none. */
-function lostConnection(error: unknown): string | null {
+/** Why an error is one of the connection to `host`, which had answered or not; null when it is none. */
+function connectionProblem(error: unknown, host: string, isAnswered: boolean): string | null {
   if (error instanceof TransientError) return error.message;
   // What fetch throws when there is no connection, or when it breaks.
   if (!(error instanceof TypeError)) return null;
   const cause = error.cause as Error | undefined;
-  return `the connection was lost (${(cause as NodeJS.ErrnoException | undefined)?.code ?? cause?.message ?? error.message})`;
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? cause?.message ?? error.message;
+  return isAnswered ? `the connection to ${host} was lost (${code})` : `${host} cannot be reached (${code})`;
 }

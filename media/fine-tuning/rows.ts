@@ -48,6 +48,9 @@ export function figuresOf(state: RunState): [string, string][] {
 
 export const gainsHead = ["", "Bits per byte before", "after", "Lines right before", "after"];
 
+/** Completed lines below which their shares say nothing: one line more or less is more than any gain. */
+const LEAST_LINES = 16;
+
 /** The rows of the table of gains. */
 export function gainsOf({ heldOut, general, byLanguage, completions }: RunSummary): string[][] {
   const languages = Object.entries(byLanguage);
@@ -55,7 +58,7 @@ export function gainsOf({ heldOut, general, byLanguage, completions }: RunSummar
     row("Held-out files", heldOut.bpb, heldOut.exactMatch),
     ...(languages.length > 1 ? languages.map(([name, comparison]) => compared(name, comparison)) : []),
     compared("General code", general),
-    ...(completions === null
+    ...(completions === null || completions.plain.lines < LEAST_LINES
       ? []
       : [
           row(`${completions.plain.lines} lines, completed`, completions.plain.bpb, completions.plain.exactMatch),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   adapterEntry,
+  adapterName,
   doneMessage,
   folderEntries,
   runItem,
@@ -115,6 +116,12 @@ describe("texts of fine-tuning", () => {
       "BLT has learned from this workspace. Better: 0.8 -> 0.7. Suggestions use it now.",
     );
     assert.match(doneMessage({ ...summary, adapter: null }), /^BLT: Nothing was changed\. /);
+  });
+
+  it("name an adapter by its date, as the list does", () => {
+    assert.equal(adapterEntry(info).label, `$(mortar-board) ${adapterName(info.id)}`);
+    assert.equal(adapterName(`${info.id}-2`), `${adapterName(info.id)} (2)`);
+    assert.equal(adapterName("team"), "team");
   });
 
   it("describe an adapter by date, gains and size", () => {

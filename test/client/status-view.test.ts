@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { logLine, type ServerState, type StatusView, statusView } from "../../client/status-view";
+import { isProblem, logLine, type ServerState, type StatusView, statusView } from "../../client/status-view";
 import type { ModelState, Status } from "../../server/protocol";
 
 const loaded = { model: "default", device: "cpu", kernel: null, adapter: null, lastMs: null };
@@ -77,6 +77,16 @@ describe("status view", () => {
     const view = statusView({ kind: "running", status }, null);
     assert.equal(view.severity, "warning");
     assert.equal(view.lines.at(-1), "blt.delay is no number.");
+  });
+
+  it("tells problems from other states", () => {
+    const running = (state: ModelState): ServerState => ({
+      kind: "running",
+      status: { state, notices: [], last: null },
+    });
+    const problems: ServerState[] = [{ kind: "stopped", sentence: "" }, running({ kind: "problem", sentence: "" })];
+    assert.ok(problems.every(isProblem));
+    assert.ok(![{ kind: "starting" } as const, running({ kind: "paused" })].some(isProblem));
   });
 
   function checkLog(state: ModelState, notices: string[], line: string | null) {

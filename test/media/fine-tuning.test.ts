@@ -63,6 +63,8 @@ describe("page of fine-tuning", () => {
       ["Held-out files", "General code", "40 lines, completed", "The same, with counts of the workspace"],
     );
     for (const row of rows) assert.equal(row.length, gainsHead.length);
+    const few = { ...completed, lines: 4 };
+    assert.equal(gainsOf({ ...summary, completions: { plain: few, mixed: few } }).length, 2, "4 lines say nothing");
     const two = gainsOf({ ...summary, byLanguage: { Go: comparison, Markdown: comparison }, completions: null });
     assert.deepEqual(
       two.map(([name]) => name),

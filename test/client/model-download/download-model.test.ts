@@ -243,9 +243,13 @@ describe("model download", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
     await new Promise((resolve) => server.close(resolve));
-    await isRefused(/connection was lost \(ECONNREFUSED\); check the connection/, null, {
-      endpoint: `http://127.0.0.1:${port}`,
-    });
+    const doings: string[] = [];
+    const sentence = new RegExp(
+      `^127\\.0\\.0\\.1:${port} cannot be reached \\(ECONNREFUSED\\); check the network and the setting http\\.proxy, and start`,
+    );
+    const endpoint = `http://127.0.0.1:${port}`;
+    await isRefused(sentence, null, { endpoint }, { onProgress: ({ doing }) => doings.push(doing) });
+    assert.match(doings[0], /cannot be reached \(ECONNREFUSED\), trying again$/);
   });
 
   it("does not begin when the disk is too full", async () => {

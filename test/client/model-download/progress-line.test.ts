@@ -17,6 +17,8 @@ describe("progress line", () => {
   it("does not change too often", () => assert.deepEqual(lines([0, 1], [0.1, 2])[1], null));
   it("changes at once when something else is done", () =>
     assert.equal(lines([0, 1], [0.1, 2, "checking"])[1], "2.0 MB of 4.00 GB: checking"));
+  it("has no amounts before the size is known", () =>
+    assert.equal(progressLine()({ bytes: 0, total: 0, doing: "trying again" }, 0), "trying again"));
   it("has no speed below nothing when a file is begun anew", () =>
     assert.equal(lines([0, 100], [1, 10])[1], "10.0 MB of 4.00 GB: model"));
 });
