@@ -18,6 +18,13 @@ from text_stream import BYTE_OFFSET
 from train_patcher import logits_of
 
 
+# Of a trained model's distribution with counts over it, so much is spread over all bytes: where a piece has ended against all likelihood,
+# the model knows only what the likely pieces would have brought, and is far too sure of it (log.md: the fallback that is too sure).
+EVEN_SHARE = 0.01
+EOS_WEIGHT = 1e-4  # where nothing is known and all bytes together weigh 1
+EVEN = 1 / 256 / (1 + EOS_WEIGHT)  # a byte's probability there
+
+
 class CountModel:
     """Counts of what followed the last `shortest` to `longest` bytes, blended from short to long; it learns as it is read.
 
@@ -29,7 +36,7 @@ class CountModel:
         self.counts: dict[bytes, dict[int, int]] = defaultdict(dict)
         self.length = 0
         self.nothing = np.full(SYMBOLS, 1 / 256)
-        self.nothing[EOS_SYMBOL] = 1e-4
+        self.nothing[EOS_SYMBOL] = EOS_WEIGHT
 
     def __call__(self, text: bytes, known: np.ndarray | None = None) -> np.ndarray:
         """Probabilities [257] after `text`, which must grow from call to call; `known` is what is known without counts."""
@@ -48,7 +55,8 @@ class CountModel:
             blend *= rest / total
             for byte, count in followers.items():
                 blend[byte] += count / total
-        return blend / blend.sum()
+        blend /= blend.sum()
+        return blend if known is None else (1 - EVEN_SHARE) * blend + EVEN_SHARE * self.nothing / self.nothing.sum()
 
 
 def patcher_fallback(checkpoint: Path, text: bytes) -> Fallback:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from fallback import CountModel, patcher_logits, symbols
+from fallback import EVEN, EVEN_SHARE, CountModel, patcher_logits, symbols
 from model import Patcher, entropies
 from patch_table import patch_table
 from piece_starts import shifted_starts
@@ -88,7 +88,7 @@ def with_counts(known: numpy.ndarray, text: bytes, shortest: int, longest: int, 
         for order in range(shortest, min(longest, at) + 1):
             counted = followers[text[at - order : at]]
             counted[byte] = counted.get(byte, 0) + 1
-    return blended
+    return (1 - EVEN_SHARE) * blended + EVEN_SHARE * EVEN
 
 
 if __name__ == "__main__":

@@ -29,25 +29,32 @@ interface Counting {
   longest: number;
   /** Weight of the shorter context's distribution for each different byte that followed the longer one. */
   trust: number;
+  /** Of the result, so much is spread over all bytes. */
+  evenShare: number;
 }
 
 const EOS_PROBABILITY = 1e-4;
 
+/** Weights of the symbols where nothing is known. */
+const even = new Float64Array(SYMBOLS).fill(1 / 256);
+even[EOS_SYMBOL] = EOS_PROBABILITY;
+
 /** From no context up, where nothing else is known (Witten and Bell). */
-const ALONE: Counting = { shortest: 0, longest: 5, trust: 1 };
-/** A trained model knows short contexts better than a file's counts do (pretraining/log.md: the fallback). */
-const ON_A_MODEL: Counting = { shortest: 3, longest: 6, trust: 3 };
+const ALONE: Counting = { shortest: 0, longest: 5, trust: 1, evenShare: 0 };
+/**
+ * A trained model knows short contexts better than a file's counts do (pretraining/log.md: the fallback). Where a piece has ended against all
+ * likelihood it knows only what the likely pieces would have brought, and is far too sure of it: hence the even share.
+ */
+const ON_A_MODEL: Counting = { shortest: 3, longest: 6, trust: 3, evenShare: 0.01 };
 
 /**
  * A stand-in for a trained byte model: what followed the last 0 to 5 bytes earlier in the text, blended from short to
  * long. It holds nothing, so it is a function of the text by construction.
  */
 export function countingModel(): ByteModel {
-  const start = new Float64Array(SYMBOLS).fill(1 / 256);
-  start[EOS_SYMBOL] = EOS_PROBABILITY;
   return {
     after: async (text, from, to) =>
-      Array.from({ length: to - from + 1 }, (_, i) => countedAfter(text, from + i, start, ALONE)),
+      Array.from({ length: to - from + 1 }, (_, i) => countedAfter(text, from + i, even, ALONE)),
     truncate: () => undefined,
     fork: countingModel,
   };
@@ -67,7 +74,7 @@ export function withCounts(model: ByteModel): ByteModel {
 
 /** One pass over the text: how long is the common ending of each place and the text's end. */
 function countedAfter(text: Uint8Array, length: number, known: Float64Array, counting: Counting): Float64Array {
-  const { shortest, trust } = counting;
+  const { shortest, trust, evenShare } = counting;
   const longest = Math.min(counting.longest, length);
   /** By context length and byte. */
   const counts = new Uint32Array((counting.longest + 1) * 256);
@@ -91,6 +98,7 @@ function countedAfter(text: Uint8Array, length: number, known: Float64Array, cou
   }
   let sum = 0;
   for (let symbol = 0; symbol < SYMBOLS; symbol++) sum += blend[symbol];
-  for (let symbol = 0; symbol < SYMBOLS; symbol++) blend[symbol] /= sum;
+  for (let symbol = 0; symbol < SYMBOLS; symbol++)
+    blend[symbol] = ((1 - evenShare) * blend[symbol]) / sum + (evenShare * even[symbol]) / (1 + EOS_PROBABILITY);
   return blend;
 }
