@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileStatus } from "../model-runtime/checkpoint/file-access";
-import { diskError, writeTextFile } from "../model-runtime/checkpoint/write-safetensors";
+import { diskError, makeFolder, writeTextFile } from "../model-runtime/checkpoint/write-safetensors";
 import { UserError } from "../model-runtime/errors";
 import {
   type AdapterBase,
@@ -47,7 +47,7 @@ export class Adapters {
 
   async choose(id: string | null): Promise<void> {
     if (id !== null && id !== SHARED_ID) this.require(id);
-    mkdirSync(this.folder, { recursive: true });
+    makeFolder(this.folder);
     await writeTextFile(join(this.folder, choiceName), `${JSON.stringify({ id })}\n`);
   }
 

@@ -1,6 +1,7 @@
 /** Statistics of a folder or of one document, a text at a time, when the model has nothing else to do. */
 import { basename } from "node:path";
 import type { CancellationToken } from "vscode-languageserver/node";
+import { fileStatus } from "../model-runtime/checkpoint/file-access";
 import { StatisticsCollector } from "../model-runtime/statistics/collect";
 import { listFiles, readWorkspaceFile } from "../model-runtime/workspace/list-files";
 import { selectFiles } from "../model-runtime/workspace/select-files";
@@ -63,6 +64,7 @@ export async function collectStatistics(
 
 /** The files of a folder that hold text of the user's own, up to the limit. */
 async function textsOf(folder: string, skipped: { path: string; reason: string }[]): Promise<Text[] | Refused> {
+  if (fileStatus(folder) === null) return { problem: `There is no folder ${folder} any more; open another one.` };
   const listing = await listFiles(folder);
   const { files } = selectFiles(listing.files, { maxBytes: STATISTICS_LIMIT });
   for (const { path, reason } of listing.passedOver) skipped.push({ path, reason });

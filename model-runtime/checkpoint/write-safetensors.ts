@@ -3,6 +3,7 @@
  * so that a failure (full disk, interruption) leaves nothing behind and an older file as it was.
  */
 import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -86,6 +87,15 @@ async function replaceFile(path: string, fill: (file: FileHandle) => Promise<voi
   }
 }
 
+/** Makes a folder and those it lies in, where they are missing; a `UserError` when that is not allowed. */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
 /** What the system says about a failed write as a `UserError`; any other error as it is. */
 export function diskError(error: unknown, path: string): unknown {
   switch ((error as NodeJS.ErrnoException).code) {
@@ -101,7 +111,9 @@ export function diskError(error: unknown, path: string): unknown {
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return new UserError(`${path} cannot be written (no permission); choose another folder.`);
+      return new UserError(
+        `${path} cannot be written (no permission); allow yourself to write there, or choose another folder.`,
+      );
     case "ENOENT":
     case "ENOTDIR":
       return new UserError(`${path} cannot be written, as its folder is not there; choose another folder.`);

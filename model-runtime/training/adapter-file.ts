@@ -6,7 +6,7 @@
  * Names: a lexicon model's latent transformer is a Llama-like model, so its layers have their Llama names there, and the
  * rows of B of queries and keys lie in halves (real parts, then imaginary parts of a head), where ours alternate.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import { encodeValues } from "../checkpoint/encode-values";
@@ -15,7 +15,7 @@ import { asFields, integer, real } from "../checkpoint/json-fields";
 import { readSafetensorsHeader } from "../checkpoint/safetensors";
 import { readTensor } from "../checkpoint/tensor-data";
 import { readJson } from "../checkpoint/weight-files";
-import { writeSafetensors, writeTextFile } from "../checkpoint/write-safetensors";
+import { makeFolder, writeSafetensors, writeTextFile } from "../checkpoint/write-safetensors";
 import { UserError } from "../errors";
 import type { LowRank, LowRankPart } from "../model/low-rank";
 import { fingerprint } from "./fingerprint";
@@ -58,7 +58,7 @@ const llamaPrefix = "model.layers.";
 
 /** Writes the three files to a folder, which is made if need be. */
 export async function writeAdapter(folder: string, adapter: Adapter, base: AdapterBase): Promise<void> {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const { lowRank, card } = adapter;
   const tensors = [...lowRank.parts].flatMap(([layer, { a, b, inputs, outputs }]) => {
     const name = `base_model.model.${foreignName(layer, base)}`;

@@ -3,6 +3,7 @@
  * them, chosen by a hash of their names, so that every run on the same workspace holds out the same.
  */
 import { createHash } from "node:crypto";
+import { fileStatus } from "../checkpoint/file-access";
 import { UserError } from "../errors";
 import type { FilesExclude } from "../workspace/ignore-rules";
 import { readWorkspace, type WorkspaceSummary, type WorkspaceText } from "../workspace/read-workspace";
@@ -37,6 +38,7 @@ const HALF_LIFE_MS = 180 * 24 * 3600 * 1000;
 /** Reads a workspace; throws a `UserError` when there is too little text. */
 export async function readDataset(root: string, options: DatasetOptions): Promise<Dataset> {
   const { maxBytes, filesExclude, without = [], signal } = options;
+  if (fileStatus(root) === null) throw new UserError(`There is no folder ${root}; open or name the one to learn from.`);
   const exclude: FilesExclude = { ...filesExclude, ...Object.fromEntries(without.map((folder) => [folder, true])) };
   const texts: WorkspaceText[] = [];
   const seen = new Map<string, string>();

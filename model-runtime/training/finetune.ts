@@ -2,9 +2,8 @@
  * Fine-tuning from beginning to end: read the texts, score the base model, train, judge, keep the adapter or discard it.
  * May be killed at any moment: started again with the same settings it goes on from its last state.
  */
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { writeTextFile } from "../checkpoint/write-safetensors";
+import { makeFolder, writeTextFile } from "../checkpoint/write-safetensors";
 import type { ResolvedDevice } from "../device";
 import { UserError } from "../errors";
 import { openModel } from "../model/load-model";
@@ -63,7 +62,7 @@ const LEAST_TRAINING_SHARE = 0.4;
 export async function fineTune(options: FineTuneOptions, hooks: FineTuneHooks): Promise<Report | null> {
   const root = resolve(options.root);
   const folder = join(resolve(options.out), runFolderName);
-  mkdirSync(resolve(options.out), { recursive: true });
+  makeFolder(resolve(options.out));
   const release = takeFolder(folder);
   try {
     return await run({ ...options, root }, folder, hooks);

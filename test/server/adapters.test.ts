@@ -29,6 +29,14 @@ describe("adapters of a workspace", () => {
     writeFileSync(join(folder, "report.json"), "{}");
   }
 
+  it("say where nothing can be written", async () => {
+    writeFileSync(path("file"), "");
+    const sentence =
+      /^UserError: .*file.storage cannot be written, as its folder is not there; choose another folder\.$/;
+    await assert.rejects(new Adapters(path("file/storage")).choose(null), sentence);
+    await assert.rejects(leave(path("file/storage")), sentence);
+  });
+
   it("are taken over from a run, listed, used, exported and deleted", async () => {
     const adapters = new Adapters(path("storage"));
     assert.deepEqual(adapters.list(null, null, fits), []);

@@ -41,6 +41,13 @@ describe("preview of fine-tuning", () => {
     );
   });
 
+  it("refuses a folder that is gone", async () => {
+    await assert.rejects(
+      preview({ folder: path("gone"), filesExclude: {} }, "test/golden/lexicon/blocks", null),
+      /^UserError: There is no folder .*gone; open or name the one to learn from\.$/,
+    );
+  });
+
   it("shows a folder that holds nearly all by those in it", () => {
     const texts = ["src/a/x.ts", "src/b/x.ts", "src/c/d/x.ts", "test/x.ts"].map((name) => ({ path: name, bytes: 100 }));
     assert.deepEqual(

@@ -87,6 +87,7 @@ describe("collectStatistics", () => {
       return "problem" in result ? result.problem : "";
     };
     assert.match(await problem({ folder: path() }), /no text of your own/);
+    assert.match(await problem({ folder: path("gone") }), /^There is no folder .*gone any more/);
     assert.match(await problem({ uri: "file:///none" }), /not open/);
     for (const [text, pattern] of [
       ["", /empty/],

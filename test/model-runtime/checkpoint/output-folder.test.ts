@@ -36,8 +36,11 @@ describe("writeOutputFolder", () => {
     chmodSync(path("closed"), 0o555);
     // To root every folder on a disk is open; the system's own are not.
     const closed = process.getuid?.() === 0 ? "/sys" : path("closed");
-    await checkRefused(() => write(join(closed, "out")), /cannot be written \(no permission\); choose another folder/);
-    await checkRefused(() => write(closed), /cannot be written \(no permission\); choose another folder/);
+    await checkRefused(
+      () => write(join(closed, "out")),
+      /cannot be written \(no permission\); allow yourself to write there/,
+    );
+    await checkRefused(() => write(closed), /cannot be written \(no permission\); allow yourself to write there/);
   });
 
   it("refuses a file, a folder in nowhere, and the folder that is read", async () => {
