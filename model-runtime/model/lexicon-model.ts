@@ -29,6 +29,12 @@ import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
+import { patcherRows } from "./row-networks";
+
+interface Source {
+  checkpoint: LexiconCheckpoint;
+  int8Kernel: Int8Kernel;
+}
 
 export class LexiconModel {
   private isAdapted: boolean;
@@ -98,7 +104,7 @@ export class LexiconModel {
       foresight: await loadForesight(source, embedding, options),
     };
     const { patcher: patcherConfig } = checkpoint.config;
-    const network = patcherConfig && (await CausalNetwork.load(patcherGraph(source), patcherConfig, options));
+    const network = patcherConfig && (await loadByteNetwork(source, patcherConfig, options));
     const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
     const byteModel = network && bytes ? () => withCounts(patcherByteModel(network, bytes)) : countingModel;
     return new LexiconModel(
@@ -171,25 +177,32 @@ function exactPatcher(
   return patcherOf(CausalNetwork.compiledLater(graph, config, options), table, { separatesDocuments: true });
 }
 
-async function loadForesight(
-  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
-  embedding: RowReader,
+/** The entropy model as the reader's byte model, which is asked after each byte: with the kernel that single rows are fastest with. */
+async function loadByteNetwork(
+  { checkpoint, int8Kernel }: Source,
+  config: TransformerConfig,
   options: LoadOptions,
-): Promise<Foresight | null> {
+): Promise<CausalNetwork> {
+  const source = { checkpoint, int8Kernel: await rowsUnlessFloat(int8Kernel, options) };
+  return CausalNetwork.load(patcherGraph(source), config, options, patcherRows(source, options));
+}
+
+async function loadForesight(source: Source, embedding: RowReader, options: LoadOptions): Promise<Foresight | null> {
   const { drafter } = source.checkpoint.config;
   if (drafter === null) return null;
   const pieces = draftedPieces(source.checkpoint);
   // Drafts are verified, so that here the fastest kernel is the right one.
-  const int8Kernel = source.int8Kernel === "float32" ? "float32" : await exactRowsKernel(options);
+  const int8Kernel = await rowsUnlessFloat(source.int8Kernel, options);
   const network = await CausalNetwork.load(draftLayerGraph({ ...source, int8Kernel }, pieces), drafter, options);
   return new Foresight(network, pieces, embedding);
 }
 
-function loadLayers(
-  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
-  lowRank: LowRank | null,
-  options: LoadOptions,
-): Promise<CausalNetwork> {
+/** The rows kernel that is exact here, unless weights are multiplied in float32. */
+async function rowsUnlessFloat(int8Kernel: Int8Kernel, options: LoadOptions): Promise<Int8Kernel> {
+  return int8Kernel === "float32" ? "float32" : exactRowsKernel(options);
+}
+
+function loadLayers(source: Source, lowRank: LowRank | null, options: LoadOptions): Promise<CausalNetwork> {
   const { checkpoint } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
   return CausalNetwork.load(pieceLatentGraph({ ...source, adapter }), checkpoint.config.latent, options);

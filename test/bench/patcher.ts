@@ -1,5 +1,5 @@
 /**
- * The default model's patcher alone: milliseconds a byte typed, and a byte of a whole text in chunks, beside the
+ * The default model's patcher alone, by kernel: milliseconds a byte typed, and a byte of a whole text in chunks, beside the
  * fallback made of it, in the same run.
  *
  *     npx tsx test/bench/patcher.ts
@@ -11,24 +11,25 @@ import { encode } from "../../model-runtime/ids";
 import { withCounts } from "../../model-runtime/lexicon/byte-model";
 import { CausalNetwork } from "../../model-runtime/model/causal-network";
 import { patcherOf } from "../../model-runtime/model/entropy-model";
+import { exactRowsKernel } from "../../model-runtime/model/int8-kernel";
 import type { Int8Kernel } from "../../model-runtime/model/linear";
 import { patcherGraph } from "../../model-runtime/model/networks";
 import { patcherByteModel } from "../../model-runtime/model/patcher-byte-model";
+import { patcherRows } from "../../model-runtime/model/row-networks";
 
+const options = { device: "cpu", threads: 2 } as const;
 const TYPED = 400;
 const CHUNKED = 16_384;
 
 async function main() {
-  for (const int8Kernel of ["blocked", "float32"] as const) await measure(int8Kernel);
+  for (const int8Kernel of [await exactRowsKernel(options), "blocked", "float32"] as const) await measure(int8Kernel);
 }
 
 async function measure(int8Kernel: Int8Kernel) {
   const checkpoint = openLexiconCheckpoint("models/default");
   const { patcher: config, patching } = checkpoint.config;
-  const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config!, {
-    device: "cpu",
-    threads: 2,
-  });
+  const source = { checkpoint, int8Kernel };
+  const network = await CausalNetwork.load(patcherGraph(source), config!, options, patcherRows(source, options));
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   const text = readFileSync("model-runtime/model/sequence.ts").subarray(0, 8192);
 
