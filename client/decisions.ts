@@ -42,7 +42,8 @@ export function mergeMoments(decisions: readonly Decision[], skipped: readonly M
 /** Lines of a quick pick. `nameOf` shortens a document's address. */
 export function momentLines(moments: readonly Moment[], now: number, nameOf: (uri: string) => string): MomentLine[] {
   return moments.map((moment) => ({
-    label: `$(${moment.shown ? "check" : "circle-slash"}) ${moment.sentence}`,
+    // Code in a sentence may look like the name of an icon.
+    label: `$(${moment.shown ? "check" : "circle-slash"}) ${moment.sentence.replaceAll("$(", "\\$(")}`,
     description: moment.ms >= 1 ? `${Math.round(moment.ms)} ms` : "",
     detail: `${nameOf(moment.uri)}:${moment.line + 1}:${moment.character + 1}, ${ago(now - moment.time)}`,
     moment,

@@ -10,9 +10,10 @@ export interface CachedText {
   doubt?: Doubt;
 }
 
-/** `probability`: geometric mean over the bytes; `least`: what it had to be. */
+/** `isCut`: the model was stopped there; `probability`: geometric mean over the bytes; `least`: what it had to be. */
 export interface Doubt {
   text: string;
+  isCut: boolean;
   probability: number;
   least: number;
 }

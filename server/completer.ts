@@ -12,7 +12,7 @@ import {
 } from "vscode-languageserver/node";
 import type { CompletionMarks } from "../model-runtime/checkpoint/completion-marks";
 import { type CachedText, type Doubt, SuggestionCache } from "./cache";
-import { toInsertion } from "./completion";
+import { quoted, toInsertion } from "./completion";
 import { type Context, contextAt, windowLimit } from "./context";
 import type { Documents, OpenDocument } from "./documents";
 import { type Extent, extentAt } from "./extent";
@@ -330,11 +330,12 @@ const LONGEST_QUOTE = 40;
 function doubtSentence(doubt: Doubt | undefined): string {
   const line = doubt?.text.trim().split("\n", 1)[0] ?? "";
   if (doubt === undefined || line === "") return "The model is not sure enough (setting blt.minConfidence).";
-  const text = line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line;
+  const isWhole = !doubt.isCut && line === doubt.text.trim() && line.length <= LONGEST_QUOTE;
+  const text = line.slice(0, LONGEST_QUOTE) + (isWhole ? "" : "…");
   // Rounded down, so that it is never the percentage that is asked for.
   const percent = Math.floor(100 * doubt.probability);
   const least = Number((100 * doubt.least).toFixed(1));
-  return `The model is only ${percent} % sure of ${JSON.stringify(text)} (setting blt.minConfidence: ${least} %).`;
+  return `The model is only ${percent} % sure of ${quoted(text)} (setting blt.minConfidence: ${least} %).`;
 }
 
 /** The context when the item has been accepted, the cursor behind it. */

@@ -31,7 +31,7 @@ export function toInsertion(generated: string, context: Context, options: { invo
     return { reason: "repeatsText", sentence: "The suggestion only repeats what stands behind the cursor." };
   }
   if (!options.invoked && !isWorthShowing(text)) {
-    return { reason: "lowValue", sentence: `The suggestion ${JSON.stringify(text)} is as quickly typed as accepted.` };
+    return { reason: "lowValue", sentence: `The suggestion ${quoted(text)} is as quickly typed as accepted.` };
   }
   const replacesBefore = linePrefix.trim() === "" ? linePrefix.length : 0;
   const inserted = (replacesBefore > 0 ? linePrefix : "") + text;
@@ -40,6 +40,12 @@ export function toInsertion(generated: string, context: Context, options: { invo
     replacesBefore,
     replacesAfter: overlap.replaces,
   };
+}
+
+/** A text as a sentence quotes it: in quotes that it does not hold, with marks for line ends and tabs. */
+export function quoted(text: string): string {
+  const quote = text.includes('"') ? "`" : '"';
+  return `${quote}${text.replaceAll("\n", "↵").replaceAll("\t", "⇥")}${quote}`;
 }
 
 /** Cuts back a text that ended for want of time or space to its last whole word, or what closes behind it. */

@@ -97,7 +97,8 @@ export class Work {
     const length = confidentLength(bytes, logProbs, this.minConfidence);
     const text = decode(bytes.subarray(0, length));
     if (length === 0 && bytes.length > 0) {
-      const doubt = { text: decode(bytes), probability: meanProbability(logProbs), least: this.minConfidence };
+      const isCut = end !== "rule" && end !== "eos";
+      const doubt = { text: decode(bytes), isCut, probability: meanProbability(logProbs), least: this.minConfidence };
       return { text, ending: "unsure", doubt };
     }
     if (length < bytes.length) return { text, ending: "unsure" };

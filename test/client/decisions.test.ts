@@ -74,6 +74,10 @@ describe("decisions", () => {
     const [shown] = mergeMoments([decision(0, "shown")], []);
     check(shown, 3000, "$(check) sentence 0", "42 ms", "src/a.ts:5:3, 3 s ago");
   });
+  it("draw no icon for code that looks like one", () => {
+    const [line] = momentLines([{ ...skipped(0), sentence: 'It is only 50 % sure of "$(sync)".' }], 0, () => "");
+    assert.equal(line.label, '$(circle-slash) It is only 50 % sure of "\\$(sync)".');
+  });
   it("name no duration for what was not asked", () => {
     check(skipped(0), 0, "$(circle-slash) sentence 0", "", "src/a.ts:1:1, 0 s ago");
   });

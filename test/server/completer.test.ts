@@ -175,7 +175,7 @@ describe("completer", () => {
     assert.equal(await item, null);
     assert.equal(await editor.ask(), null);
     assert.deepEqual([editor.jobs.length, editor.reasons], [1, ["lowConfidence", "lowConfidence"]]);
-    const sentence = 'The model is only 10 % sure of "foo" (setting blt.minConfidence: 94 %).';
+    const sentence = 'The model is only 10 % sure of "foo…" (setting blt.minConfidence: 94 %).';
     assert.deepEqual(
       editor.decisions.map((decision) => decision.sentence),
       [sentence, sentence],

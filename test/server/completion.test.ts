@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { cutFollowingLines, cutRepetition, cutToWord, overlapWithRest, toInsertion } from "../../server/completion";
+import {
+  cutFollowingLines,
+  cutRepetition,
+  cutToWord,
+  overlapWithRest,
+  quoted,
+  toInsertion,
+} from "../../server/completion";
 import { contextOf } from "./marked-context";
 
 /** The document after the suggestion at `|` was accepted, or the reason why there is none. */
@@ -16,6 +23,11 @@ function accepted(marked: string, written: string, invoked = false): string {
 function check(marked: string, written: string, expected: string, invoked = false): void {
   assert.equal(accepted(marked, written, invoked), expected);
 }
+
+describe("a quoted text", () => {
+  it("can be told from what is around it", () =>
+    assert.deepEqual(["a b", 'f("	")', "a\nb\\n"].map(quoted), ['"a b"', '`f("⇥")`', '"a↵b\\n"']));
+});
 
 describe("insertion", () => {
   it("is what the model wrote", () => check("const a = |", "foo();", "const a = foo();"));
