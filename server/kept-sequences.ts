@@ -19,6 +19,8 @@ export const KEPT_BYTES = 128 * 2 ** 20;
 const MOST_KEPT = 12;
 /** Ids at a text's end that are cut off for another one; where more would be lost, a copy is cut. */
 const MOST_CUT = 256;
+/** Ids in common that are worth a copy however long the text is: they take longer to read than to copy. */
+const LEAST_COPIED = 256;
 
 export class KeptSequences<S extends KeptSequence> {
   /** In the order of use, the last one used at the end. */
@@ -40,8 +42,8 @@ export class KeptSequences<S extends KeptSequence> {
   }
 
   /**
-   * The kept text that has most in common with `ids`, cut back to that, or a copy of it; a new one when that is less than
-   * half.
+   * The kept text that has most in common with `ids`, cut back to that, or a copy of it; a new one when that is little, and
+   * less than half.
    *
    * @returns the text, the ids that it lacks (at least the last one, so that its logits are computed), the number it has
    */
@@ -52,7 +54,7 @@ export class KeptSequences<S extends KeptSequence> {
       const length = commonLength(sequence, ids);
       if (best === null || length >= common) [best, common] = [sequence, length];
     }
-    const isUseful = best !== null && common >= ids.length / 2;
+    const isUseful = best !== null && (common >= ids.length / 2 || common >= LEAST_COPIED);
     let taken: S;
     if (best === null || !isUseful) taken = this.create();
     else taken = best.length - common > MOST_CUT ? (best.fork() as S) : best;

@@ -82,6 +82,12 @@ describe("kept sequences", () => {
     check([front + back, front, front + back], 400);
     check([front + back, `${front}x`, `${front}xy`, front + back, `${front}xyz`], 103);
   });
+  it("keep all that lies before an edit near the beginning", () => {
+    const [front, back] = ["f".repeat(300), "b".repeat(3000)];
+    check([front + back, `${front}x${back}`], 301);
+    check([front + back, `${front}x${back}`, `${front}y${back}`, front + back], 3300);
+    check([`${front}${back}`, `${front.slice(0, 100)}x${back}`], 0);
+  });
   it("hold exactly the text asked for", () => {
     const letters = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 12 });
     fc.assert(
