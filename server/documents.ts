@@ -9,8 +9,8 @@ import type {
 } from "vscode-languageserver/node";
 import { TextDocument } from "vscode-languageserver-textdocument";
 
-/** Longest text kept, UTF-16 code units: up to here an edit takes the LSP thread less than 10 ms. */
-export const MAX_DOCUMENT_LENGTH = 1_000_000;
+/** Longest text kept, UTF-16 code units: a file of 1 MiB and what is typed there; up to here an edit takes the LSP thread less than 10 ms. */
+export const MAX_DOCUMENT_LENGTH = 1_200_000;
 
 /** What follows a place, as the model reads it before the last lines before the place. */
 export interface Anchor {

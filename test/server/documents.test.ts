@@ -51,6 +51,11 @@ describe("documents", () => {
     change(documents, { text: "small" });
     assert.equal(documents.get(uri)?.text, null);
   });
+  it("keep a file of 1 MiB that is typed in", () => {
+    const documents = opened("x = 1;\n".repeat(2 ** 20 / 7));
+    for (let i = 0; i < 1000; i++) change(documents, edit([i, 0], [i, 0], "let "));
+    assert.equal(documents.get(uri)?.text?.getText().length, 7 * Math.floor(2 ** 20 / 7) + 4000);
+  });
   it("let go what becomes too large", () => {
     const documents = opened("x".repeat(MAX_DOCUMENT_LENGTH));
     assert.notEqual(documents.get(uri)?.text, null);

@@ -32,7 +32,7 @@ describe("documents", () => {
   });
   it("are not when too large", () =>
     checkDocument(
-      "a b.rs is too large: suggestions are made up to 1,000,000 characters.",
+      "a b.rs is too large: suggestions are made up to 1,200,000 characters.",
       {},
       "x".repeat(MAX_DOCUMENT_LENGTH + 1),
     ));

@@ -127,7 +127,7 @@ describe("Overlay", () => {
   it("says why there is nothing to show", async () => {
     const cases: [ReturnType<typeof setup>, RegExp][] = [
       [setup("a\0b"), /binary file/],
-      [setup("a".repeat(MAX_DOCUMENT_LENGTH + 1)), /up to 1,000,000 characters/],
+      [setup("a".repeat(MAX_DOCUMENT_LENGTH + 1)), /up to 1,200,000 characters/],
       [setup("a", { enabled: false }), /switched off \(setting blt\.enable\)/],
       [setup("a", { state: { kind: "problem", sentence: "No model." } }), /^No model\.$/],
     ];
