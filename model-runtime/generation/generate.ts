@@ -7,7 +7,7 @@ import { beamSearch } from "./beam";
 import { createRandom } from "./random";
 import { checkSampling, logSoftmax, type SamplingOptions, sample } from "./sampling";
 import { createSpeculation, DraftedText, type Speculation } from "./speculate";
-import { createStopMatcher } from "./stop-strings";
+import { checkStops, createStopMatcher } from "./stop-strings";
 
 export interface StopOptions {
   /** Longest continuation, bytes. */
@@ -137,6 +137,7 @@ export async function generateBeam(
 ): Promise<BeamResult> {
   checkMaxBytes(options.maxBytes);
   const { width, maxBytes, lengthPenalty = 1, stop = [], signal } = options;
+  checkStops(stop);
   const stopIds = stop.map((bytes) => Array.from(bytes, (byte) => byte + BYTE_OFFSET));
   const stopsIn = (ids: readonly number[]) => stopIds.filter((tail) => endsWith(ids, tail));
   const step = (state: TextState, logits: Float32Array) => ({ state, logProbs: logSoftmax(logits) });

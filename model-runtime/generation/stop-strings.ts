@@ -16,7 +16,7 @@ export interface StopMatcher {
 
 /** UserError when a stop string is empty: it would stop before the first byte. */
 export function createStopMatcher(stops: readonly Uint8Array[]): StopMatcher {
-  if (stops.some((stop) => stop.length === 0)) throw new UserError("A stop string is empty; give at least one byte.");
+  checkStops(stops);
   const root = buildTrie(stops);
   let node = root;
   return {
@@ -28,6 +28,11 @@ export function createStopMatcher(stops: readonly Uint8Array[]): StopMatcher {
       return node.depth;
     },
   };
+}
+
+/** UserError when a stop string is empty. */
+export function checkStops(stops: readonly Uint8Array[]): void {
+  if (stops.some((stop) => stop.length === 0)) throw new UserError("A stop string is empty; give at least one byte.");
 }
 
 /** What has been read of the stop strings: the longest end of the stream that begins one of them. */

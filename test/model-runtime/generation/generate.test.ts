@@ -140,5 +140,13 @@ describe("generate", () => {
     const stop = [Uint8Array.from(greedy.slice(2, 4))];
     const { bytes, end } = await generateBeam(model.createSequence(), PROMPT, { width: 1, maxBytes: 12, stop });
     assert.deepEqual({ bytes: [...bytes], end }, { bytes: greedy.slice(0, 2), end: "stop" });
+    const atOnce = { width: 1, maxBytes: 12, stop: [Uint8Array.from(greedy.slice(0, 2))] };
+    const whole = await generateBeam(model.createSequence(), PROMPT, atOnce);
+    assert.deepEqual([[...whole.bytes], whole.end], [[], "stop"]);
+  });
+
+  it("a beam refuses an empty stop string", async () => {
+    const options = { width: 1, maxBytes: 12, stop: [new Uint8Array(0)] };
+    await assert.rejects(generateBeam(model.createSequence(), PROMPT, options), /A stop string is empty/);
   });
 });

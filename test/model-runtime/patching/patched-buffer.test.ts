@@ -43,13 +43,18 @@ const entropyRules: [string, Partial<PatchingConfig>][] = [
   ["a rise", { monotonic: true, threshold: 0.1 }],
   ["a threshold and a rise", { thresholdAdd: 0.1 }],
   ["newline reset", { newlineReset: true, maxPatchLength: 9 }],
+  ["a rise and newline reset", { monotonic: true, threshold: 0.1, newlineReset: true }],
+  ["a threshold and a rise, 2 to 6 bytes", { thresholdAdd: 0.1, minPatchLength: 2, maxPatchLength: 6 }],
 ];
 const plainRules: [string, Partial<PatchingConfig>][] = [
   ["space", { mode: "space" }],
   ["space, at most 3 bytes", { mode: "space", maxPatchLength: 3 }],
   ["static", { mode: "static", patchSize: 4 }],
+  ["static, at most 3 bytes", { mode: "static", patchSize: 5, maxPatchLength: 3 }],
   ["static with newlines", { mode: "static", patchSize: 6, newlineReset: true, minPatchLength: 2 }],
   ["byte", { mode: "byte" }],
+  ["byte, at least 3 bytes", { mode: "byte", minPatchLength: 3 }],
+  ["bpe, at most 7 bytes", { mode: "bpe", maxPatchLength: 7 }],
 ];
 
 describe("PatchedBuffer equals a fresh run after any edits", () => {
@@ -145,6 +150,9 @@ describe("PatchedBuffer of a trained model", () => {
       0,
     );
     assert.equal(await bytesRun(buffer, () => buffer.edit(typed(buffer.length, "x"))), 1);
+    // What is to come behind the text changes too.
+    const { length } = buffer;
+    assert.deepEqual(buffer.edit(typed(length, "yz")), { from: length, to: length + 3 });
   });
 
   it("runs the edit and one receptive field when typing goes on in the middle, two at a new place", async () => {
