@@ -57,11 +57,23 @@ let compiled: WebAssembly.Module | null = null;
 /** A memory and the kernels over it; what is allocated stays until the memory is forgotten. */
 export class RowMemory {
   readonly kernels: RowKernels;
-  private readonly memory = new WebAssembly.Memory({ initial: 1 });
   private used = 0;
-  private view = new Float32Array(this.memory.buffer);
+  private view: Float32Array;
 
-  constructor() {
+  /** A new memory; null where the system has no room for one: each reserves 10 GB of addresses, which may be limited. */
+  static create(): RowMemory | null {
+    let memory: WebAssembly.Memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: 1 });
+    } catch (error) {
+      if (error instanceof RangeError) return null;
+      throw error;
+    }
+    return new RowMemory(memory);
+  }
+
+  private constructor(private readonly memory: WebAssembly.Memory) {
+    this.view = new Float32Array(memory.buffer);
     compiled ??= new WebAssembly.Module(assemble(functions));
     const { exports } = new WebAssembly.Instance(compiled, { env: { memory: this.memory } });
     this.kernels = exports as unknown as RowKernels;

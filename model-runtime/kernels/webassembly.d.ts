@@ -7,9 +7,10 @@ declare namespace WebAssembly {
     constructor(module: Module, imports: Record<string, Record<string, Memory>>);
     readonly exports: Record<string, unknown>;
   }
-  class Memory {
-    constructor(descriptor: { initial: number; maximum?: number });
+  interface Memory {
     readonly buffer: ArrayBuffer;
     grow(pages: number): number;
   }
+  /** Throws a `RangeError` where there is no room. */
+  let Memory: new (descriptor: { initial: number }) => Memory;
 }

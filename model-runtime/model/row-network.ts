@@ -8,7 +8,7 @@ import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import { readWeight } from "../checkpoint/tensor-data";
 import { filledUp } from "../kernels/products";
-import { RowMemory } from "../kernels/row-kernels";
+import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { KvCache } from "./kv-cache";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
@@ -42,7 +42,6 @@ interface Layer {
 }
 
 export class RowNetwork {
-  private readonly memory = new RowMemory();
   private readonly past: RowCache;
   private readonly layers: Layer[];
   private readonly head: { norm: number; projection: RowLinear } | null;
@@ -55,11 +54,11 @@ export class RowNetwork {
 
   /** @param levels whole numbers on either side of zero that activations are rounded to */
   constructor(
+    private readonly memory: RowMemory,
     checkpoint: Weights,
     private readonly parts: RowNetworkParts,
     levels: number,
   ) {
-    const { memory } = this;
     const { config, cross, prefix } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
     const linears = new RowLinears(memory, checkpoint, levels, Math.max(hiddenSize, intermediateSize, heads * headDim));

@@ -5,6 +5,7 @@
 import type { Weights } from "../checkpoint/checkpoint";
 import type { BltConfig } from "../checkpoint/config";
 import { INPUTS_TOGETHER } from "../kernels/products";
+import { RowMemory } from "../kernels/row-kernels";
 import type { SessionOptions } from "../session";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
 import { crossLayerNames } from "./cross-attention";
@@ -67,7 +68,8 @@ function rowNetwork(
 ): RowNetwork | null {
   const levels = rowLevels(int8Kernel);
   if (levels === null || device !== "cpu" || !fits(checkpoint, parts)) return null;
-  return new RowNetwork(checkpoint, parts, levels);
+  const memory = RowMemory.create();
+  return memory && new RowNetwork(memory, checkpoint, parts, levels);
 }
 
 function fits(checkpoint: Weights, { prefix, config, cross }: RowNetworkParts): boolean {

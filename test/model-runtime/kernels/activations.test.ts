@@ -13,7 +13,7 @@ describe("rmsNorm", () => {
   it("divides by the root of the mean square and multiplies by the weight", () => {
     fc.assert(
       fc.property(values, (x) => {
-        const memory = new RowMemory();
+        const memory = RowMemory.create()!;
         const weight = x.map((_, i) => Math.sin(i));
         const [from, by, to] = [memory.place(x), memory.place(weight), memory.allocateFloats(x.length)];
         memory.kernels.rmsNorm(from, by, to, x.length, 1e-5);
@@ -30,7 +30,7 @@ describe("rmsNorm", () => {
 
 describe("addTo", () => {
   it("adds", () => {
-    const memory = new RowMemory();
+    const memory = RowMemory.create()!;
     const [x, y] = [memory.place(Float32Array.of(1, 2, 3, 4)), memory.place(Float32Array.of(5, 6, 7, -8))];
     memory.kernels.addTo(x, y, 4);
     assert.deepEqual([...memory.floats.subarray(x / 4, x / 4 + 4)], [6, 8, 10, -4]);
@@ -41,7 +41,7 @@ describe("swiGlu", () => {
   it("is silu of the gates times the values behind them, for gates of any size", () => {
     fc.assert(
       fc.property(values, (gates) => {
-        const memory = new RowMemory();
+        const memory = RowMemory.create()!;
         const at = memory.place(Float32Array.from([...gates, ...gates.map((_, i) => Math.cos(i))]));
         memory.kernels.swiGlu(at, gates.length);
         gates.forEach((gate, i) => {

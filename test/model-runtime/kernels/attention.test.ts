@@ -66,7 +66,7 @@ function attend(
       const column = d % VALUE_STRIP;
       strips[(d - column) * positions + position * VALUE_STRIP + column] = values[position * headDim + d];
     }
-  const memory = new RowMemory();
+  const memory = RowMemory.create()!;
   const mask = memory.place(Float32Array.from({ length: positions }, (_, i) => (hides(i) ? HIDDEN : 0)));
   const [scores, out] = [memory.allocateFloats(positions), memory.allocateFloats(headDim)];
   const { kernels } = memory;

@@ -13,7 +13,7 @@ const rows = width.chain((inputs) =>
 
 /** The whole numbers that `quantize` gives. */
 function quantized(x: Float32Array, step: number): { integers: Int16Array; largest: number } {
-  const memory = new RowMemory();
+  const memory = RowMemory.create()!;
   const [from, to] = [memory.place(x), memory.allocate(2 * x.length)];
   const largest = memory.kernels.quantize(from, to, x.length, step);
   const bytes = Uint8Array.from(new Uint8Array(memory.floats.buffer, to, 2 * x.length));
@@ -52,7 +52,7 @@ describe("integerProduct", () => {
   it("sums whole products exactly, then scales them", () => {
     fc.assert(
       fc.property(width, fc.integer({ min: 1, max: 23 }), fc.integer(), (inputs, outputs, seed) => {
-        const memory = new RowMemory();
+        const memory = RowMemory.create()!;
         const number = numbers(seed);
         const x = Int16Array.from({ length: inputs }, () => number(127));
         const weights = Int8Array.from({ length: inputs * outputs }, () => number(127));
@@ -73,7 +73,7 @@ describe("integerProduct", () => {
   });
 
   it("holds the largest sums", () => {
-    const memory = new RowMemory();
+    const memory = RowMemory.create()!;
     const inputs = 4096;
     const x = memory.place(new Int8Array(new Int16Array(inputs).fill(127).buffer));
     const { packed, streamBytes } = packIntegers(new Int8Array(4 * inputs).fill(-127), inputs);
@@ -88,7 +88,7 @@ describe("floatProduct", () => {
   it("is the product in float64 within rounding", () => {
     fc.assert(
       fc.property(width, fc.integer({ min: 1, max: 23 }), fc.integer(), (inputs, outputs, seed) => {
-        const memory = new RowMemory();
+        const memory = RowMemory.create()!;
         const number = numbers(seed);
         const x = Float32Array.from({ length: inputs }, () => number(1000) / 300);
         const weights = Float32Array.from({ length: inputs * outputs }, () => number(1000) / 300);

@@ -77,7 +77,7 @@ describe("RowCache", () => {
         fc.array(step, { minLength: 1, maxLength: 60 }),
         fc.constantFrom(1, 5, 16, 40, 70),
         (steps, window) => {
-          const memory = new RowMemory();
+          const memory = RowMemory.create()!;
           const copy = new RowCache(memory, config(window));
           const caches = [0, 1, 2].map(() => new KvCache(config(window)));
           const floors = [0, 0, 0];
@@ -104,7 +104,7 @@ describe("RowCache", () => {
   });
 
   it("copies a row once: rows that it has seen are not read again", () => {
-    const memory = new RowMemory();
+    const memory = RowMemory.create()!;
     const copy = new RowCache(memory, config(16));
     const cache = new KvCache(config(16));
     let read = 0;

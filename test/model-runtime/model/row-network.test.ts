@@ -145,6 +145,21 @@ describe("RowNetwork", () => {
     assert.equal(encoderRows({ checkpoint: float, int8Kernel: "rows" }, options), null);
   });
 
+  it("is left to onnxruntime where the system has no addresses for a memory", async () => {
+    const checkpoint = await open(cases[0]);
+    const { Memory } = WebAssembly;
+    WebAssembly.Memory = class {
+      constructor() {
+        throw new RangeError("WebAssembly.Memory(): could not allocate memory");
+      }
+    } as unknown as typeof Memory;
+    try {
+      assert.equal(encoderRows({ checkpoint, int8Kernel: "rows-narrow" }, options), null);
+    } finally {
+      WebAssembly.Memory = Memory;
+    }
+  });
+
   it("leaves a decoder with an adapter to onnxruntime", async () => {
     const checkpoint = await open(cases[0]);
     const adapter: LowRank = { rank: 1, alpha: 1, parts: new Map() };
