@@ -27,6 +27,7 @@ export function placesIn(folder: string, count: number, random: Random): Place[]
       text: readFileSync(join(folder, name), "utf8").replaceAll("\r\n", "\n"),
     }))
     .filter(({ text }) => text.length > 1500 && text.length < 100_000);
+  if (files.length === 0) throw new Error(`${folder} holds no .ts, .js or .py file of 1.5 to 100 kB`);
   const places: Place[] = [];
   while (places.length < count) {
     const file = files[Math.floor(random() * files.length)];
