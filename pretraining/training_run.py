@@ -98,6 +98,8 @@ def start(train: Callable[[argparse.Namespace], object], args: argparse.Namespac
         train(args)
     except TrainingStopped as stopped:
         raise SystemExit(f"error: {stopped}") from None
+    except FileNotFoundError as error:
+        raise SystemExit(f"error: {error}") from None
     except (OSError, SafetensorError) as error:
         raise SystemExit(f"error: {error}; if the disk is full, free some space and start again") from None
 

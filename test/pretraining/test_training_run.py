@@ -140,12 +140,18 @@ def test_by_the_wall_nothing_is_saved_of_a_loss_that_is_no_number(tmp_path: Path
     assert saved == [True] * 5
 
 
-def test_a_full_disk_is_named_in_one_sentence() -> None:
-    def train(_: argparse.Namespace) -> None:
+def test_a_full_disk_and_a_missing_file_are_named_in_one_sentence() -> None:
+    def full(_: argparse.Namespace) -> None:
         raise OSError(28, "No space left on device", "log.jsonl")
 
+    def missing(_: argparse.Namespace) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "config.json")
+
+    options = argparse.Namespace(threads=1, device="cpu")
     with pytest.raises(SystemExit, match=r"error: .*No space left on device: 'log\.jsonl'; if the disk is full"):
-        training_run.start(train, argparse.Namespace(threads=1, device="cpu"))
+        training_run.start(full, options)
+    with pytest.raises(SystemExit, match=r"error: .*No such file or directory: 'config\.json'$"):
+        training_run.start(missing, options)
 
 
 def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
