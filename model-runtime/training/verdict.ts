@@ -96,7 +96,7 @@ export function judge(
   );
   const rise = wide.bpb.after - wide.bpb.before;
   const gain = `${whole.bpb.before.toFixed(3)} -> ${whole.bpb.after.toFixed(3)} bits per byte on held-out files`;
-  let reason = `Better: ${gain}.`;
+  let reason = `Better: ${gain}${linesOf(whole.exactMatch)}.`;
   let isUsed = true;
   const refuse = (why: string) => {
     isUsed = false;
@@ -114,6 +114,15 @@ export function judge(
   else if (collapse !== null) refuse(`Discarded: ${collapse}`);
   const completions = lines === null || lines.after.plain.length === 0 ? null : completionsOf(lines);
   return { heldOut: whole, byLanguage, general: wide, completions, interval, isUsed, reason };
+}
+
+/** What became of the lines: fewer bits do not always make more lines right, and who reads the verdict should know. */
+function linesOf({ before, after, lines }: Comparison["exactMatch"]): string {
+  if (lines === 0) return "";
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  if (after < before)
+    return `, but fewer of their ${lines} lines are right (${percent(before)} -> ${percent(after)}): watch whether suggestions are better`;
+  return `, and ${percent(after)} of their ${lines} lines right, ${percent(before)} before`;
 }
 
 /** Of the lines that both completed. */
