@@ -152,25 +152,27 @@ function change(parameters: Partial<Parameters>): void {
 function recut(): void {
   if (shown === null) return;
   const { content, entropies, reading, parameters } = shown;
+  const whole = content.bytes.length;
   const own = (id: "entropy" | "space" | "static" | "byte"): Segmentation => {
     const known = cuts.get(id);
     // A moved threshold moves entropy patches only, so that the other panes stay as they are drawn.
     const isSame = id !== "entropy" && cutFrom?.content === content && cutFrom.patchSize === parameters.patchSize;
     if (known !== undefined && isSame) return known;
     const starts = cut(id, content.bytes, entropies, reading.patching, parameters);
-    return { id, name: names[id].name, starts, problem: null };
+    const cutBytes = id === "entropy" ? Math.min(knownOf(entropies).count, whole) : whole;
+    return { id, name: names[id].name, starts, cutBytes, problem: null };
   };
   const ofTokens = (id: Tokenized["id"]): Segmentation => {
     const known = cuts.get(id);
     const found = tokens.find((each) => each.id === id);
     if (found === undefined) {
       cutTokens.delete(id);
-      return { id, name: names[id].name, starts: null, problem: id === "llama3" ? llamaSentence : null };
+      return { id, name: names[id].name, starts: null, cutBytes: 0, problem: id === "llama3" ? llamaSentence : null };
     }
     if (known !== undefined && cutTokens.get(id) === found) return known;
     cutTokens.set(id, found);
     const starts = found.starts === null ? null : uint32(found.starts);
-    return { id, name: names[id].name, starts, problem: found.problem };
+    return { id, name: names[id].name, starts, cutBytes: whole, problem: found.problem };
   };
   const all: Segmentation[] = [
     own("entropy"),
@@ -183,7 +185,8 @@ function recut(): void {
   ];
   if (reading.pieces !== null) {
     const known = cutFrom?.content === content ? cuts.get("pieces") : undefined;
-    all.push(known ?? { id: "pieces", name: names.pieces.name, starts: uint32(reading.pieces), problem: null });
+    const starts = uint32(reading.pieces);
+    all.push(known ?? { id: "pieces", name: names.pieces.name, starts, cutBytes: whole, problem: null });
   }
   cutFrom = { content, patchSize: parameters.patchSize };
   cuts = new Map(order.flatMap((id) => all.filter((each) => each.id === id)).map((each) => [each.id, each]));

@@ -4,7 +4,7 @@
  */
 import type { ByteText, Cell } from "./byte-text";
 import { lastAtMost } from "./byte-text";
-import { names, type Segmentation, type SegmentationId } from "./segmentations";
+import { meanLength, names, type Segmentation, type SegmentationId } from "./segmentations";
 
 /** Height of a line, pixels; that of the style sheet. */
 const LINE = 19;
@@ -125,12 +125,11 @@ export class Panes {
       }
       return;
     }
-    const mean = this.content!.bytes.length / Math.max(1, starts.length);
     const units = unit === "patch" ? "patches" : `${unit}s`;
     count.replaceChildren(
       element("strong", "", starts.length.toLocaleString("en")),
       ` ${starts.length === 1 ? unit : units} · `,
-      element("strong", "", mean.toFixed(2)),
+      element("strong", "", meanLength(segmentation).toFixed(2)),
       ` bytes each`,
     );
   }

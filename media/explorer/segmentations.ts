@@ -10,8 +10,15 @@ export interface Segmentation {
   name: string;
   /** Byte offsets at which segments start; null while they are not known, or where there are none. */
   starts: Uint32Array | null;
+  /** Bytes of the text that are cut: fewer than all while entropies are still being read. */
+  cutBytes: number;
   /** Why there are none; else null. */
   problem: string | null;
+}
+
+/** Mean length of what has been cut, bytes; 0 where nothing has. */
+export function meanLength({ starts, cutBytes }: Pick<Segmentation, "starts" | "cutBytes">): number {
+  return starts === null || starts.length === 0 ? 0 : cutBytes / starts.length;
 }
 
 /** What one unit is called. */

@@ -6,9 +6,9 @@ import { csvOf, jsonOf } from "../../media/explorer/tables";
 
 const content = new ByteText('a"ß\n');
 const segmentations: Segmentation[] = [
-  { id: "entropy", name: "Entropy patches", starts: Uint32Array.of(0, 3), problem: null },
-  { id: "llama3", name: "Llama 3", starts: null, problem: "None." },
-  { id: "byte", name: "Bytes", starts: Uint32Array.of(0, 1, 2, 3, 4), problem: null },
+  { id: "entropy", name: "Entropy patches", starts: Uint32Array.of(0, 3), cutBytes: 5, problem: null },
+  { id: "llama3", name: "Llama 3", starts: null, cutBytes: 0, problem: "None." },
+  { id: "byte", name: "Bytes", starts: Uint32Array.of(0, 1, 2, 3, 4), cutBytes: 5, problem: null },
 ];
 const parameters = { threshold: 1.5, monotonic: false, maxPatchLength: null, minPatchLength: 1, patchSize: 4 };
 const exported = {

@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { comparedWithThreshold, cut, float32, parametersOf, uint32 } from "../../media/explorer/segmentations";
+import {
+  comparedWithThreshold,
+  cut,
+  float32,
+  meanLength,
+  parametersOf,
+  uint32,
+} from "../../media/explorer/segmentations";
 import type { PatchingConfig } from "../../model-runtime/checkpoint/config";
 import { base64 } from "../../server/base64";
 
@@ -15,6 +22,14 @@ const patching: PatchingConfig = {
 };
 const bytes = new TextEncoder().encode("ab cd ef");
 const entropies = Float32Array.of(3, 1, 2, 1, 1, 2, 1, 1);
+
+describe("meanLength", () => {
+  it("is that of what has been cut, not of all the text", () => {
+    assert.equal(meanLength({ starts: Uint32Array.of(0, 2, 5), cutBytes: 6 }), 2);
+    assert.equal(meanLength({ starts: new Uint32Array(0), cutBytes: 0 }), 0);
+    assert.equal(meanLength({ starts: null, cutBytes: 0 }), 0);
+  });
+});
 
 describe("cut", () => {
   const starts = (mode: "entropy" | "space" | "static" | "byte", parameters = {}) => [
