@@ -60,16 +60,18 @@ export class RowMemory {
   private used = 0;
   private view: Float32Array;
 
-  /** A new memory; null where the system has no room for one: each reserves 10 GB of addresses, which may be limited. */
+  /**
+   * A new memory; null where there can be none: the engine has no WebAssembly (`--jitless`), the processor not its vectors, or the
+   * system no room. Each memory reserves 10 GB of addresses, which may be limited.
+   */
   static create(): RowMemory | null {
-    let memory: WebAssembly.Memory;
+    if (typeof WebAssembly === "undefined") return null;
     try {
-      memory = new WebAssembly.Memory({ initial: 1 });
+      return new RowMemory(new WebAssembly.Memory({ initial: 1 }));
     } catch (error) {
-      if (error instanceof RangeError) return null;
+      if (error instanceof WebAssembly.CompileError || error instanceof RangeError) return null;
       throw error;
     }
-    return new RowMemory(memory);
   }
 
   private constructor(private readonly memory: WebAssembly.Memory) {

@@ -1,5 +1,7 @@
 /** What the row kernels use of WebAssembly's JavaScript interface, which TypeScript declares for browsers only. */
 declare namespace WebAssembly {
+  class CompileError extends Error {}
+  /** Throws a `CompileError` where the processor lacks an instruction. */
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
   }
