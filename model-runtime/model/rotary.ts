@@ -1,4 +1,4 @@
-/** Rotation tables of the rotary position embedding (blt-spec section 5.2), computed once a position. */
+/** Rotation tables of the rotary position embedding (blt-spec section 5.2), held for the first positions. */
 
 /** Cosines and sines of some rows, [N, D/2] each. */
 export interface Rotation {
@@ -6,11 +6,17 @@ export interface Rotation {
   sin: Float32Array;
 }
 
-/** Cosines and sines by position, grown as positions are asked for. Shapes: N rows, D head width. */
+/**
+ * Positions that are held; later ones are computed when they are asked for. A table of a million would take 128 MB at a head width
+ * of 32, and 1.7 s where a text's end is all that is read.
+ */
+const HELD_POSITIONS = 2 ** 14;
+
+/** Cosines and sines by position, held as positions are asked for. Shapes: N rows, D head width. */
 export class RotaryTable {
   private rows = 0;
-  private cos = new Float32Array(0);
-  private sin = new Float32Array(0);
+  private cos: Float32Array = new Float32Array(0);
+  private sin: Float32Array = new Float32Array(0);
   private readonly inverseFrequencies: Float32Array;
 
   /**
@@ -31,27 +37,28 @@ export class RotaryTable {
 
   /** Rows of positions `from` to `from + count`. */
   slice(from: number, count: number): Rotation {
+    const to = from + count;
+    if (to > HELD_POSITIONS) return this.compute(from, to);
+    if (to > this.rows) this.grow(to);
     const width = this.inverseFrequencies.length;
-    if (from + count > this.rows) this.grow(from + count);
-    return {
-      cos: this.cos.subarray(from * width, (from + count) * width),
-      sin: this.sin.subarray(from * width, (from + count) * width),
-    };
+    return { cos: this.cos.subarray(from * width, to * width), sin: this.sin.subarray(from * width, to * width) };
   }
 
   private grow(needed: number): void {
+    this.rows = Math.min(HELD_POSITIONS, Math.max(256, needed, this.rows * 2));
+    ({ cos: this.cos, sin: this.sin } = this.compute(0, this.rows));
+  }
+
+  private compute(from: number, to: number): Rotation {
     const width = this.inverseFrequencies.length;
-    const rows = Math.max(256, needed, this.rows * 2);
-    const [cos, sin] = [new Float32Array(rows * width), new Float32Array(rows * width)];
-    cos.set(this.cos);
-    sin.set(this.sin);
-    for (let position = this.rows; position < rows; position++)
-      for (let pair = 0; pair < width; pair++) {
+    const [cos, sin] = [new Float32Array((to - from) * width), new Float32Array((to - from) * width)];
+    for (let position = from, i = 0; position < to; position++)
+      for (let pair = 0; pair < width; pair++, i++) {
         const exact = position * this.inverseFrequencies[pair];
         const angle = this.isRelative ? exact : Math.fround(exact);
-        cos[position * width + pair] = Math.cos(angle);
-        sin[position * width + pair] = Math.sin(angle);
+        cos[i] = Math.cos(angle);
+        sin[i] = Math.sin(angle);
       }
-    [this.cos, this.sin, this.rows] = [cos, sin, rows];
+    return { cos, sin };
   }
 }
