@@ -110,3 +110,37 @@ export const weightedSum = define(
     ];
   },
 );
+
+/** Writes a key [D] at a slot of tiles [slots / 16, D, 16]. */
+export function putKey(
+  floats: Float32Array,
+  tiles: number,
+  slot: number,
+  key: Float32Array,
+  at: number,
+  headDim: number,
+): void {
+  const within = slot % KEY_TILE;
+  const column = tiles / 4 + (slot - within) * headDim + within;
+  for (let d = 0; d < headDim; d++) floats[column + d * KEY_TILE] = key[at + d];
+}
+
+/** Writes a value [D] at a slot of strips [D / 16, slots, 16]. */
+export function putValue(
+  floats: Float32Array,
+  strips: number,
+  slot: number,
+  slots: number,
+  value: Float32Array,
+  at: number,
+  headDim: number,
+): void {
+  let row = strips / 4 + slot * VALUE_STRIP;
+  for (let d = 0; d < headDim; d += VALUE_STRIP, row += slots * VALUE_STRIP)
+    for (let i = 0; i < VALUE_STRIP; i++) floats[row + i] = value[at + d + i];
+}
+
+/** Slots for so many positions, in whole tiles. */
+export function slotsFor(positions: number): number {
+  return Math.ceil(positions / KEY_TILE) * KEY_TILE;
+}

@@ -16,7 +16,8 @@ import type { Graph, Value } from "../graph/graph";
  * - `blocked`: `MatMulNBits`, activations become 8 bit in blocks of a row;
  * - `float32`: weights are expanded to float32 at load.
  *
- * In all of them a row's result does not depend on the rows it runs with.
+ * In all of them a row's result does not depend on the rows it runs with; only what the row kernels run (`row-networks.ts`) may be
+ * rounded otherwise alone than among others.
  */
 export const int8Kernels = ["rows", "rows-narrow", "blocked", "float32"] as const;
 export type Int8Kernel = (typeof int8Kernels)[number];

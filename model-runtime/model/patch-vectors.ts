@@ -4,10 +4,10 @@
  * Shapes: P patches in sight, k vectors a patch, K key/value heads, D head width, S slots.
  */
 import type { LocalConfig } from "../checkpoint/config";
+import { putKey, putValue, slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { HIDDEN_SCORE } from "./kv-cache";
-import { putKey, putValue, slotsFor } from "./row-cache";
 
 /** A decoder's cross-attention: a layer by each name, to vectors of at most so many patches. */
 export interface PatchAttention {
@@ -25,6 +25,8 @@ export class PatchVectors {
   private readonly headDim: number;
   private readonly keys: number;
   private readonly values: number;
+  /** P k of the last row. */
+  private vectors = 0;
 
   constructor(
     private readonly memory: RowMemory,
@@ -47,6 +49,8 @@ export class PatchVectors {
     const { names, k } = this.cross;
     const rows = cross.data as Float32Array;
     const vectors = patchMask.data.length;
+    if (vectors < this.vectors) this.clear();
+    this.vectors = vectors;
     this.slotsInUse = slotsFor(vectors);
     floats.fill(HIDDEN_SCORE, this.mask / 4, this.mask / 4 + this.slotsInUse);
     floats.set(patchMask.data as Float32Array, this.mask / 4);
@@ -58,6 +62,13 @@ export class PatchVectors {
             for (let head = 0; head < kvHeads; head++, from += headDim)
               if (isKey) putKey(floats, this.keysOf(layer, head), slot, rows, from, headDim);
               else putValue(floats, this.valuesOf(layer, head), slot, this.slots, rows, from, headDim);
+  }
+
+  /** Forgets patches behind those in sight, which are another text's or were taken back (`RowCache`). */
+  private clear(): void {
+    const { names } = this.cross;
+    const size = names.length * this.kvHeads * this.slots * this.headDim;
+    for (const address of [this.keys, this.values]) this.memory.floats.fill(0, address / 4, address / 4 + size);
   }
 
   keysOf(layer: number, head: number): number {

@@ -5,7 +5,7 @@
  * Shapes: K key/value heads, D head width, S slots; position p lies in slot p mod S.
  */
 import type { TransformerConfig } from "../checkpoint/config";
-import { KEY_TILE, VALUE_STRIP } from "../kernels/attention";
+import { putKey, putValue, slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import { HIDDEN_SCORE, type KvCache, slack } from "./kv-cache";
 
@@ -50,10 +50,13 @@ export class RowCache {
       this.mark = {};
       cache.writtenSince(this.mark);
       this.first = this.end = lowest;
+      this.clear();
     } else this.end = Math.min(this.end, written, next);
     if (lowest < this.first || lowest > this.end) this.first = this.end = lowest;
     if (this.end < next) this.copy(cache, this.end, next);
     this.end = next;
+    // The next row takes the slot of one so many positions before it.
+    this.first = Math.max(this.first, next + 1 - this.slots);
     this.hideAllBut(lowest, next);
   }
 
@@ -71,7 +74,6 @@ export class RowCache {
     cache.append(keysAndValues, 1);
     cache.writtenSince(this.mark);
     this.end = cache.length;
-    this.first = Math.max(this.first, this.end - this.slots);
   }
 
   /** Address of one head's keys, as `attentionScores` reads them. */
@@ -82,6 +84,13 @@ export class RowCache {
   /** Address of one head's values, as `weightedSum` reads them. */
   valuesOf(layer: number, head: number): number {
     return this.values[layer] + 4 * head * this.slots * this.config.headDim;
+  }
+
+  /** Forgets other texts' values: a hidden slot counts 0 times what lies in it, and 0 times infinity is no number. */
+  private clear(): void {
+    const { kvHeads, headDim } = this.config;
+    const size = kvHeads * this.slots * headDim;
+    for (const address of [...this.keys, ...this.values]) this.memory.floats.fill(0, address / 4, address / 4 + size);
   }
 
   private copy(cache: KvCache, from: number, to: number): void {
@@ -119,38 +128,4 @@ export class RowCache {
     if (from < to) mask.fill(0, from, to);
     else mask.fill(0, 0, to).fill(0, from);
   }
-}
-
-/** Writes a key [D] at a slot of tiles [slots / 16, D, 16]. */
-export function putKey(
-  floats: Float32Array,
-  tiles: number,
-  slot: number,
-  key: Float32Array,
-  at: number,
-  headDim: number,
-): void {
-  const within = slot % KEY_TILE;
-  const column = tiles / 4 + (slot - within) * headDim + within;
-  for (let d = 0; d < headDim; d++) floats[column + d * KEY_TILE] = key[at + d];
-}
-
-/** Writes a value [D] at a slot of strips [D / 16, slots, 16]. */
-export function putValue(
-  floats: Float32Array,
-  strips: number,
-  slot: number,
-  slots: number,
-  value: Float32Array,
-  at: number,
-  headDim: number,
-): void {
-  let row = strips / 4 + slot * VALUE_STRIP;
-  for (let d = 0; d < headDim; d += VALUE_STRIP, row += slots * VALUE_STRIP)
-    for (let i = 0; i < VALUE_STRIP; i++) floats[row + i] = value[at + d + i];
-}
-
-/** Slots for so many positions, in whole tiles. */
-export function slotsFor(positions: number): number {
-  return Math.ceil(positions / KEY_TILE) * KEY_TILE;
 }

@@ -72,7 +72,8 @@ function rowNetwork(
   return memory && new RowNetwork(memory, checkpoint, parts, levels);
 }
 
-function fits(checkpoint: Weights, { prefix, config, cross }: RowNetworkParts): boolean {
+function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {
+  const { prefix, config, cross } = parts;
   const { hiddenSize, intermediateSize, headDim, layers, window } = config;
   const widths = [hiddenSize, intermediateSize, headDim];
   if (cross !== null) widths.push(hiddenSize / cross.config.crossAttentionHeads);
@@ -85,6 +86,17 @@ function fits(checkpoint: Weights, { prefix, config, cross }: RowNetworkParts): 
     layers > 0 &&
     widths.every((width) => width % INPUTS_TOGETHER === 0) &&
     matrices.every(({ dtype }) => dtype === "I8") &&
-    matrices.reduce((sum, { length }) => sum + length, 0) < SMALL_NETWORK_BYTES
+    matrices.reduce((sum, { length }) => sum + length, 0) < SMALL_NETWORK_BYTES &&
+    seenBytes(parts) < SMALL_NETWORK_BYTES
   );
+}
+
+/** Bytes of the keys and values that one row can see, for all of which room is made at once. */
+function seenBytes({ config, cross }: RowNetworkParts): number {
+  const { layers, kvHeads, headDim, window } = config;
+  const positions = layers * kvHeads * headDim * window!;
+  if (cross === null) return 8 * positions;
+  const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads } = cross.config;
+  const width = crossAttentionKvHeads * (hiddenSize / crossAttentionHeads);
+  return 8 * (positions + cross.names.length * width * cross.k * cross.patches);
 }

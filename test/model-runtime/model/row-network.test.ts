@@ -6,9 +6,10 @@ import { BOS, EOS, VOCABULARY_SIZE } from "../../../model-runtime/ids";
 import { Blt } from "../../../model-runtime/model/blt";
 import { CausalNetwork } from "../../../model-runtime/model/causal-network";
 import { exactRowsKernel } from "../../../model-runtime/model/int8-kernel";
+import { KvCache } from "../../../model-runtime/model/kv-cache";
 import type { Int8Kernel } from "../../../model-runtime/model/linear";
 import type { LowRank } from "../../../model-runtime/model/low-rank";
-import { decoderGraph, encoderGraph, patcherGraph } from "../../../model-runtime/model/networks";
+import { crossRowWidth, decoderGraph, encoderGraph, patcherGraph } from "../../../model-runtime/model/networks";
 import { decoderRows, encoderRows, patcherRows } from "../../../model-runtime/model/row-networks";
 import { type RandomShape, randomShapes, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
 import { useTemporaryFolder } from "../checkpoint/fixture";
@@ -103,6 +104,28 @@ describe("RowNetwork", () => {
     await model.release();
   });
 
+  it("keeps what is no number in a text from the others", async () => {
+    const checkpoint = await open({ ...cases[2], window: 24 });
+    const { patcher, decoder, crossAttentionK } = checkpoint.config;
+    const source = { checkpoint, int8Kernel: "rows-narrow" } as const;
+    const row = (value: number, width: number) => ({ data: new Float32Array(width).fill(value), shape: [1, width] });
+    const inputs = (value: number, patches: number) => ({
+      embedding: row(value, patcher!.hiddenSize),
+      states: row(value, decoder.hiddenSize),
+      cross: { data: new Float32Array(patches * crossRowWidth(checkpoint.config)).fill(value), shape: [] },
+      patchMask: row(0, patches * crossAttentionK),
+    });
+    for (const [rows, config] of [
+      [patcherRows(source, options)!, patcher!],
+      [decoderRows(source, options)!, decoder],
+    ] as const)
+      for (const length of [5, 70]) {
+        const [broken, whole] = [new KvCache(config), new KvCache(config)];
+        for (let i = 0; i < 70; i++) assert.ok(rows.run(broken, inputs(Number.NaN, 5), 0).every(Number.isNaN));
+        for (let i = 0; i < length; i++) assert.ok(rows.run(whole, inputs(1, 2), 0).every(Number.isFinite), `row ${i}`);
+      }
+  });
+
   it("stops before it starts when the signal is aborted", async () => {
     const model = await Blt.load(await open(cases[0]), options);
     const text = model.createSequence();
@@ -138,6 +161,14 @@ describe("RowNetwork", () => {
       all((config) => {
         config.patcher!.headDim = 8;
         config.decoder.crossAttentionHeads = 6;
+      }),
+      [false, true, false],
+    );
+    // Room for all that a row can see is made at once.
+    assert.deepEqual(
+      all((config) => {
+        config.patcher!.window = 10 ** 9;
+        config.crossAttentionWindow.decoder = 10 ** 9;
       }),
       [false, true, false],
     );
