@@ -62,7 +62,7 @@ export function addLanes(x: Local<"v128">): Statement[] {
 }
 
 /**
- * `x` becomes e^x, within 2 units in the last place; 0 below -87, where float32 lose their digits, and e^88 above 88.
+ * `x` becomes e^x, within 2 units in the last place; 0 below -87, where float32 lose their digits, and for NaN; e^88 above 88.
  * x = n ln 2 + r, and e^r is a polynomial (Cephes, expf).
  * @param local makes variables to compute in
  */
