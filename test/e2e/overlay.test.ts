@@ -53,7 +53,7 @@ const files = {
   "shapes.ts": program,
   "empty.txt": "",
   "zeros.txt": "a\0b\n",
-  "large.txt": "0123456789abcdef\n".repeat(65_000),
+  "large.txt": "0123456789abcdef\n".repeat(75_000),
   "long.txt": program.repeat(400),
 };
 
@@ -427,7 +427,7 @@ describe("patches and entropies in VS Code", function () {
   it("says why there is nothing to show", async () => {
     for (const [file, inExplorer, inOverlay] of [
       ["empty.txt", /^The file is empty/, null],
-      ["large.txt", /too large .* up to 1,000,000 characters/, /too large .* up to 1,000,000 characters/],
+      ["large.txt", /too large .* up to 1,200,000 characters/, /too large .* up to 1,200,000 characters/],
       ["zeros.txt", /^This is a binary file/, /This is a binary file/],
     ] as const) {
       await openAnyFile(file);
