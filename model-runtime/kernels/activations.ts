@@ -1,5 +1,17 @@
 /** Kernels of one row's values between its products. Sizes are numbers of values, multiples of 4; pointers count bytes. */
-import { advance, define, f32, f32x4, i32, i32x4, type Local, repeat, type Statement, v128 } from "./assembler";
+import {
+  advance,
+  define,
+  f32,
+  f32x4,
+  i32,
+  i32x4,
+  type Local,
+  repeat,
+  type Statement,
+  type V128,
+  v128,
+} from "./assembler";
 
 /** RMSNorm: `x` [width] -> `out` = x / sqrt(mean of squares + epsilon) * `weight`. */
 export const rmsNorm = define(
@@ -58,7 +70,16 @@ export const swiGlu = define("swiGlu", { gates: "i32", width: "i32" }, "none", (
 
 /** Every lane of `x` becomes the sum of all four. */
 export function addLanes(x: Local<"v128">): Statement[] {
-  return [x.set(f32x4.add(x, v128.shuffle(x, x, [2, 3, 0, 1]))), x.set(f32x4.add(x, v128.shuffle(x, x, [1, 0, 3, 2])))];
+  return reduceLanes(x, f32x4.add);
+}
+
+/** Every lane of `x` becomes the largest of the four. */
+export function maxLanes(x: Local<"v128">): Statement[] {
+  return reduceLanes(x, f32x4.max);
+}
+
+function reduceLanes(x: Local<"v128">, operation: (a: V128, b: V128) => V128): Statement[] {
+  return [[2, 3, 0, 1] as const, [1, 0, 3, 2] as const].map((lanes) => x.set(operation(x, v128.shuffle(x, x, lanes))));
 }
 
 /**

@@ -5,7 +5,7 @@
  *
  * Shapes: D head width, S slots for positions, both multiples of 16. Pointers count bytes.
  */
-import { addLanes, exponential } from "./activations";
+import { addLanes, exponential, maxLanes } from "./activations";
 import { advance, define, f32, f32x4, i32, repeat, v128 } from "./assembler";
 
 /** Positions of a tile of keys. */
@@ -55,8 +55,7 @@ export const softmax = define("softmax", { scores: "i32", positions: "i32" }, "f
     pointer.set(scores),
     largest.set(v128.load(scores)),
     repeat(pointer, end, 16, largest.set(f32x4.max(largest, v128.load(pointer)))),
-    largest.set(f32x4.max(largest, v128.shuffle(largest, largest, [2, 3, 0, 1]))),
-    largest.set(f32x4.max(largest, v128.shuffle(largest, largest, [1, 0, 3, 2]))),
+    ...maxLanes(largest),
     repeat(
       scores,
       end,

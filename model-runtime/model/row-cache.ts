@@ -2,23 +2,15 @@
  * The keys and values that the next row of a windowed network sees, as the row kernels read them: a copy, in their memory, of
  * the end of one `KvCache`. Rows that other runs append are copied when a single row follows them, each once.
  *
- * Shapes: K key/value heads, D head width, S slots; position p lies in slot p mod S.
+ * Shapes: K key/value heads, D head width, L layers, S slots; position p lies in slot p mod S.
  */
 import type { TransformerConfig } from "../checkpoint/config";
-import { putKey, putValue, slotsFor } from "../kernels/attention";
+import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
+import { AttentionSlots } from "./attention-slots";
 import { HIDDEN_SCORE, type KvCache, slack } from "./kv-cache";
 
-export class RowCache {
-  /** Address of [S] added to the scores of the next row. */
-  readonly mask: number;
-  /** S. */
-  readonly slots: number;
-  /** How many of the slots the next row's attention goes over, from the first on; a multiple of 16. */
-  slotsInUse = 0;
-  /** Addresses by layer: keys [K, S / 16, D, 16], values [K, D / 16, S, 16]. */
-  private readonly keys: number[];
-  private readonly values: number[];
+export class RowCache extends AttentionSlots {
   /** Lies at the cache that this one follows, and at no other. */
   private mark: object = {};
   /** Positions that are held: `first` included, `end` not. */
@@ -26,17 +18,9 @@ export class RowCache {
   private end = 0;
 
   /** @param config of a network with a window */
-  constructor(
-    private readonly memory: RowMemory,
-    private readonly config: TransformerConfig,
-  ) {
-    const { kvHeads, headDim, layers } = config;
+  constructor(memory: RowMemory, config: TransformerConfig) {
     // As many positions more than are seen as a `KvCache` takes back without running rows again.
-    this.slots = slotsFor(config.window! + slack(config.window!));
-    const each = () => Array.from({ length: layers }, () => memory.allocateFloats(kvHeads * this.slots * headDim));
-    this.keys = each();
-    this.values = each();
-    this.mask = memory.allocateFloats(this.slots);
+    super(memory, config, config.window! + slack(config.window!));
   }
 
   /**
@@ -62,7 +46,7 @@ export class RowCache {
 
   /** Takes keys and values [K, D] of the row that was made ready for, in one layer. */
   put(layer: number, keys: Float32Array, values: Float32Array): void {
-    const { kvHeads, headDim } = this.config;
+    const { kvHeads, headDim } = this.shape;
     for (let head = 0; head < kvHeads; head++) this.putRow(layer, head, this.end, keys, values, head * headDim);
   }
 
@@ -76,25 +60,8 @@ export class RowCache {
     this.end = cache.length;
   }
 
-  /** Address of one head's keys, as `attentionScores` reads them. */
-  keysOf(layer: number, head: number): number {
-    return this.keys[layer] + 4 * head * this.slots * this.config.headDim;
-  }
-
-  /** Address of one head's values, as `weightedSum` reads them. */
-  valuesOf(layer: number, head: number): number {
-    return this.values[layer] + 4 * head * this.slots * this.config.headDim;
-  }
-
-  /** Forgets other texts' values: a hidden slot counts 0 times what lies in it, and 0 times infinity is no number. */
-  private clear(): void {
-    const { kvHeads, headDim } = this.config;
-    const size = kvHeads * this.slots * headDim;
-    for (const address of [...this.keys, ...this.values]) this.memory.floats.fill(0, address / 4, address / 4 + size);
-  }
-
   private copy(cache: KvCache, from: number, to: number): void {
-    const { layers, kvHeads, headDim } = this.config;
+    const { layers, kvHeads, headDim } = this.shape;
     for (let layer = 0; layer < layers; layer++)
       for (let head = 0; head < kvHeads; head++) {
         const { keys, values } = cache.rowsOf(layer, head, from, to);
@@ -112,11 +79,9 @@ export class RowCache {
     values: Float32Array,
     at: number,
   ): void {
-    const { headDim } = this.config;
-    const { floats } = this.memory;
     const slot = position % this.slots;
-    putKey(floats, this.keysOf(layer, head), slot, keys, at, headDim);
-    putValue(floats, this.valuesOf(layer, head), slot, this.slots, values, at, headDim);
+    this.putKey(layer, head, slot, keys, at);
+    this.putValue(layer, head, slot, values, at);
   }
 
   /** The mask of a row at position `next` that sees the positions from `lowest` on, itself included. */

@@ -10,6 +10,7 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { filledUp } from "../kernels/products";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
+import type { AttentionSlots } from "./attention-slots";
 import type { KvCache } from "./kv-cache";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import type { Rotation } from "./rotary";
@@ -157,13 +158,7 @@ export class RowNetwork {
   }
 
   /** Queries [H D] in `wide`, which are scaled -> attended [H D] in `narrow`; zeros where nothing is in sight. */
-  private attendTo(
-    sight: RowCache | PatchVectors,
-    layer: number,
-    heads: number,
-    kvHeads: number,
-    headDim: number,
-  ): void {
+  private attendTo(sight: AttentionSlots, layer: number, heads: number, kvHeads: number, headDim: number): void {
     const { scores, wide, narrow } = this;
     const { kernels, floats } = this.memory;
     const { mask, slots, slotsInUse } = sight;
