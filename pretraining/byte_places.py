@@ -31,6 +31,17 @@ class PieceBytes:
         return PieceBytes(ids.to(device), torch.tensor([len(string) for string in strings], device=device))
 
 
+def spelt(rows: Tensor, table: PieceBytes, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """rows [B, T] -> ids [B, L], the piece of each [B, L] (behind the row's end: EOS, of the last piece), and ids up to each
+    piece's end [B, T]."""
+    ends = table.lengths[rows].cumsum(1)
+    at = torch.arange(length, device=rows.device).expand(len(rows), length).contiguous()
+    piece = torch.searchsorted(ends, at, right=True).clamp(max=rows.shape[1] - 1)
+    whose = rows.gather(1, piece)
+    offset = (at - ends.gather(1, piece) + table.lengths[whose]).clamp(max=table.ids.shape[1] - 1)
+    return torch.where(at < ends[:, -1:], table.ids[whose, offset], EOS), piece, ends
+
+
 @dataclass
 class BytePlaces:
     """Ids [B, L] of rows of pieces; of each next id [B, L - 1]: `target`, `own` the piece it is part of, `counts` whether
@@ -46,14 +57,8 @@ class BytePlaces:
 
     @staticmethod
     def of(rows: Tensor, table: PieceBytes, length: int) -> "BytePlaces":
-        ends = table.lengths[rows].cumsum(1)
-        at = torch.arange(length, device=rows.device).expand(len(rows), length).contiguous()
-        piece = torch.searchsorted(ends, at, right=True)
-        exists = piece < rows.shape[1]
-        piece = piece.clamp(max=rows.shape[1] - 1)
-        whose = rows.gather(1, piece)
-        offset = (at - ends.gather(1, piece) + table.lengths[whose]).clamp(max=table.ids.shape[1] - 1)
-        ids = torch.where(exists, table.ids[whose, offset], EOS)
+        ids, piece, ends = spelt(rows, table, length)
+        exists = torch.arange(length, device=rows.device) < ends[:, -1:]
         number = torch.arange(rows.shape[1], device=rows.device).expand_as(rows)
         is_first = table.ids[rows, 0] == EOS
         begun = torch.where(is_first, number, 0).cummax(1).values

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from byte_places import PieceBytes
+from byte_places import PieceBytes, spelt
 from config import BltConfig
-from model import EOS, Patcher, _embedding, _Encoder, documents_of
+from model import Patcher, _embedding, _Encoder, documents_of
 
 
 class PieceEncoder(nn.Module):
@@ -42,9 +42,5 @@ class PieceEncoder(nn.Module):
 def bytes_of_rows(rows: Tensor, table: PieceBytes, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """rows [B, T] -> ids [B, L] of their bytes (EOS behind the row's end, counted to its last piece, which foretells nothing),
     the piece of each, and which pieces lie whole within L, [B, T]."""
-    ends = table.lengths[rows].cumsum(1)
-    at = torch.arange(length, device=rows.device).expand(len(rows), length).contiguous()
-    own = torch.searchsorted(ends, at, right=True).clamp(max=rows.shape[1] - 1)
-    whose = rows.gather(1, own)
-    offset = (at - ends.gather(1, own) + table.lengths[whose]).clamp(max=table.ids.shape[1] - 1)
-    return torch.where(at < ends[:, -1:], table.ids[whose, offset], EOS), own, ends <= length
+    ids, own, ends = spelt(rows, table, length)
+    return ids, own, ends <= length

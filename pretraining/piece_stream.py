@@ -54,6 +54,11 @@ def read_rows(path: Path, count: int | None = None) -> numpy.ndarray:
     return rows
 
 
+def load_rows(path: Path, count: int | None = None) -> Tensor:
+    """The same as int32."""
+    return torch.from_numpy(read_rows(path, count).astype(numpy.int32))
+
+
 def stream_of(rows: numpy.ndarray, lexicon: Lexicon, device: str = "cpu") -> PieceStream:
     """The stream of all rows, made some rows at a time."""
     if int(rows.max()) >= len(lexicon.pieces):

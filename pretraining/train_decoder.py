@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,10 +26,10 @@ from byte_places import BytePlaces, PieceBytes
 from config import StackConfig
 from decoder import Decoder, decoder_shape, patcher_states
 from draft_layer import DraftLayer, save_module
-from latent_reference import load_latent
-from latent_training import FastLatent, begin_from, load_trained_latent, rounded_weights
+from frozen_latent import add_latent_arguments, frozen_latent
+from latent_training import FastLatent
 from model import Patcher
-from piece_stream import read_rows
+from piece_stream import load_rows
 from pieces import load_lexicon
 from train_patcher import SHAPES as PATCHER_SHAPES
 from train_patcher import load_patcher
@@ -68,19 +67,14 @@ class Sources:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--rows", type=Path, required=True, help="uint16 [N, T] pieces, texts one after the other")
-    parser.add_argument("--validation", type=Path, required=True, help="the same of other projects")
-    parser.add_argument("--latent", type=Path, help="latent.pt of train_latent.py; else the checkpoint's latent")
+    add_latent_arguments(parser)
     parser.add_argument("--patcher", type=Path, help="a patcher.safetensors; else the checkpoint's")
     parser.add_argument("--patcher-shape", choices=sorted(PATCHER_SHAPES), default="w192x4")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true", help="the latent's layer becomes kernels of its own")
     parser.add_argument("--minutes", type=float, default=1.7, help="by the clock, from the first step that counts")
     parser.add_argument("--steps", type=int, default=10**9)
-    parser.add_argument("--batch", type=int, default=16, help="rows of a step")
-    parser.add_argument("--byte-rows", type=int, default=4, help="of them, rows whose bytes the local decoder learns")
+    parser.add_argument("--byte-rows", type=int, default=4, help="of a step's rows, rows whose bytes the local decoder learns")
     parser.add_argument("--decoder-layers", type=int, default=3)
     parser.add_argument("--vectors", type=int, default=4)
     parser.add_argument("--lags", type=float, nargs="+", default=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
@@ -89,7 +83,6 @@ def main() -> None:
     parser.add_argument("--matrix-lr", type=float, default=0.01)
     parser.add_argument("--lr", type=float, default=0.003)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--validation-rows", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     start(train, parser.parse_args())
 
@@ -115,18 +108,10 @@ def train(args: argparse.Namespace) -> dict:
     return measured
 
 
-def load_rows(path: Path, count: int | None = None) -> Tensor:
-    return torch.from_numpy(read_rows(path, count).astype(numpy.int32))
-
-
 def load_sources(args: argparse.Namespace, rows: Tensor) -> Sources:
     device = torch.device(args.device)
     lexicon = load_lexicon(args.checkpoint)
-    if args.latent:
-        weights = load_trained_latent(args.latent, args.device)
-    else:
-        weights = rounded_weights(begin_from(load_latent(args.checkpoint))).to(args.device)
-    latent = FastLatent(weights.config, torch.bfloat16 if device.type == "cuda" else torch.float32).load(weights)
+    latent = frozen_latent(args)
     if args.compile:
         latent.layer = torch.compile(latent.layer, dynamic=False)
     if args.patcher:

@@ -19,12 +19,13 @@ from torch import Tensor
 from add_patcher import stored_patcher
 from byte_places import PieceBytes
 from draft_layer import save_module
+from frozen_latent import add_latent_arguments, frozen_latent
 from grown import grown_config
 from latent_reference import load_latent
-from latent_training import FastLatent, begin_from, load_trained_latent, piece_loss, rounded_weights
+from latent_training import FastLatent, piece_loss
 from piece_encoder import PieceEncoder, bytes_of_rows
+from piece_stream import load_rows
 from pieces import load_lexicon
-from train_decoder import load_rows
 from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
 
 # Ids that are read of a row, per piece: more than most rows have.
@@ -50,16 +51,10 @@ class Residual(torch.nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--rows", type=Path, required=True, help="uint16 [N, T] pieces, texts one after the other")
-    parser.add_argument("--validation", type=Path, required=True, help="the same of other projects")
-    parser.add_argument("--latent", type=Path, help="latent.pt of train_latent.py; else the checkpoint's latent")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--batch", type=int, default=16, help="rows of a step")
+    add_latent_arguments(parser)
     parser.add_argument("--hash-vocab", type=int, default=8192)
     parser.add_argument("--matrix-lr", type=float, default=0.01)
     parser.add_argument("--lr", type=float, default=0.003)
-    parser.add_argument("--validation-rows", type=int, default=64)
     add_run_arguments(parser, minutes=1)
     start(train, parser.parse_args())
 
@@ -69,12 +64,12 @@ def train(args: argparse.Namespace) -> dict:
     begun = time.monotonic()
     torch.manual_seed(args.seed)
     is_fast = args.device != "cpu"
-    weights = load_trained_latent(args.latent) if args.latent else rounded_weights(begin_from(load_latent(args.checkpoint)))
-    latent = FastLatent(weights.config, torch.bfloat16 if is_fast else torch.float32).load(weights.to(args.device))
+    base = load_latent(args.checkpoint)
+    latent = frozen_latent(args, base)
     if args.compile:
         latent.trained_layer = torch.compile(latent.layer, dynamic=False)
     patcher, lexicon = stored_patcher(args.checkpoint), load_lexicon(args.checkpoint)
-    encoder = PieceEncoder(grown_config(load_latent(args.checkpoint), patcher.config, 1.0, args.hash_vocab))
+    encoder = PieceEncoder(grown_config(base, patcher.config, 1.0, args.hash_vocab))
     encoder.begin_from(patcher)
     residual = Residual(encoder.to(args.device), latent, PieceBytes.of(lexicon, args.device))
     rows, held_out = load_rows(args.rows).to(args.device), load_rows(args.validation, args.validation_rows).to(args.device)

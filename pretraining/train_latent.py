@@ -36,7 +36,7 @@ from latent_training import (
     rounded_weights,
     save_latent,
 )
-from piece_stream import read_rows
+from piece_stream import load_rows
 from pieces import Lexicon, load_lexicon
 from training_run import TrainingStopped, save_tensors, start
 
@@ -184,7 +184,7 @@ def batches_of(files: Sequence[Path], size: int, seed: int) -> Iterator[Tensor]:
     chance = numpy.random.default_rng(seed)
     while True:
         for file in files:
-            rows = torch.from_numpy(read_rows(file).astype(numpy.int32))
+            rows = load_rows(file)
             order = torch.from_numpy(chance.permutation(len(rows)))
             yield from rows[order][: max(size, len(rows) // size * size)].split(size)
 
@@ -209,8 +209,7 @@ class Measure:
     """Bits per byte of held-out rows; bits of what is missing at held-out cursors, with and without what follows it."""
 
     def __init__(self, args: argparse.Namespace, lexicon: Lexicon):
-        rows = read_rows(args.validation.with_suffix(".npy"), args.validation_rows)
-        self.rows = torch.from_numpy(rows.astype(numpy.int64)).to(args.device)
+        self.rows = load_rows(args.validation.with_suffix(".npy"), args.validation_rows).long().to(args.device)
         lengths = torch.tensor([max(1, len(piece)) for piece in lexicon.pieces], device=args.device)
         self.bytes = lengths[self.rows[:, 1:]].sum()
         whole = numpy.load(args.validation.with_name(args.validation.name + "-completions.npz"))
