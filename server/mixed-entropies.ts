@@ -4,7 +4,6 @@
  *
  * Shapes: n bytes. Value i is about byte i; value n about the byte that is to come.
  */
-
 import type { Edit } from "../model-runtime/edit";
 import { BOS, BYTE_OFFSET } from "../model-runtime/ids";
 import { entropyOfLogits } from "../model-runtime/model/entropy";

@@ -2,7 +2,6 @@
  * A model from Hugging Face into a folder. Started by the user only. What is complete stays when it ends early, and the
  * next start goes on there; a folder is a model when its `config.json` is there, which comes last.
  */
-
 import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isRunning } from "../../model-runtime/running-process";

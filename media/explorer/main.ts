@@ -159,7 +159,8 @@ function recut(): void {
     const isSame = id !== "entropy" && cutFrom?.content === content && cutFrom.patchSize === parameters.patchSize;
     if (known !== undefined && isSame) return known;
     const starts = cut(id, content.bytes, entropies, reading.patching, parameters);
-    const cutBytes = id === "entropy" ? Math.min(knownOf(entropies).count, whole) : whole;
+    const isPart = id === "entropy" && !reading.isComplete;
+    const cutBytes = isPart ? Math.min(knownOf(entropies).count, whole) : whole;
     return { id, name: names[id].name, starts, cutBytes, problem: null };
   };
   const ofTokens = (id: Tokenized["id"]): Segmentation => {

@@ -7,7 +7,6 @@
  * - `lock`: the process that is at work here, which touches it now and then: the number of a process that was killed may
  *   be another's by now.
  */
-
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, utimesSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { TensorLocation } from "../checkpoint/checkpoint";
