@@ -73,9 +73,20 @@ export function addLanes(x: Local<"v128">): Statement[] {
   return reduceLanes(x, f32x4.add);
 }
 
-/** Every lane of `x` becomes the largest of the four. */
-export function maxLanes(x: Local<"v128">): Statement[] {
-  return reduceLanes(x, f32x4.max);
+/** Every lane of `x` becomes the greatest of the four. */
+export function greatestLane(x: Local<"v128">): Statement[] {
+  return reduceLanes(x, f32x4.greater);
+}
+
+/**
+ * The largest of some magnitudes in every lane of `largest`; NaN if one is NaN, whose bits are those of the largest number.
+ * @param magnitudes float32 without signs
+ */
+export function largestMagnitude(largest: Local<"v128">, magnitudes: readonly V128[]): Statement[] {
+  return [
+    largest.set(magnitudes.reduce((most, magnitude) => i32x4.max(most, magnitude))),
+    ...reduceLanes(largest, i32x4.max),
+  ];
 }
 
 function reduceLanes(x: Local<"v128">, operation: (a: V128, b: V128) => V128): Statement[] {
@@ -88,19 +99,22 @@ function reduceLanes(x: Local<"v128">, operation: (a: V128, b: V128) => V128): S
  * @param local makes variables to compute in
  */
 export function exponential(x: Local<"v128">, local: (type: "v128") => Local<"v128">): Statement[] {
-  const [isLarge, n] = [local("v128"), local("v128")];
+  const [isLarge, n, whole] = [local("v128"), local("v128"), local("v128")];
   const coefficients = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5];
   const polynomial = coefficients
     .map(f32x4.const)
     .reduce((sum, coefficient) => f32x4.add(f32x4.mul(sum, x), coefficient));
-  const power = i32x4.shl(i32x4.add(i32x4.truncate(n), i32x4.splat(i32.const(127))), i32.const(23));
+  const power = i32x4.shl(i32x4.add(n, i32x4.splat(i32.const(127))), i32.const(23));
+  // Added to a number below 2 ** 22, it leaves the nearest whole number in the lowest bits.
+  const shifter = f32x4.const(1.5 * 2 ** 23);
   // ln 2 in two parts, the first of which times n is exact.
   const [ln2, rest] = [f32x4.const(0.693359375), f32x4.const(-2.1219444e-4)];
   return [
     isLarge.set(f32x4.greaterOrEqual(x, f32x4.const(-87))),
-    x.set(f32x4.min(f32x4.max(x, f32x4.const(-87)), f32x4.const(88))),
-    n.set(f32x4.nearest(f32x4.mul(x, f32x4.const(Math.LOG2E)))),
-    x.set(f32x4.sub(f32x4.sub(x, f32x4.mul(n, ln2)), f32x4.mul(n, rest))),
+    x.set(f32x4.lesser(f32x4.greater(f32x4.const(-87), x), f32x4.const(88))),
+    n.set(f32x4.add(f32x4.mul(x, f32x4.const(Math.LOG2E)), shifter)),
+    whole.set(f32x4.sub(n, shifter)),
+    x.set(f32x4.sub(f32x4.sub(x, f32x4.mul(whole, ln2)), f32x4.mul(whole, rest))),
     x.set(f32x4.add(f32x4.add(f32x4.mul(polynomial, f32x4.mul(x, x)), x), f32x4.const(1))),
     x.set(v128.and(f32x4.mul(x, power), isLarge)),
   ];

@@ -54,7 +54,7 @@ export function define<P extends Record<string, ValueType>, R extends ValueType 
   body: (
     parameters: { [N in keyof P]: Local<P[N]> },
     local: <T extends ValueType>(type: T) => Local<T>,
-  ) => [...Statement[], Code<R>],
+  ) => R extends "none" ? readonly Statement[] : readonly [...Statement[], Code<R>],
 ): WasmFunction {
   const types = Object.values(parameters);
   const locals: ValueType[] = [];
@@ -83,6 +83,36 @@ export function repeat(counter: Local<"i32">, end: I32, step: number, ...body: S
   );
 }
 
+/** Runs the body again and again as long as the condition is not zero. */
+export function during(condition: I32, ...body: Statement[]): Statement {
+  // block; loop; end the block unless the condition holds; body; once more.
+  return statement(
+    [0x02, 0x40, 0x03, 0x40],
+    condition.bytes,
+    [0x45, 0x0d, 1],
+    ...body.map(({ bytes }) => bytes),
+    [0x0c, 0, 0x0b, 0x0b],
+  );
+}
+
+/** Runs the body once if the condition is not zero. */
+export function when(condition: I32, ...body: Statement[]): Statement {
+  return statement(condition.bytes, [0x04, 0x40], ...body.map(({ bytes }) => bytes), [0x0b]);
+}
+
+/**
+ * Calls a function of the same module.
+ * @param index its place in what `assemble` is given
+ */
+export function call<R extends ValueType | "none">(index: number, result: R, ...operands: Code<ValueType>[]): Code<R> {
+  return code(result, ...operands.map(({ bytes }) => bytes), 0x10, unsigned(index));
+}
+
+/** Forgets a value. */
+export function drop(value: Code<ValueType>): Statement {
+  return statement(value.bytes, 0x1a);
+}
+
 /** Moves a pointer on by a number of bytes. */
 export function advance(pointer: Local<"i32">, bytes: number): Statement {
   return pointer.set(i32.add(pointer, i32.const(bytes)));
@@ -91,7 +121,33 @@ export function advance(pointer: Local<"i32">, bytes: number): Statement {
 export const i32 = {
   const: (value: number) => code("i32", 0x41, signed(value)),
   add: binary("i32", 0x6a),
+  sub: binary("i32", 0x6b),
+  mul: binary("i32", 0x6c),
+  and: binary("i32", 0x71),
+  or: binary("i32", 0x72),
   shl: binary("i32", 0x74),
+  /** Of numbers without a sign, as all below. */
+  div: binary("i32", 0x6e),
+  remainder: binary("i32", 0x70),
+  equal: binary("i32", 0x46),
+  notEqual: binary("i32", 0x47),
+  less: binary("i32", 0x49),
+  load: (address: I32, offset = 0) => code("i32", address.bytes, 0x28, 0, unsigned(offset)),
+  store: (address: I32, value: I32, offset = 0) => statement(address.bytes, value.bytes, 0x36, 0, unsigned(offset)),
+};
+
+/** Memory that threads share: what one of them writes before such a step, another that sees the step reads after it. */
+export const atomic = {
+  load: (address: I32) => code("i32", address.bytes, shared(0x10)),
+  store: (address: I32, value: I32) => statement(address.bytes, value.bytes, shared(0x17)),
+  /** Adds; the value before is its own. */
+  add: (address: I32, value: I32) => code("i32", address.bytes, value.bytes, shared(0x1e)),
+  /** Writes `value` where `expected` stands; what stood there is its own value. */
+  exchange: (address: I32, expected: I32, value: I32) =>
+    code("i32", address.bytes, expected.bytes, value.bytes, shared(0x48)),
+  /** Sleeps until it is woken, unless something else than `expected` stands there. */
+  wait: (address: I32, expected: I32) =>
+    drop(code("i32", address.bytes, expected.bytes, [0x42, ...signed(-1)], shared(0x01))),
 };
 
 export const f32 = {
@@ -100,6 +156,8 @@ export const f32 = {
   div: binary("f32", 0x95),
   sqrt: (value: F32) => code("f32", value.bytes, 0x91),
   ofUnsigned: (value: I32) => code("f32", value.bytes, 0xb3),
+  load: (address: I32) => code("f32", address.bytes, 0x2a, 0, 0),
+  store: (address: I32, value: F32) => statement(address.bytes, value.bytes, 0x38, 0, 0),
 };
 
 /** Addresses need not be aligned; `offset` is added to them. */
@@ -107,11 +165,16 @@ export const v128 = {
   load: (address: I32, offset = 0) => code("v128", address.bytes, vector(0x00), 0, unsigned(offset)),
   store: (address: I32, value: V128, offset = 0) =>
     statement(address.bytes, value.bytes, vector(0x0b), 0, unsigned(offset)),
+  /** One of four 32-bit lanes. */
+  storeLane32: (address: I32, value: V128, lane: number, offset = 0) =>
+    statement(address.bytes, value.bytes, vector(0x5a), 0, unsigned(offset), lane),
   /** Four times the float32 at an address. */
   loadSplat32: (address: I32, offset = 0) => code("v128", address.bytes, vector(0x09), 0, unsigned(offset)),
   /** The eight int8 at an address as int16. */
   load8x8: (address: I32, offset = 0) => code("v128", address.bytes, vector(0x01), 0, unsigned(offset)),
   and: simd(0x4e),
+  /** Eight times an int16. */
+  const16: (lane: number) => code("v128", vector(0x0c), new Array(8).fill([lane & 0xff, lane >> 8]).flat()),
   /** Four of the eight 32-bit lanes of two vectors. */
   shuffle: (a: V128, b: V128, lanes: readonly number[]) =>
     code(
@@ -126,11 +189,25 @@ export const v128 = {
 export const i16x8 = {
   /** Eight int32 as int16, saturated. */
   narrow: simd(0x85),
+  shl: (a: V128, bits: I32) => code("v128", a.bytes, bits.bytes, vector(0x8b)),
+  /** Of lanes without a sign. */
+  shr: (a: V128, bits: I32) => code("v128", a.bytes, bits.bytes, vector(0x8d)),
+  /** Eight of the sixteen lanes of two vectors. */
+  shuffle: (a: V128, b: V128, lanes: readonly number[]) =>
+    code(
+      "v128",
+      a.bytes,
+      b.bytes,
+      vector(0x0d),
+      lanes.flatMap((lane) => [2 * lane, 2 * lane + 1]),
+    ),
 };
 
 export const i32x4 = {
   splat: (value: I32) => code("v128", value.bytes, vector(0x11)),
   add: simd(0xae),
+  sub: simd(0xb1),
+  max: simd(0xb8),
   shl: (a: V128, bits: I32) => code("v128", a.bytes, bits.bytes, vector(0xab)),
   /** Sums of neighbouring products of int16. */
   dot: simd(0xba),
@@ -153,9 +230,16 @@ export const f32x4 = {
   div: simd(0xe7),
   min: simd(0xe8),
   max: simd(0xe9),
+  /** The second where it is smaller, else the first: an instruction less careful with NaN, and one instead of seven. */
+  lesser: simd(0xea),
+  /** The second where it is greater, else the first. */
+  greater: simd(0xeb),
 };
 
-/** A module of functions over a memory that is imported as `env.memory`, each exported by its name. */
+/** Pages of 64 KiB that a memory may grow to. */
+export const MOST_PAGES = 2 ** 16;
+
+/** A module of functions over a memory that threads may share, imported as `env.memory`; each is exported by its name. */
 export function assemble(functions: readonly WasmFunction[]): Uint8Array<ArrayBuffer> {
   const types = functions.map(({ parameters, result }) => [
     0x60,
@@ -169,7 +253,7 @@ export function assemble(functions: readonly WasmFunction[]): Uint8Array<ArrayBu
   return Uint8Array.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, types),
-    ...section(2, [[...text("env"), ...text("memory"), 2, 0, 0]]),
+    ...section(2, [[...text("env"), ...text("memory"), 2, 3, 0, ...unsigned(MOST_PAGES)]]),
     ...section(
       3,
       functions.map((_, i) => unsigned(i)),
@@ -198,6 +282,11 @@ function binary<T extends ValueType>(type: T, operation: number): (a: Code<T>, b
 
 function simd(operation: number): (a: V128, b: V128) => V128 {
   return (a, b) => code("v128", a.bytes, b.bytes, vector(operation));
+}
+
+/** An operation on memory that threads share, at an address that is a multiple of 4. */
+function shared(operation: number): number[] {
+  return [0xfe, operation, 2, 0];
 }
 
 function vector(operation: number): number[] {

@@ -8,7 +8,7 @@
  *
  * Shapes: I inputs, O outputs. Sizes are numbers of values, pointers count bytes.
  */
-import { maxLanes } from "./activations";
+import { largestMagnitude } from "./activations";
 import { advance, define, f32x4, i16x8, i32, i32x4, type Local, repeat, v128 } from "./assembler";
 
 /** Rows of weights that lie together; O is filled up to a multiple of it. */
@@ -36,8 +36,8 @@ export const quantize = define(
     return [
       end.set(i32.add(x, i32.shl(inputs, i32.const(2)))),
       pointer.set(x),
-      repeat(pointer, end, 16, largest.set(f32x4.max(largest, f32x4.abs(v128.load(pointer))))),
-      ...maxLanes(largest),
+      repeat(pointer, end, 16, largest.set(i32x4.max(largest, f32x4.abs(v128.load(pointer))))),
+      ...largestMagnitude(largest, [largest]),
       steps.set(f32x4.splat(step)),
       pointer.set(x),
       repeat(pointer, end, 32, v128.store(integers, i16x8.narrow(whole(0), whole(16))), advance(integers, 16)),

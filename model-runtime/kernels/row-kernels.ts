@@ -3,51 +3,62 @@
  * that nothing has to be built for a platform (docs/architecture.md, "Single bytes").
  */
 import { addTo, rmsNorm, swiGlu } from "./activations";
-import { assemble } from "./assembler";
-import { attentionScores, softmax, weightedSum } from "./attention";
+import { assemble, MOST_PAGES } from "./assembler";
+import { attentionScores, putRows, rotate, scale, softmax, weightedSum } from "./attention";
+import { blockProduct, quantizeBlocks } from "./blocks";
+import { type JobArgument, type JobName, jobArguments, jobFunctions, jobNames } from "./jobs";
 import { floatProduct, integerProduct, quantize } from "./products";
+import { TEAM_BYTES, Team, type TeamFunctions, teamFunctions } from "./team";
 
 /** The kernels as functions of addresses and sizes, described where each is defined. */
 export interface RowKernels {
   quantize(x: number, integers: number, inputs: number, step: number): number;
-  integerProduct(
-    integers: number,
-    weights: number,
-    streamBytes: number,
-    scales: number,
-    out: number,
-    inputs: number,
-    outputs: number,
-    largest: number,
-  ): void;
+  quantizeBlocks(x: number, out: number, inputs: number): void;
   floatProduct(x: number, weights: number, out: number, inputs: number, outputs: number): void;
   rmsNorm(x: number, weight: number, out: number, width: number, epsilon: number): void;
   addTo(x: number, y: number, width: number): void;
   swiGlu(gates: number, width: number): void;
-  attentionScores(query: number, keys: number, mask: number, scores: number, headDim: number, positions: number): void;
-  softmax(scores: number, positions: number): number;
-  weightedSum(
-    weights: number,
+  rotate(x: number, cos: number, sin: number, headDim: number, heads: number): void;
+  scale(x: number, width: number, factor: number): void;
+  putRows(
+    keys: number,
     values: number,
-    out: number,
-    headDim: number,
+    rows: number,
+    tiles: number,
+    strips: number,
+    slot: number,
     slots: number,
-    positions: number,
-    factor: number,
+    headDim: number,
   ): void;
 }
 
-const functions = [
+/** A job whose arguments lie in the kernels' memory. */
+export interface Job<J extends JobName> {
+  values: Int32Array;
+  /** Where arguments lie among these. */
+  places(...names: JobArgument<J>[]): number[];
+  /** Does all of so many parts; `isSmall` where it is not worth more than one thread. */
+  run(parts: number, isSmall?: boolean): void;
+}
+
+const kernels = [
+  blockProduct,
+  quantizeBlocks,
   quantize,
   integerProduct,
   floatProduct,
   rmsNorm,
   addTo,
   swiGlu,
-  attentionScores,
+  rotate,
+  scale,
+  putRows,
+  ...attentionScores,
   softmax,
-  weightedSum,
+  ...weightedSum,
 ];
+const jobs = jobFunctions((kernel) => jobNames.length + kernels.indexOf(kernel));
+const functions = [...jobs, ...kernels, ...teamFunctions(jobs)];
 const PAGE = 2 ** 16;
 /** Of what is allocated, unless said: a line of the processor's cache. */
 const ALIGNMENT = 64;
@@ -57,28 +68,35 @@ let compiled: WebAssembly.Module | null = null;
 /** A memory and the kernels over it; what is allocated stays until the memory is forgotten. */
 export class RowMemory {
   readonly kernels: RowKernels;
-  private used = 0;
+  /** Who does the jobs. */
+  readonly team: Team;
+  private used = TEAM_BYTES;
   private view: Float32Array;
 
   /**
    * A new memory; null where there can be none: the engine has no WebAssembly (`--jitless`), the processor not its vectors, or the
    * system no room. Each memory reserves 10 GB of addresses, which may be limited.
+   * @param threads that do jobs together, the caller's included
    */
-  static create(): RowMemory | null {
+  static create(threads = 1): RowMemory | null {
     if (typeof WebAssembly === "undefined") return null;
     try {
-      return new RowMemory(new WebAssembly.Memory({ initial: 1 }));
+      return new RowMemory(new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES, shared: true }), threads - 1);
     } catch (error) {
       if (error instanceof WebAssembly.CompileError || error instanceof RangeError) return null;
       throw error;
     }
   }
 
-  private constructor(private readonly memory: WebAssembly.Memory) {
+  private constructor(
+    private readonly memory: WebAssembly.Memory,
+    helpers: number,
+  ) {
     this.view = new Float32Array(memory.buffer);
     compiled ??= new WebAssembly.Module(assemble(functions));
     const { exports } = new WebAssembly.Instance(compiled, { env: { memory: this.memory } });
     this.kernels = exports as unknown as RowKernels;
+    this.team = new Team(memory, compiled, exports as unknown as TeamFunctions, helpers);
   }
 
   /** All of the memory as float32: an address is four times the index. Another array once more has been allocated. */
@@ -107,11 +125,44 @@ export class RowMemory {
     return this.allocate(4 * count);
   }
 
+  /** Rows of so many float32, zeros. */
+  allocateRows(count: number, width: number): { at: number; bytes: number } {
+    return { at: this.allocateFloats(count * width), bytes: 4 * width };
+  }
+
+  /** The first `width` values of one of such rows, as long as nothing more is allocated. */
+  row({ at, bytes }: { at: number; bytes: number }, row: number, width: number): Float32Array {
+    const start = (at + row * bytes) / 4;
+    return this.view.subarray(start, start + width);
+  }
+
+  /**
+   * A job for the team (`jobs.ts`).
+   * @param fixed its arguments, but for those that are set before it is run
+   */
+  job<J extends JobName>(name: J, fixed: Partial<Record<JobArgument<J>, number>>): Job<J> {
+    const names: readonly JobArgument<J>[] = jobArguments[name];
+    const at = this.allocate(4 * names.length);
+    // A memory that threads share grows in its place, so that the view stays.
+    const values = new Int32Array(this.memory.buffer, at, names.length);
+    values.set(names.map((each) => fixed[each] ?? 0));
+    return {
+      values,
+      places: (...wanted) => wanted.map((each) => names.indexOf(each)),
+      run: (parts, isSmall) => this.team.run(jobNames.indexOf(name), at, parts, isSmall),
+    };
+  }
+
+  /** Bytes of the memory, as long as nothing more is allocated. */
+  bytes(address: number, length: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, address, length);
+  }
+
   /** Address of a copy of values, a multiple of `alignment`. */
   place(values: Float32Array | Int8Array, alignment = ALIGNMENT): number {
     const address = this.allocate(values.byteLength, alignment);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    new Uint8Array(this.memory.buffer).set(bytes, address);
+    this.bytes(address, bytes.length).set(bytes);
     return address;
   }
 }

@@ -10,9 +10,9 @@ declare namespace WebAssembly {
     readonly exports: Record<string, unknown>;
   }
   interface Memory {
-    readonly buffer: ArrayBuffer;
+    readonly buffer: SharedArrayBuffer;
     grow(pages: number): number;
   }
   /** Throws a `RangeError` where there is no room. */
-  let Memory: new (descriptor: { initial: number }) => Memory;
+  let Memory: new (descriptor: { initial: number; maximum: number; shared: true }) => Memory;
 }

@@ -1,10 +1,10 @@
 /**
- * Keys and values of the positions that a row attends to, in the row kernels' memory and as those read them.
+ * Keys and values of the positions that rows attend to, in the row kernels' memory and as those read them.
  *
- * Shapes: K key/value heads, D head width, S slots.
+ * Shapes: R rows, K key/value heads, D head width, S slots.
  */
 import type { TransformerConfig } from "../checkpoint/config";
-import { putKey, putValue, slotsFor } from "../kernels/attention";
+import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 
 /** What each position has of keys, and of values. */
@@ -13,9 +13,9 @@ export type HeadShape = Pick<TransformerConfig, "layers" | "kvHeads" | "headDim"
 export class AttentionSlots {
   /** S. */
   readonly slots: number;
-  /** Address of [S] added to the scores of the next row. */
+  /** Address of [R, S] added to the scores of the next rows. */
   readonly mask: number;
-  /** How many of the slots the next row's attention goes over, from the first on; a multiple of 16. */
+  /** How many of the slots the next rows' attention goes over, from the first on; a multiple of 16. */
   slotsInUse = 0;
   /** Addresses of keys [layers, K, S / 16, D, 16] and values [layers, K, D / 16, S, 16]. */
   private readonly keys: number;
@@ -23,17 +23,32 @@ export class AttentionSlots {
   /** Values of all keys. */
   private readonly size: number;
 
-  /** @param positions that are held at most */
-  protected constructor(
+  /**
+   * @param positions that are held at most
+   * @param rows R
+   */
+  constructor(
     protected readonly memory: RowMemory,
     protected readonly shape: HeadShape,
     positions: number,
+    rows: number,
   ) {
     this.slots = slotsFor(positions);
     this.size = shape.layers * shape.kvHeads * this.slots * shape.headDim;
     this.keys = memory.allocateFloats(this.size);
     this.values = memory.allocateFloats(this.size);
-    this.mask = memory.allocateFloats(this.slots);
+    this.mask = memory.allocateFloats(rows * this.slots);
+  }
+
+  /** Bytes between the keys of two heads, or their values. */
+  get headBytes(): number {
+    return 4 * this.slots * this.shape.headDim;
+  }
+
+  /** The slots in use of the mask of a row. */
+  protected maskOf(row: number): Float32Array {
+    const start = this.mask / 4 + row * this.slots;
+    return this.memory.floats.subarray(start, start + this.slotsInUse);
   }
 
   /** Address of one head's keys, as `attentionScores` reads them. */
@@ -46,14 +61,15 @@ export class AttentionSlots {
     return this.values + this.offsetOf(layer, head);
   }
 
-  /** Writes a key, the D values of `from` from index `at` on. */
-  protected putKey(layer: number, head: number, slot: number, from: Float32Array, at: number): void {
-    putKey(this.memory.floats, this.keysOf(layer, head), slot, from, at, this.shape.headDim);
-  }
-
-  /** Writes a value likewise. */
-  protected putValue(layer: number, head: number, slot: number, from: Float32Array, at: number): void {
-    putValue(this.memory.floats, this.valuesOf(layer, head), slot, this.slots, from, at, this.shape.headDim);
+  /**
+   * Writes keys and values [rows, D] at a slot and those behind it.
+   * @param keys address of theirs; `values` likewise
+   */
+  protected putRows(layer: number, head: number, slot: number, rows: number, keys: number, values: number): void {
+    const { memory, slots } = this;
+    const { headDim } = this.shape;
+    const [tiles, strips] = [this.keysOf(layer, head), this.valuesOf(layer, head)];
+    memory.kernels.putRows(keys, values, rows, tiles, strips, slot, slots, headDim);
   }
 
   /** Forgets what other texts left: a hidden slot counts 0 times what lies in it, and 0 times infinity is no number. */
@@ -62,6 +78,6 @@ export class AttentionSlots {
   }
 
   private offsetOf(layer: number, head: number): number {
-    return 4 * (layer * this.shape.kvHeads + head) * this.slots * this.shape.headDim;
+    return (layer * this.shape.kvHeads + head) * this.headBytes;
   }
 }

@@ -5,6 +5,7 @@ import { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import { VOCABULARY_SIZE } from "../ids";
+import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { CausalNetwork, sampleRows } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
@@ -16,7 +17,8 @@ import type { LoadOptions } from "./load-options";
 import { LongRuns } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
-import { decoderRows, encoderRows, patcherRows } from "./row-networks";
+import type { RowNetwork } from "./row-network";
+import { decoderRows, encoderRows, latentRows, patcherRows, rowMemory } from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -35,6 +37,7 @@ export class Blt implements SequenceModel {
     /** The kernel in use; null when the checkpoint has no int8 weights. */
     readonly int8Kernel: Int8Kernel | null,
     private readonly deviceLoop: DeviceLoop | null,
+    private readonly rows: Rows,
     private readonly options: LoadOptions,
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
@@ -65,14 +68,16 @@ export class Blt implements SequenceModel {
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
+    const memory = rowMemory(options);
+    const rows = { memory, latent: latentRows(source, memory), decoder: decoderRows(source, memory) };
     const patcher = config.patcher
-      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options, patcherRows(source, options))
+      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options, patcherRows(source, memory))
       : null;
     const encoder = encoderGraph(source);
     const networks: Networks = {
       patcher,
-      encoder: await CausalNetwork.load(encoder, config.encoder, options, encoderRows(source, options)),
-      ...(await loadAdapted(source, options.adapter ?? null, options)),
+      encoder: await CausalNetwork.load(encoder, config.encoder, options, encoderRows(source, memory)),
+      ...(await loadAdapted(source, options.adapter ?? null, rows, options)),
     };
     const tables = openHashTables(checkpoint);
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
@@ -80,7 +85,7 @@ export class Blt implements SequenceModel {
     const embedding = new HashEmbedding(bytes, tables, config.hash);
     const inLoop = options.deviceLoop ?? options.device !== "cpu";
     const deviceLoop = inLoop ? new DeviceLoop(checkpoint, source.int8Kernel, options) : null;
-    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel, deviceLoop, options);
+    return new Blt(checkpoint, networks, embedding, patcherBytes, tables, int8Kernel, deviceLoop, rows, options);
   }
 
   /**
@@ -100,7 +105,8 @@ export class Blt implements SequenceModel {
   async useAdapter(adapter: LowRank | null): Promise<void> {
     const { networks, checkpoint, int8Kernel, options } = this;
     const { latent, decoder } = networks;
-    Object.assign(networks, await loadAdapted({ checkpoint, int8Kernel: int8Kernel ?? "float32" }, adapter, options));
+    const source = { checkpoint, int8Kernel: int8Kernel ?? ("float32" as const) };
+    Object.assign(networks, await loadAdapted(source, adapter, this.rows, options));
     this.isAdapted = adapter !== null;
     await latent.release();
     await decoder.release();
@@ -141,6 +147,7 @@ export class Blt implements SequenceModel {
     this.longRuns.end();
     const { patcher, encoder, latent, decoder } = this.networks;
     for (const network of [patcher, encoder, latent, decoder]) await network?.release();
+    await this.rows.memory?.team.release();
     await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
@@ -158,24 +165,30 @@ function samplePatches(config: BltConfig, patches: number): Feeds {
   };
 }
 
+/** The networks for a few rows, which take adapters as they come, and the memory that all of them are in. */
+interface Rows {
+  memory: RowMemory | null;
+  latent: RowNetwork | null;
+  decoder: RowNetwork | null;
+}
+
 /** The networks that adapters change. */
 async function loadAdapted(
   source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
   lowRank: LowRank | null,
+  rows: Rows,
   options: LoadOptions,
 ): Promise<Pick<Networks, "latent" | "decoder">> {
   const { checkpoint } = source;
   const adapter: GraphContext["adapter"] = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
   const { latent, decoder } = checkpoint.config;
-  return {
-    latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options),
-    decoder: await CausalNetwork.load(
-      decoderGraph({ ...source, adapter }),
-      decoder,
-      options,
-      lowRank === null ? decoderRows(source, options) : null,
-    ),
+  const loaded = {
+    latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options, rows.latent),
+    decoder: await CausalNetwork.load(decoderGraph({ ...source, adapter }), decoder, options, rows.decoder),
   };
+  rows.latent?.useAdapter(lowRank);
+  rows.decoder?.useAdapter(lowRank);
+  return loaded;
 }
 
 /** Tables are held only when all of them together are small; else the rows in use are. */

@@ -33,7 +33,7 @@ export class CausalNetwork {
     /** The same graph on one thread, for single rows. */
     private readonly stepSession: Session,
     readonly config: TransformerConfig,
-    /** What runs single rows instead. */
+    /** What runs a few rows instead. */
     readonly rowNetwork: RowNetwork | null = null,
   ) {
     // What lies within a window may have begun anywhere.
@@ -43,7 +43,7 @@ export class CausalNetwork {
   /**
    * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
    * than the thread saves, while prefill wants all threads.
-   * @param rowNetwork the same network for single rows, which then need no session
+   * @param rowNetwork the same network for a few rows; single ones then need no session
    */
   static async load(
     graph: Graph,
@@ -114,12 +114,12 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    if (count === 1 && this.rowNetwork !== null) {
+    if (this.rowNetwork?.takes(cache, count, inputs)) {
       signal?.throwIfAborted();
       // As after any other run, what was received meanwhile is looked at.
       await setImmediate();
-      const data = this.rowNetwork.run(cache, inputs, floors === null ? 0 : floors[0]);
-      return { data, count, stride: data.length };
+      const data = this.rowNetwork.run(cache, inputs, cache.views(count, floors));
+      return { data, count, stride: data.length / count };
     }
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
@@ -142,6 +142,12 @@ export class CausalNetwork {
     signal?: AbortSignal,
   ): Promise<Rows> {
     const count = parents.length;
+    if (this.rowNetwork?.takes(cache, count, inputs)) {
+      signal?.throwIfAborted();
+      await setImmediate();
+      const data = this.rowNetwork.run(cache, inputs, cache.treeViews(parents), kept);
+      return { data, count, stride: data.length / count };
+    }
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.treeFeeds(parents) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;

@@ -15,6 +15,15 @@ import { headShape } from "./transformer";
 /** Added to scores that must not count. Finite, because a row of -Infinity alone would be NaN. */
 export const HIDDEN_SCORE = -1e30;
 
+/** What a row sees of the cached positions, those from `from` to `to`, and of the rows that are run with it. */
+export interface RowView {
+  from: number;
+  to: number;
+  /** Itself among them. */
+  rows: readonly number[];
+  rotation: Rotation;
+}
+
 export class KvCache {
   /** Positions seen so far; the next row's position. */
   length = 0;
@@ -25,9 +34,8 @@ export class KvCache {
   private slots = 0;
   /** Whether rows are being run again from a restart on, the first of them with an incomplete past. */
   private rebuilding = false;
-  /** Who copies what is held here, and the first position that was written since it did. */
-  private reader: object | null = null;
-  private writtenFrom = 0;
+  /** Names of the rows by slot: copies of a row, in caches forked from one another, have the same. */
+  private names: number[] = [];
   /** Per layer [K, C, D]. */
   private keys: Float32Array[] = [];
   private values: Float32Array[] = [];
@@ -106,16 +114,37 @@ export class KvCache {
   }
 
   /**
-   * First position that the next row sees.
-   * @param floor first position it may see
+   * What each of the next rows sees.
+   * @param floors as in `feeds`
    */
-  firstVisible(floor: number): number {
-    return this.firstVisibleAt(this.length, floor);
+  views(count: number, floors: ArrayLike<number> | null): RowView[] {
+    return Array.from({ length: count }, (_, row) => {
+      const position = this.length + row;
+      const lowest = this.firstVisibleAt(position, floors ? floors[row] : 0);
+      const rows = [];
+      for (let each = Math.max(0, lowest - this.length); each <= row; each++) rows.push(each);
+      return { from: Math.min(lowest, this.length), to: this.length, rows, rotation: this.rotary.slice(position, 1) };
+    });
   }
 
-  /** Rotation of the next row. */
-  nextRotation(): Rotation {
-    return this.rotary.slice(this.length, 1);
+  /**
+   * What each of some rows sees that form a tree.
+   * @param parents as in `treeFeeds`
+   */
+  treeViews(parents: ArrayLike<number>): RowView[] {
+    const views: (RowView & { position: number })[] = [];
+    for (let row = 0; row < parents.length; row++) {
+      const parent = parents[row] < 0 ? null : views[parents[row]];
+      const position = parent === null ? -1 - parents[row] : parent.position + 1;
+      views.push({
+        from: 0,
+        to: parent === null ? position : parent.to,
+        rows: [...(parent?.rows ?? []), row],
+        rotation: this.rotary.slice(position, 1),
+        position,
+      });
+    }
+    return views;
   }
 
   /** Keys and values [to - from, D] of one head, of positions that are held: views that hold until the next append. */
@@ -126,15 +155,9 @@ export class KvCache {
     return { keys: rows(this.keys[layer]), values: rows(this.values[layer]) };
   }
 
-  /**
-   * First position that was written since this reader asked last, Infinity where none was; null where it was not the last one
-   * to ask.
-   */
-  writtenSince(reader: object): number | null {
-    const written = this.reader === reader ? this.writtenFrom : null;
-    this.reader = reader;
-    this.writtenFrom = Number.POSITIVE_INFINITY;
-    return written;
+  /** Name of the row at a position that is held. */
+  nameOf(position: number): number {
+    return this.names[position - this.base];
   }
 
   /**
@@ -144,7 +167,6 @@ export class KvCache {
    */
   append(keysAndValues: Float32Array, count: number, rows = count): void {
     this.makeRoom(count);
-    this.writtenFrom = Math.min(this.writtenFrom, this.length);
     const { kvHeads, headDim, layers } = this.config;
     const slot = this.length - this.base;
     const size = count * headDim;
@@ -153,6 +175,7 @@ export class KvCache {
       for (const cached of [this.keys[layer], this.values[layer]])
         for (let head = 0; head < kvHeads; head++, from += rows * headDim)
           cached.set(keysAndValues.subarray(from, from + size), (head * this.slots + slot) * headDim);
+    for (let row = 0; row < count; row++) this.names[slot + row] = newestName++;
     this.length += count;
   }
 
@@ -195,6 +218,7 @@ export class KvCache {
   forkFirst(length: number): KvCache {
     const copy = new KvCache(this.config, this.rotary);
     [copy.slots, copy.keys, copy.values, copy.length] = [this.slots, [...this.keys], [...this.values], length];
+    copy.names = this.names;
     copy.reallocate(roundUp(length + 64));
     return copy;
   }
@@ -209,6 +233,7 @@ export class KvCache {
     copy.rebuilding = this.rebuilding;
     copy.keys = this.keys.map((keys) => keys.slice());
     copy.values = this.values.map((values) => values.slice());
+    copy.names = this.names.slice();
     return copy;
   }
 
@@ -281,10 +306,14 @@ export class KvCache {
       this.keys[layer] = move(this.keys[layer]);
       this.values[layer] = move(this.values[layer]);
     }
+    this.names = this.names.slice(shift, shift + held);
     this.slots = slots;
     this.base = this.first;
   }
 }
+
+/** Names of rows are numbers from 0 on. */
+let newestName = 0;
 
 /** Positions kept beyond the window, so that truncating by as many costs nothing. */
 export function slack(window: number): number {

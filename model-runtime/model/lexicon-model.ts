@@ -9,6 +9,7 @@ import {
 } from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight, scaleName } from "../checkpoint/tensor-data";
+import type { RowMemory } from "../kernels/row-kernels";
 import { type ByteModel, countingModel, withCounts } from "../lexicon/byte-model";
 import type { LexiconRule } from "../lexicon/open-word";
 import { Lexicon } from "../lexicon/pieces";
@@ -29,7 +30,8 @@ import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
-import { patcherRows } from "./row-networks";
+import type { RowNetwork } from "./row-network";
+import { patcherRows, pieceRows, rowMemory } from "./row-networks";
 
 interface Source {
   checkpoint: LexiconCheckpoint;
@@ -53,6 +55,8 @@ export class LexiconModel {
     private readonly byteModel: () => ByteModel,
     /** How weights of 4 or 8 bits are multiplied. */
     readonly int8Kernel: Int8Kernel,
+    /** The memory that the networks for a few rows are in, and those layers, which take adapters as they come. */
+    private readonly rows: { memory: RowMemory | null; layers: RowNetwork | null },
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
     const { latent } = checkpoint.config;
@@ -97,14 +101,16 @@ export class LexiconModel {
       { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
       { wholeTableBytes: 0, cacheBytes: 2 ** 20 },
     );
+    const memory = rowMemory(options);
+    const rows = { memory, layers: pieceRows(source, memory) };
     const networks = {
-      layers: await loadLayers(source, options.adapter ?? null, options),
+      layers: await loadLayers(source, options.adapter ?? null, rows.layers, options),
       readout: await createSession(readoutGraph(source, table.order), options),
       embedding,
       foresight: await loadForesight(source, embedding, options),
     };
     const { patcher: patcherConfig } = checkpoint.config;
-    const network = patcherConfig && (await loadByteNetwork(source, patcherConfig, options));
+    const network = patcherConfig && (await loadByteNetwork(source, patcherConfig, memory, options));
     const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
     const byteModel = network && bytes ? () => withCounts(patcherByteModel(network, bytes)) : countingModel;
     return new LexiconModel(
@@ -117,6 +123,7 @@ export class LexiconModel {
       network,
       byteModel,
       int8Kernel,
+      rows,
     );
   }
 
@@ -127,7 +134,7 @@ export class LexiconModel {
   async useAdapter(adapter: LowRank | null): Promise<void> {
     const { networks, checkpoint, int8Kernel, options } = this;
     const before = networks.layers;
-    networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, options);
+    networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, this.rows.layers, options);
     this.isAdapted = adapter !== null;
     await before.release();
   }
@@ -159,6 +166,7 @@ export class LexiconModel {
     await this.networks.foresight?.release();
     await this.patcher?.release();
     await this.byteNetwork?.release();
+    await this.rows.memory?.team.release();
     this.networks.embedding.close();
   }
 }
@@ -181,10 +189,11 @@ function exactPatcher(
 async function loadByteNetwork(
   { checkpoint, int8Kernel }: Source,
   config: TransformerConfig,
+  memory: RowMemory | null,
   options: LoadOptions,
 ): Promise<CausalNetwork> {
   const source = { checkpoint, int8Kernel: await rowsUnlessFloat(int8Kernel, options) };
-  return CausalNetwork.load(patcherGraph(source), config, options, patcherRows(source, options));
+  return CausalNetwork.load(patcherGraph(source), config, options, patcherRows(source, memory));
 }
 
 async function loadForesight(source: Source, embedding: RowReader, options: LoadOptions): Promise<Foresight | null> {
@@ -202,8 +211,16 @@ async function rowsUnlessFloat(int8Kernel: Int8Kernel, options: LoadOptions): Pr
   return int8Kernel === "float32" ? "float32" : exactRowsKernel(options);
 }
 
-function loadLayers(source: Source, lowRank: LowRank | null, options: LoadOptions): Promise<CausalNetwork> {
+async function loadLayers(
+  source: Source,
+  lowRank: LowRank | null,
+  rows: RowNetwork | null,
+  options: LoadOptions,
+): Promise<CausalNetwork> {
   const { checkpoint } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  return CausalNetwork.load(pieceLatentGraph({ ...source, adapter }), checkpoint.config.latent, options);
+  const graph = pieceLatentGraph({ ...source, adapter });
+  const layers = await CausalNetwork.load(graph, checkpoint.config.latent, options, rows);
+  rows?.useAdapter(lowRank);
+  return layers;
 }

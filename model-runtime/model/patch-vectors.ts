@@ -1,7 +1,7 @@
 /**
- * Keys and values of the patches that one row of the decoder looks at, as the row kernels read them.
+ * Keys and values of the patches that rows of the decoder look at, as the row kernels read them.
  *
- * Shapes: P patches in sight, k vectors a patch, K key/value heads, D head width, S slots.
+ * Shapes: N rows, P patches in sight, k vectors a patch, K key/value heads, D head width, S slots.
  */
 import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
@@ -19,37 +19,50 @@ export interface PatchAttention {
 }
 
 export class PatchVectors extends AttentionSlots {
-  /** P k of the last row. */
+  /** P k of the last rows. */
   private vectors = 0;
   private readonly k: number;
+  /** Address of what was given: [P, layers, 2, k, K, D]. */
+  private readonly given: number;
 
-  constructor(memory: RowMemory, { config, names, k, patches }: PatchAttention) {
+  /** @param rows N at most, each of which may see other patches */
+  constructor(memory: RowMemory, { config, names, k, patches }: PatchAttention, rows: number) {
     const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads } = config;
     const shape = { layers: names.length, kvHeads: crossAttentionKvHeads, headDim: hiddenSize / crossAttentionHeads };
-    super(memory, shape, k * patches);
+    super(memory, shape, k * (patches + rows - 1), rows);
     this.k = k;
+    this.given = memory.allocateFloats(2 * names.length * this.slots * crossAttentionKvHeads * shape.headDim);
   }
 
-  /** Takes `cross` [P, layers, 2, k, K, D] and `patchMask` [1, P k]. */
+  /** Whether so many patches are in sight as there is room for. */
+  hasRoomFor({ patchMask }: Feeds): boolean {
+    return patchMask.shape[1] <= this.slots;
+  }
+
+  /** Takes `cross` [P, layers, 2, k, K, D] and `patchMask` [N, P k]. */
   take({ cross, patchMask }: Feeds): void {
     const { k } = this;
     const { layers, kvHeads, headDim } = this.shape;
-    const { floats } = this.memory;
     const rows = cross.data as Float32Array;
-    const vectors = patchMask.data.length;
+    const [count, vectors] = patchMask.shape;
     // Patches behind those in sight are another text's, or were taken back.
     if (vectors < this.vectors) this.clear();
     this.vectors = vectors;
     this.slotsInUse = slotsFor(vectors);
-    floats.fill(HIDDEN_SCORE, this.mask / 4, this.mask / 4 + this.slotsInUse);
-    floats.set(patchMask.data as Float32Array, this.mask / 4);
-    let from = 0;
-    for (let patch = 0; patch < vectors; patch += k)
+    for (let row = 0; row < count; row++)
+      this.maskOf(row)
+        .fill(HIDDEN_SCORE)
+        .set((patchMask.data as Float32Array).subarray(row * vectors, (row + 1) * vectors));
+    this.memory.floats.set(rows, this.given / 4);
+    const headsBytes = 4 * kvHeads * headDim;
+    const kindBytes = k * headsBytes;
+    for (let patch = 0; patch < vectors / k; patch++)
       for (let layer = 0; layer < layers; layer++)
-        for (const isKey of [true, false])
-          for (let slot = patch; slot < patch + k; slot++)
-            for (let head = 0; head < kvHeads; head++, from += headDim)
-              if (isKey) this.putKey(layer, head, slot, rows, from);
-              else this.putValue(layer, head, slot, rows, from);
+        for (let vector = 0; vector < k; vector++)
+          for (let head = 0; head < kvHeads; head++) {
+            const keys =
+              this.given + (patch * layers + layer) * 2 * kindBytes + vector * headsBytes + 4 * head * headDim;
+            this.putRows(layer, head, patch * k + vector, 1, keys, keys + kindBytes);
+          }
   }
 }

@@ -1,96 +1,151 @@
 /**
- * The keys and values that the next row of a windowed network sees, as the row kernels read them: a copy, in their memory, of
- * the end of one `KvCache`. Rows that other runs append are copied when a single row follows them, each once.
+ * The keys and values that the next rows of a network see, as the row kernels read them: a copy, in their memory, of the end of one
+ * `KvCache`. Rows that other runs append are copied when rows are run that see them, each once; what texts have in common is not
+ * copied when another one's turn comes.
  *
- * Shapes: K key/value heads, D head width, L layers, S slots; position p lies in slot p mod S.
+ * Shapes: K key/value heads, D head width, L layers, N rows of a run, S slots; position p lies in slot p mod S.
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import { AttentionSlots } from "./attention-slots";
-import { HIDDEN_SCORE, type KvCache, slack } from "./kv-cache";
+import { HIDDEN_SCORE, type KvCache, type RowView, slack } from "./kv-cache";
+
+/** Positions of a network without a window that are held at most. */
+const MOST_POSITIONS = 4096;
+
+/** Positions that are copied at a time. */
+const COPIED = 256;
+
+/** Instead of a row's name: zeros lie in a slot, or a row that no cache has. */
+const ZEROS = -1;
+const NAMELESS = -2;
 
 export class RowCache extends AttentionSlots {
-  /** Lies at the cache that this one follows, and at no other. */
-  private mark: object = {};
-  /** Positions that are held: `first` included, `end` not. */
-  private first = 0;
-  private end = 0;
+  private readonly names: number[];
+  /** Whose turn it is. */
+  private cache: WeakRef<KvCache> | null = null;
+  /** The next row's position. */
+  private next = 0;
+  /** Slots from here on may hold what is another text's, or was taken back. */
+  private clean = 0;
+  private readonly isWindowed: boolean;
+  /** Address of room for keys [COPIED, D] and as many values. */
+  private readonly copied: number;
 
-  /** @param config of a network with a window */
-  constructor(memory: RowMemory, config: TransformerConfig) {
-    // As many positions more than are seen as a `KvCache` takes back without running rows again.
-    super(memory, config, config.window! + slack(config.window!));
+  /** @param rows N at most */
+  constructor(memory: RowMemory, config: TransformerConfig, rows: number) {
+    super(memory, config, slotsOf(config, rows), rows);
+    this.isWindowed = config.window !== null;
+    this.names = new Array(this.slots).fill(ZEROS);
+    this.copied = memory.allocateFloats(2 * COPIED * config.headDim);
+  }
+
+  /** Whether so many rows may come next. */
+  hasRoomFor(cache: KvCache, rows: number): boolean {
+    return this.isWindowed || cache.length + rows <= this.slots;
+  }
+
+  /** Makes ready for the next rows of `cache`: copies what is missing of what they see. */
+  follow(cache: KvCache, views: readonly RowView[]): void {
+    if (this.cache?.deref() !== cache || cache.length < this.next) this.clean = 0;
+    if (this.cache?.deref() !== cache) this.cache = new WeakRef(cache);
+    const next = cache.length;
+    const lowest = Math.min(next, ...views.map(({ from }) => from));
+    this.next = next;
+    const isHeld = (position: number) => this.names[position % this.slots] === cache.nameOf(position);
+    for (let from = lowest; from < next; from++) {
+      if (isHeld(from)) continue;
+      let to = from + 1;
+      while (to < next && !isHeld(to)) to++;
+      this.copy(cache, from, to);
+      from = to;
+    }
+    this.slotsInUse = slotsFor(Math.min(this.slots, next + views.length));
+    this.wipe(lowest, next + views.length);
+    views.forEach((view, row) => {
+      this.hideAllBut(view, row);
+    });
   }
 
   /**
-   * Makes ready for the next row of `cache`: copies what is missing of what that row sees.
-   * @param floor first position the row may see
+   * Takes keys and values [K, D] of one of the rows that were made ready for, in one layer.
+   * @param keys address of theirs; `values` likewise
    */
-  follow(cache: KvCache, floor: number): void {
-    const [lowest, next] = [cache.firstVisible(floor), cache.length];
-    const written = cache.writtenSince(this.mark);
-    if (written === null) {
-      this.mark = {};
-      cache.writtenSince(this.mark);
-      this.first = this.end = lowest;
-      this.clear();
-    } else this.end = Math.min(this.end, written, next);
-    if (lowest < this.first || lowest > this.end) this.first = this.end = lowest;
-    if (this.end < next) this.copy(cache, this.end, next);
-    this.end = next;
-    // The next row takes the slot of one so many positions before it.
-    this.first = Math.max(this.first, next + 1 - this.slots);
-    this.hideAllBut(lowest, next);
-  }
-
-  /** Takes keys and values [K, D] of the row that was made ready for, in one layer. */
-  put(layer: number, keys: Float32Array, values: Float32Array): void {
+  put(layer: number, row: number, keys: number, values: number): void {
     const { kvHeads, headDim } = this.shape;
-    for (let head = 0; head < kvHeads; head++) this.putRow(layer, head, this.end, keys, values, head * headDim);
+    const slot = (this.next + row) % this.slots;
+    for (let head = 0; head < kvHeads; head++) {
+      const at = 4 * head * headDim;
+      this.putRows(layer, head, slot, 1, keys + at, values + at);
+    }
   }
 
   /**
-   * Appends that row to the cache as well.
-   * @param keysAndValues [L, 2, K, 1, D]
+   * Appends the first `kept` of these rows to the cache as well.
+   * @param keysAndValues [L, 2, K, N, D]
+   * @param rows N
    */
-  append(cache: KvCache, keysAndValues: Float32Array): void {
-    cache.append(keysAndValues, 1);
-    cache.writtenSince(this.mark);
-    this.end = cache.length;
+  append(cache: KvCache, keysAndValues: Float32Array, kept: number, rows: number): void {
+    const from = this.next;
+    cache.append(keysAndValues, kept, rows);
+    for (let row = 0; row < rows; row++)
+      this.names[(from + row) % this.slots] = row < kept ? cache.nameOf(from + row) : NAMELESS;
+    // What is not kept was taken back.
+    if (kept < rows) this.clean = 0;
+    this.next = from + kept;
   }
 
   private copy(cache: KvCache, from: number, to: number): void {
+    const { copied } = this;
     const { layers, kvHeads, headDim } = this.shape;
-    for (let layer = 0; layer < layers; layer++)
-      for (let head = 0; head < kvHeads; head++) {
-        const { keys, values } = cache.rowsOf(layer, head, from, to);
-        for (let position = from; position < to; position++)
-          this.putRow(layer, head, position, keys, values, (position - from) * headDim);
-      }
+    const { floats } = this.memory;
+    for (let start = from, end = from; start < to; start = end) {
+      // Up to where slots begin anew.
+      end = Math.min(to, start + COPIED, start + this.slots - (start % this.slots));
+      const values = copied + 4 * (end - start) * headDim;
+      for (let layer = 0; layer < layers; layer++)
+        for (let head = 0; head < kvHeads; head++) {
+          const rows = cache.rowsOf(layer, head, start, end);
+          floats.set(rows.keys, copied / 4);
+          floats.set(rows.values, values / 4);
+          this.putRows(layer, head, start % this.slots, end - start, copied, values);
+        }
+      for (let position = start; position < end; position++) this.names[position % this.slots] = cache.nameOf(position);
+    }
   }
 
-  /** Takes the D values from index `at` on of keys and values. */
-  private putRow(
-    layer: number,
-    head: number,
-    position: number,
-    keys: Float32Array,
-    values: Float32Array,
-    at: number,
-  ): void {
-    const slot = position % this.slots;
-    this.putKey(layer, head, slot, keys, at);
-    this.putValue(layer, head, slot, values, at);
+  /**
+   * Leaves nothing in slots in use that no row sees and that may be another text's: a hidden slot counts 0 times what lies in it, and
+   * 0 times infinity is no number.
+   * @param lowest first position in sight; `end` is behind the last one
+   */
+  private wipe(lowest: number, end: number): void {
+    const { layers, kvHeads, headDim } = this.shape;
+    this.memory.floats.fill(0, this.copied / 4, this.copied / 4 + headDim);
+    for (let slot = this.clean; slot < this.slotsInUse; slot++) {
+      const position = lowest + ((((slot - lowest) % this.slots) + this.slots) % this.slots);
+      if (position < end || this.names[slot] === ZEROS) continue;
+      for (let layer = 0; layer < layers; layer++)
+        for (let head = 0; head < kvHeads; head++) this.putRows(layer, head, slot, 1, this.copied, this.copied);
+      this.names[slot] = ZEROS;
+    }
+    this.clean = Math.max(this.clean, this.slotsInUse);
   }
 
-  /** The mask of a row at position `next` that sees the positions from `lowest` on, itself included. */
-  private hideAllBut(lowest: number, next: number): void {
-    this.slotsInUse = slotsFor(Math.min(this.slots, next + 1));
-    const start = this.mask / 4;
-    const mask = this.memory.floats.subarray(start, start + this.slotsInUse).fill(HIDDEN_SCORE);
-    const [from, to] = [lowest % this.slots, (next % this.slots) + 1];
-    if (from < to) mask.fill(0, from, to);
-    else mask.fill(0, 0, to).fill(0, from);
+  /** Writes the mask of a row. */
+  private hideAllBut({ from, to, rows }: RowView, row: number): void {
+    const mask = this.maskOf(row).fill(HIDDEN_SCORE);
+    if (from < to) {
+      const [first, end] = [from % this.slots, ((to - 1) % this.slots) + 1];
+      if (first < end) mask.fill(0, first, end);
+      else mask.fill(0, 0, end).fill(0, first);
+    }
+    for (const each of rows) mask[(this.next + each) % this.slots] = 0;
   }
+}
+
+/** Slots of a network: as many positions more than are seen as a `KvCache` takes back without running rows again. */
+function slotsOf({ window }: TransformerConfig, rows: number): number {
+  return window === null ? MOST_POSITIONS : window + slack(window) + rows - 1;
 }

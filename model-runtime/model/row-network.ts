@@ -1,8 +1,9 @@
 /**
- * A byte network for one row at a time, by the row kernels: what its graph computes (`networks.ts`, `transformer.ts`), rounded
- * alike, without onnxruntime's cost for each of some hundred small nodes. Longer runs are onnxruntime's.
+ * A network for a few rows at a time, by the row kernels: what its graph computes (`networks.ts`, `transformer.ts`), rounded
+ * alike, without onnxruntime's cost for each of some hundred small nodes. What a row gives does not depend on the rows it is run with.
+ * Longer runs are onnxruntime's.
  *
- * Shapes: E width, H query heads, K key/value heads, D head width.
+ * Shapes: N rows, E width, H query heads, K key/value heads, D head width.
  */
 import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
@@ -10,26 +11,52 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { filledUp } from "../kernels/products";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
-import type { AttentionSlots } from "./attention-slots";
-import type { KvCache } from "./kv-cache";
+import type { KvCache, RowView } from "./kv-cache";
+import type { LowRank } from "./low-rank";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
-import type { Rotation } from "./rotary";
+import { crossAttentionOf, RowAttention } from "./row-attention";
 import { RowCache } from "./row-cache";
-import { type RowLinear, RowLinears } from "./row-linear";
+import { type RowLinear, RowLinears, type RowSpan } from "./row-linear";
 
-/** What a byte network is made of. */
+/** What a network is made of. */
 export interface RowNetworkParts {
   /** Layers are `${prefix}.layers.0` ... */
   prefix: string;
   config: TransformerConfig;
-  /** Name of the input [1, E]. */
-  input: "embedding" | "states";
-  /** Layers whose outputs are results, where there is no head. */
+  /** Name of the input [N, E]; or what makes the rows [N, E]. */
+  input: "embedding" | "states" | ((tools: RowTools) => RowSource);
+  /** Layers whose outputs are results, where nothing follows the last one. */
   resultLayers: readonly number[];
-  /** Norm and projection of the last layer's output to logits. */
-  head: { norm: string; projection: string } | null;
+  /** What makes the results of the last layer's output. */
+  head: ((tools: RowTools) => RowHead) | null;
   /** Cross-attention before the first layers. */
   cross: PatchAttention | null;
+}
+
+/** What parts of a network are loaded with. */
+export interface RowTools {
+  memory: RowMemory;
+  checkpoint: Weights;
+  linears: RowLinears;
+  /** N at most. */
+  rows: number;
+  /** Address of a norm's weights. */
+  norm(name: string): number;
+}
+
+/** Makes a network's rows of its inputs. */
+export interface RowSource {
+  /** Whether there is room for these inputs. */
+  hasRoomFor(inputs: Feeds): boolean;
+  write(inputs: Feeds, rows: RowSpan): void;
+}
+
+/** Makes results of the last layer's output. */
+export interface RowHead {
+  /** Width of a row's results. */
+  width: number;
+  /** Results [N, width] of rows [N, E]. */
+  read(rows: RowSpan, count: number): Float32Array;
 }
 
 interface Layer {
@@ -43,29 +70,40 @@ interface Layer {
 }
 
 export class RowNetwork {
+  private readonly linears: RowLinears;
   private readonly past: RowCache;
   private readonly layers: Layer[];
-  private readonly head: { norm: number; projection: RowLinear } | null;
+  private readonly source: RowSource | null;
+  private readonly head: RowHead | null;
   private readonly patches: PatchVectors | null;
-  /** Addresses of a row's values: the stream, what a product reads, what it makes, and scores. */
-  private readonly hidden: number;
-  private readonly narrow: number;
-  private readonly wide: number;
-  private readonly scores: number;
+  private readonly attention: RowAttention;
+  private readonly crossAttention: RowAttention | null;
+  /** The rows' values: the stream, what a product reads, and what it makes. */
+  private readonly hidden: RowSpan;
+  private readonly narrow: RowSpan;
+  private readonly wide: RowSpan;
+  private readonly rotations: RowSpan;
 
-  /** @param levels whole numbers on either side of zero that activations are rounded to */
+  /**
+   * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
+   * @param most rows at a time
+   */
   constructor(
     private readonly memory: RowMemory,
     checkpoint: Weights,
     private readonly parts: RowNetworkParts,
     levels: number,
+    readonly most = 1,
   ) {
-    const { config, cross, prefix } = parts;
+    const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
-    const linears = new RowLinears(memory, checkpoint, levels, Math.max(hiddenSize, intermediateSize, heads * headDim));
+    this.linears = new RowLinears(memory, checkpoint, levels, most);
+    const { linears } = this;
     const norm = (name: string) => memory.place(readWeight(checkpoint, `${name}.weight`));
-    this.past = new RowCache(memory, config);
-    this.patches = cross && new PatchVectors(memory, cross);
+    const tools = { memory, checkpoint, linears, norm, rows: most };
+    this.past = new RowCache(memory, config, most);
+    this.patches = cross && new PatchVectors(memory, cross, most);
+    this.source = typeof input === "string" ? null : input(tools);
     this.layers = Array.from({ length: config.layers }, (_, layer) => {
       const name = `${prefix}.layers.${layer}`;
       const crossName = cross?.names[layer];
@@ -86,115 +124,158 @@ export class RowNetwork {
               },
       };
     });
-    this.head = parts.head && { norm: norm(parts.head.norm), projection: linears.load(parts.head.projection) };
-    this.hidden = memory.allocateFloats(hiddenSize);
-    this.narrow = memory.allocateFloats(Math.max(hiddenSize, heads * headDim));
-    const widest = Math.max(hiddenSize, (heads + 2 * kvHeads) * headDim, 2 * intermediateSize);
-    this.wide = memory.allocateFloats(filledUp(Math.max(widest, this.head?.projection.outputs ?? 0)));
-    this.scores = memory.allocateFloats(Math.max(this.past.slots, this.patches?.slots ?? 0));
+    this.head = head?.(tools) ?? null;
+    this.hidden = memory.allocateRows(most, hiddenSize);
+    this.narrow = memory.allocateRows(most, Math.max(hiddenSize, heads * headDim));
+    this.wide = memory.allocateRows(
+      most,
+      filledUp(Math.max(hiddenSize, (heads + 2 * kvHeads) * headDim, 2 * intermediateSize)),
+    );
+    this.rotations = memory.allocateRows(most, 2 * headDim);
+    this.attention = new RowAttention(memory, this.past, heads, kvHeads, headDim, most);
+    this.crossAttention = this.patches && crossAttentionOf(memory, this.patches, cross!.config, most);
+  }
+
+  /** Whether so many rows can be run here. */
+  takes(cache: KvCache, rows: number, inputs: Feeds): boolean {
+    const { source, patches, past } = this;
+    return (
+      rows <= this.most &&
+      past.hasRoomFor(cache, rows) &&
+      (source === null || source.hasRoomFor(inputs)) &&
+      (patches === null || patches.hasRoomFor(inputs))
+    );
   }
 
   /**
-   * Runs the next row and appends its keys and values to the cache.
-   * @param inputs as the network's graph reads them, of one row
-   * @param floor first position the row may see
-   * @returns results of the row
+   * Runs the next rows.
+   * @param inputs as the network's graph reads them, N rows
+   * @param views what each row sees
+   * @param kept how many of them are appended to the cache, the first ones
+   * @returns results [N, width]
    */
-  run(cache: KvCache, inputs: Feeds, floor: number): Float32Array {
-    const { memory, parts, layers, hidden, narrow, wide, head } = this;
-    const { kernels, floats } = memory;
-    const { hiddenSize, kvHeads, headDim, normEps } = parts.config;
-    this.past.follow(cache, floor);
-    this.patches?.take(inputs);
-    floats.set(inputs[parts.input].data as Float32Array, hidden / 4);
-    const rotation = cache.nextRotation();
-    const kvWidth = kvHeads * headDim;
-    const keysAndValues = new Float32Array(layers.length * 2 * kvWidth);
-    const results = new Float32Array(head?.projection.outputs ?? parts.resultLayers.length * hiddenSize);
-
-    layers.forEach((layer, index) => {
-      if (layer.cross !== null) this.lookAtPatches(layer.cross, index);
-      kernels.rmsNorm(hidden, layer.inputNorm, narrow, hiddenSize, normEps);
-      layer.queryKeyValue.apply(narrow, wide);
-      this.attend(index, rotation, keysAndValues.subarray(index * 2 * kvWidth, (index + 1) * 2 * kvWidth));
-      layer.output.apply(narrow, wide);
-      kernels.addTo(hidden, wide, hiddenSize);
-      this.feedForward(layer);
-      const place = head === null ? parts.resultLayers.indexOf(index) : -1;
-      if (place >= 0) results.set(floats.subarray(hidden / 4, hidden / 4 + hiddenSize), place * hiddenSize);
-    });
-    if (head !== null) {
-      kernels.rmsNorm(hidden, head.norm, narrow, hiddenSize, normEps);
-      head.projection.apply(narrow, wide);
-      results.set(floats.subarray(wide / 4, wide / 4 + results.length));
+  run(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept = views.length): Float32Array {
+    this.memory.team.begin();
+    try {
+      return this.runRows(cache, inputs, views, kept);
+    } finally {
+      this.memory.team.end();
     }
-    this.past.append(cache, keysAndValues);
-    return results;
   }
 
-  /** Queries, keys and values [(H + 2 K) D] in `wide` -> attended [H D] in `narrow`, and `keysAndValues` [2, K, D]. */
-  private attend(layer: number, rotation: Rotation, keysAndValues: Float32Array): void {
-    const { past, wide } = this;
+  /** Takes an adapter into use, or null for the base model; rows that were run before it are another network's. */
+  useAdapter(adapter: LowRank | null): void {
+    this.linears.useAdapter(adapter);
+  }
+
+  private runRows(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept: number): Float32Array {
+    const { memory, parts, layers, hidden, narrow, wide, head } = this;
+    const { hiddenSize, kvHeads, headDim } = parts.config;
+    const count = views.length;
+    this.past.follow(cache, views);
+    this.patches?.take(inputs);
+    if (this.source !== null) this.source.write(inputs, hidden);
+    else memory.floats.set(inputs[parts.input as string].data as Float32Array, hidden.at / 4);
+    this.placeRotations(views);
+    const kvWidth = kvHeads * headDim;
+    const keysAndValues = new Float32Array(layers.length * 2 * kvWidth * count);
+    const results = new Float32Array(head === null ? count * parts.resultLayers.length * hiddenSize : 0);
+
+    layers.forEach((layer, index) => {
+      if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
+      this.norm(layer.inputNorm, count);
+      layer.queryKeyValue.apply(narrow, wide, count);
+      this.rotateAndPut(index, count, keysAndValues);
+      this.attention.apply(index, wide, narrow, count);
+      layer.output.apply(narrow, wide, count);
+      this.add(wide, count);
+      this.feedForward(layer, count);
+      const place = head === null ? parts.resultLayers.indexOf(index) : -1;
+      if (place < 0) return;
+      for (let row = 0; row < count; row++)
+        results.set(memory.row(hidden, row, hiddenSize), (row * parts.resultLayers.length + place) * hiddenSize);
+    });
+    this.past.append(cache, keysAndValues, kept, count);
+    return head === null ? results : head.read(hidden, count);
+  }
+
+  /** Cosines and sines of the rows' rotations, as the kernel reads them: [N, 2, D]. */
+  private placeRotations(views: readonly RowView[]): void {
+    const { memory, rotations } = this;
+    const { headDim } = this.parts.config;
+    views.forEach(({ rotation: { cos, sin } }, row) => {
+      const values = memory.row(rotations, row, 2 * headDim);
+      for (let pair = 0; pair < headDim / 2; pair++) {
+        values[2 * pair] = values[2 * pair + 1] = cos[pair];
+        values[headDim + 2 * pair] = -sin[pair];
+        values[headDim + 2 * pair + 1] = sin[pair];
+      }
+    });
+  }
+
+  /** Queries, keys and values [(H + 2 K) D] in `wide`: rotates them and keeps keys and values, [L, 2, K, N, D] in `keysAndValues`. */
+  private rotateAndPut(layer: number, count: number, keysAndValues: Float32Array): void {
+    const { memory, past, wide, rotations } = this;
     const { heads, kvHeads, headDim } = this.parts.config;
-    const { floats } = this.memory;
-    const [queries, keys, end] = [0, heads, heads + 2 * kvHeads].map((head) => wide / 4 + head * headDim);
-    rotate(floats.subarray(queries, keys + kvHeads * headDim), rotation);
-    keysAndValues.set(floats.subarray(keys, end));
-    past.put(layer, keysAndValues.subarray(0, kvHeads * headDim), keysAndValues.subarray(kvHeads * headDim));
-    this.attendTo(past, layer, heads, kvHeads, headDim);
+    const [keysAt, kvWidth] = [4 * heads * headDim, kvHeads * headDim];
+    for (let row = 0; row < count; row++) {
+      const [queries, cos] = [wide.at + row * wide.bytes, rotations.at + row * rotations.bytes];
+      memory.kernels.rotate(queries, cos, cos + 4 * headDim, headDim, heads + kvHeads);
+      past.put(layer, row, queries + keysAt, queries + keysAt + 4 * kvWidth);
+      // Heads of keys, then heads of values.
+      const both = (queries + keysAt) / 4;
+      const { floats } = memory;
+      if (count === 1) keysAndValues.set(floats.subarray(both, both + 2 * kvWidth), layer * 2 * kvWidth);
+      else
+        for (let head = 0; head < 2 * kvHeads; head++) {
+          const from = both + head * headDim;
+          keysAndValues.set(
+            floats.subarray(from, from + headDim),
+            ((layer * 2 * kvHeads + head) * count + row) * headDim,
+          );
+        }
+    }
   }
 
   /** hidden = 2 hidden + W_o attention to the patches' vectors. */
-  private lookAtPatches({ norm, query, output }: NonNullable<Layer["cross"]>, layer: number): void {
-    const { hidden, narrow, wide } = this;
-    const { kernels } = this.memory;
-    const { hiddenSize, normEps, crossAttentionHeads, crossAttentionKvHeads } = this.parts.cross!.config;
-    kernels.rmsNorm(hidden, norm, narrow, hiddenSize, normEps);
-    query.apply(narrow, wide);
-    this.attendTo(this.patches!, layer, crossAttentionHeads, crossAttentionKvHeads, hiddenSize / crossAttentionHeads);
-    output.apply(narrow, wide);
-    kernels.addTo(hidden, hidden, hiddenSize);
-    kernels.addTo(hidden, wide, hiddenSize);
+  private lookAtPatches({ norm, query, output }: NonNullable<Layer["cross"]>, layer: number, count: number): void {
+    const { narrow, wide, hidden } = this;
+    this.norm(norm, count, this.parts.cross!.config.normEps);
+    query.apply(narrow, wide, count);
+    this.crossAttention!.apply(layer, wide, narrow, count);
+    output.apply(narrow, wide, count);
+    this.add(hidden, count);
+    this.add(wide, count);
   }
 
-  /** Queries [H D] in `wide`, which are scaled -> attended [H D] in `narrow`; zeros where nothing is in sight. */
-  private attendTo(sight: AttentionSlots, layer: number, heads: number, kvHeads: number, headDim: number): void {
-    const { scores, wide, narrow } = this;
-    const { kernels, floats } = this.memory;
-    const { mask, slots, slotsInUse } = sight;
-    if (slotsInUse === 0) {
-      floats.fill(0, narrow / 4, narrow / 4 + heads * headDim);
-      return;
-    }
-    const scale = Math.fround(1 / Math.sqrt(headDim));
-    for (let i = wide / 4; i < wide / 4 + heads * headDim; i++) floats[i] *= scale;
-    for (let head = 0; head < heads; head++) {
-      const at = 4 * head * headDim;
-      const keyHead = Math.floor((head * kvHeads) / heads);
-      kernels.attentionScores(wide + at, sight.keysOf(layer, keyHead), mask, scores, headDim, slotsInUse);
-      const factor = kernels.softmax(scores, slotsInUse);
-      kernels.weightedSum(scores, sight.valuesOf(layer, keyHead), narrow + at, headDim, slots, slotsInUse, factor);
-    }
+  private feedForward({ feedForwardNorm, gateAndUp, down }: Layer, count: number): void {
+    const { memory, narrow, wide } = this;
+    const { intermediateSize } = this.parts.config;
+    this.norm(feedForwardNorm, count);
+    gateAndUp.apply(narrow, wide, count);
+    for (let row = 0; row < count; row++) memory.kernels.swiGlu(wide.at + row * wide.bytes, intermediateSize);
+    down.apply(wide, narrow, count);
+    this.add(narrow, count);
   }
 
-  private feedForward({ feedForwardNorm, gateAndUp, down }: Layer): void {
-    const { hidden, narrow, wide } = this;
-    const { kernels } = this.memory;
-    const { hiddenSize, intermediateSize, normEps } = this.parts.config;
-    kernels.rmsNorm(hidden, feedForwardNorm, narrow, hiddenSize, normEps);
-    gateAndUp.apply(narrow, wide);
-    kernels.swiGlu(wide, intermediateSize);
-    down.apply(wide, narrow);
-    kernels.addTo(hidden, narrow, hiddenSize);
+  /** Norm of the stream, in `narrow`. */
+  private norm(weight: number, count: number, epsilon = this.parts.config.normEps): void {
+    const { memory, hidden, narrow } = this;
+    const { hiddenSize } = this.parts.config;
+    for (let row = 0; row < count; row++)
+      memory.kernels.rmsNorm(
+        hidden.at + row * hidden.bytes,
+        weight,
+        narrow.at + row * narrow.bytes,
+        hiddenSize,
+        epsilon,
+      );
   }
-}
 
-/** Rotates pairs of neighbouring values of heads [.., D] by angles [D / 2]. */
-function rotate(heads: Float32Array, { cos, sin }: Rotation): void {
-  for (let start = 0; start < heads.length; start += 2 * cos.length)
-    for (let pair = 0, i = start; pair < cos.length; pair++, i += 2) {
-      const [a, b] = [heads[i], heads[i + 1]];
-      heads[i] = a * cos[pair] - b * sin[pair];
-      heads[i + 1] = a * sin[pair] + b * cos[pair];
-    }
+  /** Adds rows to the stream. */
+  private add(rows: RowSpan, count: number): void {
+    const { memory, hidden } = this;
+    for (let row = 0; row < count; row++)
+      memory.kernels.addTo(hidden.at + row * hidden.bytes, rows.at + row * rows.bytes, this.parts.config.hiddenSize);
+  }
 }

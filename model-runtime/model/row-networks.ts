@@ -1,16 +1,23 @@
 /**
- * The byte networks for single rows, wherever the row kernels can run them: on the CPU, with a window, int8 weights that are
- * multiplied in rows, and widths of whole vectors. Where they cannot, onnxruntime runs single rows as well.
+ * Networks for a few rows, wherever the row kernels can run them: the byte networks on the CPU, with a window, int8 weights that are
+ * multiplied in rows, and widths of whole vectors; the latent transformer where its layers are 4-bit blocks without minima.
+ * Where they cannot, onnxruntime runs these rows as well.
  */
+import { availableParallelism } from "node:os";
 import type { Weights } from "../checkpoint/checkpoint";
-import type { BltConfig } from "../checkpoint/config";
+import type { BltConfig, TransformerConfig } from "../checkpoint/config";
+import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
+import { BLOCK_INPUTS } from "../kernels/blocks";
 import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
 import type { SessionOptions } from "../session";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
 import { crossLayerNames } from "./cross-attention";
+import { hasPlainBlocks } from "./latent-rows";
 import { type Int8Kernel, rowLevels } from "./linear";
 import { encoderStateLayers } from "./networks";
+import { pooledPatches } from "./pooled-rows";
+import { normedHead, patchKeysHead } from "./row-heads";
 import { RowNetwork, type RowNetworkParts } from "./row-network";
 
 interface Source<C> {
@@ -18,22 +25,85 @@ interface Source<C> {
   int8Kernel: Int8Kernel;
 }
 
+/** Rows of the latent transformer that the kernels run at a time; more are onnxruntime's. */
+const LATENT_ROWS = 4;
+/** Threads that rows are worth at most: more have no more memory to read from. */
+const MOST_THREADS = 4;
+
+/** A memory for the networks of a model, which work in turns; null where the row kernels cannot be used. */
+export function rowMemory({ device, threads }: SessionOptions): RowMemory | null {
+  return device === "cpu" ? RowMemory.create(Math.min(MOST_THREADS, threads ?? availableParallelism())) : null;
+}
+
+/** The latent transformer over patches as `latentGraph`; null where it is onnxruntime's. */
+export function latentRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
+  const { config } = source.checkpoint;
+  const levels = rowLevels(source.int8Kernel);
+  const { hiddenSize } = config.encoder;
+  const fitsEnds =
+    [config.encoder, config.decoder].every(
+      ({ hiddenSize, crossAttentionHeads }) => (hiddenSize / crossAttentionHeads) % INPUTS_TOGETHER === 0,
+    ) && hiddenSize % INPUTS_TOGETHER === 0;
+  if (levels === null || !fitsEnds) return null;
+  return latentNetwork(source, memory, levels, pooledPatches(config), patchKeysHead(config));
+}
+
+/** The latent transformer over pieces as `pieceLatentGraph`; null where it is onnxruntime's. */
+export function pieceRows(
+  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
+  memory: RowMemory | null,
+): RowNetwork | null {
+  const { latent, readoutMatrix } = source.checkpoint.config;
+  if (source.int8Kernel === "float32") return null;
+  const projection = readoutMatrix ? { name: readoutMatrixName, isExact: true } : null;
+  const head = normedHead(latent.hiddenSize, latent.normEps, "model.lexicon.norm", projection);
+  // No weight but the readout matrix is int8.
+  return latentNetwork(source, memory, 127, "embedding", head);
+}
+
+function latentNetwork(
+  { checkpoint }: Source<Pick<BltConfig, "latent">>,
+  memory: RowMemory | null,
+  levels: number,
+  input: RowNetworkParts["input"],
+  head: RowNetworkParts["head"],
+): RowNetwork | null {
+  const config = checkpoint.config.latent;
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
+  const inputs = [hiddenSize, intermediateSize, heads * headDim];
+  const fits =
+    hasPlainBlocks(checkpoint, config) &&
+    config.layers > 0 &&
+    inputs.every((width) => width % BLOCK_INPUTS === 0) &&
+    [headDim, kvHeads * headDim].every((width) => width % INPUTS_TOGETHER === 0);
+  if (memory === null || !fits) return null;
+  const parts: RowNetworkParts = {
+    prefix: "model.global_transformer",
+    config,
+    input,
+    resultLayers: [],
+    head,
+    cross: null,
+  };
+  return new RowNetwork(memory, checkpoint, parts, levels, LATENT_ROWS);
+}
+
 /** The entropy model, as `patcherGraph`; null where it is onnxruntime's. */
-export function patcherRows(source: Source<Pick<BltConfig, "patcher">>, options: SessionOptions): RowNetwork | null {
-  return rowNetwork(source, options, {
+export function patcherRows(source: Source<Pick<BltConfig, "patcher">>, memory: RowMemory | null): RowNetwork | null {
+  return rowNetwork(source, memory, {
     prefix: "model.patcher",
     config: source.checkpoint.config.patcher!,
     input: "embedding",
     resultLayers: [],
-    head: { norm: "model.patcher.norm", projection: "model.patcher.lm_head" },
+    head: bytesHead(source.checkpoint.config.patcher!, "model.patcher.norm", "model.patcher.lm_head"),
     cross: null,
   });
 }
 
 /** The local encoder, as `encoderGraph`; null where it is onnxruntime's. */
-export function encoderRows(source: Source<BltConfig>, options: SessionOptions): RowNetwork | null {
+export function encoderRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
   const { config } = source.checkpoint;
-  return rowNetwork(source, options, {
+  return rowNetwork(source, memory, {
     prefix: "model.local_encoder",
     config: config.encoder,
     input: "embedding",
@@ -43,15 +113,15 @@ export function encoderRows(source: Source<BltConfig>, options: SessionOptions):
   });
 }
 
-/** The local decoder without an adapter, as `decoderGraph`; null where it is onnxruntime's. */
-export function decoderRows(source: Source<BltConfig>, options: SessionOptions): RowNetwork | null {
+/** The local decoder as `decoderGraph`; null where it is onnxruntime's. */
+export function decoderRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
   const { decoder, crossAttentionK, crossAttentionWindow } = source.checkpoint.config;
-  return rowNetwork(source, options, {
+  return rowNetwork(source, memory, {
     prefix: "model.local_decoder",
     config: decoder,
     input: "states",
     resultLayers: [],
-    head: { norm: "model.local_decoder.norm", projection: "lm_head" },
+    head: bytesHead(decoder, "model.local_decoder.norm", "lm_head"),
     cross: {
       names: crossLayerNames("model.local_decoder", decoder),
       config: decoder,
@@ -61,15 +131,18 @@ export function decoderRows(source: Source<BltConfig>, options: SessionOptions):
   });
 }
 
+function bytesHead({ hiddenSize, normEps }: TransformerConfig, norm: string, name: string): RowNetworkParts["head"] {
+  return normedHead(hiddenSize, normEps, norm, { name, isExact: false });
+}
+
 function rowNetwork(
   { checkpoint, int8Kernel }: Source<unknown>,
-  { device }: SessionOptions,
+  memory: RowMemory | null,
   parts: RowNetworkParts,
 ): RowNetwork | null {
   const levels = rowLevels(int8Kernel);
-  if (levels === null || device !== "cpu" || !fits(checkpoint, parts)) return null;
-  const memory = RowMemory.create();
-  return memory && new RowNetwork(memory, checkpoint, parts, levels);
+  if (memory === null || levels === null || !fits(checkpoint, parts)) return null;
+  return new RowNetwork(memory, checkpoint, parts, levels);
 }
 
 function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {

@@ -9,6 +9,7 @@ import {
   i16x8,
   i32,
   i32x4,
+  MOST_PAGES,
   repeat,
   type V128,
   v128,
@@ -17,7 +18,7 @@ import {
 
 /** Runs a function in a memory that begins with these values; its value, and the memory as float32 afterwards. */
 function run(wasm: WasmFunction, values: number[] = [], words: number[] = []) {
-  const memory = new WebAssembly.Memory({ initial: 1 });
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES, shared: true });
   const floats = new Float32Array(memory.buffer);
   floats.set(values);
   const instance = new WebAssembly.Instance(new WebAssembly.Module(assemble([wasm])), { env: { memory } });

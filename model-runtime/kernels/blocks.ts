@@ -1,0 +1,186 @@
+/**
+ * Kernels that multiply rows by 4-bit blocks (docs/checkpoint-format.md, without minima). Activations become whole numbers of 8
+ * bits in blocks of 32 with a scale each, as in onnxruntime's `MatMulNBits`; products are summed in integers within a block,
+ * then in float32.
+ *
+ * Rows of weights lie in four streams, for the reason that `products.ts` gives, with their numbers as in the checkpoint.
+ * Byte j of a block holds elements 2 j and 2 j + 1, so that lane l of eight int16 holds elements 4 l to 4 l + 3, from the
+ * lowest bits on. Each is masked out where it stands, 1, 16 or 256 times as large as it is, and meets an activation that
+ * makes it 256 times: one shift instead of three.
+ *
+ * Shapes: I inputs, O outputs, B = I / 32 blocks, R rows of activations. Pointers count bytes.
+ */
+import { largestMagnitude } from "./activations";
+import { advance, define, f32x4, i16x8, i32, i32x4, type Local, repeat, type V128, v128 } from "./assembler";
+import { OUTPUTS_TOGETHER, PAGE_BYTES } from "./products";
+
+/** Inputs of a block. */
+export const BLOCK_INPUTS = 32;
+/** Bytes of a block of activations: what the weights' zero point takes off, four vectors of int16, and four times the scale. */
+export const ACTIVATION_BYTES = 96;
+/** Turns rows into blocks of whole numbers: `x` [R I] float32 -> [R B] blocks. A block of zeros has some numbers and a scale of 0. */
+export const quantizeBlocks = define(
+  "quantizeBlocks",
+  { x: "i32", out: "i32", inputs: "i32" },
+  "none",
+  ({ x, out, inputs }, local) => {
+    const end = local("i32");
+    const [largest, inverse, sum] = [local("v128"), local("v128"), local("v128")];
+    const whole = [0, 1, 2, 3, 4, 5, 6, 7].map(() => local("v128"));
+    const pairs = [0, 1, 2, 3].map(() => local("v128"));
+    const halves = [0, 1, 2, 3].map(() => local("v128"));
+    const byElement = (half: number, lanes: readonly number[]) => i16x8.shuffle(halves[half], halves[half + 2], lanes);
+    const [firstOnes, lastOnes] = [
+      [0, 1, 2, 3, 8, 9, 10, 11],
+      [4, 5, 6, 7, 12, 13, 14, 15],
+    ];
+    const times = (value: V128, bits: number) => i16x8.shl(value, i32.const(bits));
+    return [
+      end.set(i32.add(x, i32.shl(inputs, i32.const(2)))),
+      repeat(
+        x,
+        end,
+        4 * BLOCK_INPUTS,
+        ...largestMagnitude(
+          largest,
+          whole.map((_, i) => f32x4.abs(v128.load(x, 16 * i))),
+        ),
+        inverse.set(f32x4.div(f32x4.const(127), largest)),
+        ...whole.map((value, i) => value.set(nearest(f32x4.mul(v128.load(x, 16 * i), inverse)))),
+        sum.set(whole.reduce<V128>((total, value) => i32x4.add(total, value), i32x4.splat(i32.const(0)))),
+        // Numbers of weights stand for themselves less 8, and all is 256 times as large.
+        v128.store(out, i32x4.sub(i32x4.splat(i32.const(0)), i32x4.shl(sum, i32.const(11)))),
+        ...pairs.map((pair, i) => pair.set(i16x8.narrow(whole[2 * i], whole[2 * i + 1]))),
+        halves[0].set(i16x8.shuffle(pairs[0], pairs[1], [0, 4, 8, 12, 1, 5, 9, 13])),
+        halves[1].set(i16x8.shuffle(pairs[0], pairs[1], [2, 6, 10, 14, 3, 7, 11, 15])),
+        halves[2].set(i16x8.shuffle(pairs[2], pairs[3], [0, 4, 8, 12, 1, 5, 9, 13])),
+        halves[3].set(i16x8.shuffle(pairs[2], pairs[3], [2, 6, 10, 14, 3, 7, 11, 15])),
+        v128.store(out, times(byElement(0, firstOnes), 8), 16),
+        v128.store(out, times(byElement(0, lastOnes), 4), 32),
+        v128.store(out, byElement(1, firstOnes), 48),
+        v128.store(out, times(byElement(1, lastOnes), 8), 64),
+        v128.store(out, f32x4.mul(f32x4.div(largest, f32x4.const(127)), f32x4.const(1 / 256)), 80),
+        advance(out, ACTIVATION_BYTES),
+      ),
+    ];
+  },
+);
+
+/** Nearest int32 of numbers below 2 ** 22: they lie in the lowest bits of a sum with a number that has no bits left for fractions. */
+function nearest(x: V128): V128 {
+  const shifter = 1.5 * 2 ** 23;
+  const bits = new Int32Array(Float32Array.of(shifter).buffer)[0];
+  return i32x4.sub(f32x4.add(x, f32x4.const(shifter)), i32x4.splat(i32.const(bits)));
+}
+
+/**
+ * `x`, a row's blocks, times four rows of weights, `groups` times -> `out`. The first of each four rows lie in the stream that begins
+ * at `weights`, the second in one `streamBytes` behind it, and so on; `scales` [O / 4, B, 4].
+ */
+export const blockProduct = define(
+  "blockProduct",
+  { x: "i32", weights: "i32", streamBytes: "i32", scales: "i32", out: "i32", blocks: "i32", groups: "i32" },
+  "none",
+  ({ x, weights, streamBytes, scales, out, blocks, groups }, local) => {
+    const [group, pointer, end] = [local("i32"), local("i32"), local("i32")];
+    const streams = [weights, local("i32"), local("i32"), local("i32")];
+    const sums = streams.map(() => local("v128"));
+    const activations = streams.map(() => local("v128"));
+    const scale = local("v128");
+    const elements = elementsOf(local("v128"), local);
+    return [
+      end.set(i32.add(x, i32.mul(blocks, i32.const(ACTIVATION_BYTES)))),
+      ...elements.prepare,
+      ...streams.slice(1).map((stream, i) => stream.set(i32.add(streams[i], streamBytes))),
+      repeat(
+        group,
+        groups,
+        1,
+        ...sums.map((sum) => sum.set(f32x4.const(0))),
+        pointer.set(x),
+        repeat(
+          pointer,
+          end,
+          ACTIVATION_BYTES,
+          ...activations.map((activation, i) => activation.set(v128.load(pointer, 16 * (i + 1)))),
+          scale.set(f32x4.mul(v128.load(scales), v128.load(pointer, 80))),
+          ...sums.flatMap((sum, output) => {
+            const products = activations.map((activation, i) => i32x4.dot(elements.values[i], activation));
+            const whole = products.reduce((total, product) => i32x4.add(total, product), v128.load(pointer));
+            const scales = v128.shuffle(scale, scale, [output, output, output, output]);
+            return [
+              elements.numbers.set(v128.load(streams[output])),
+              sum.set(f32x4.add(sum, f32x4.mul(f32x4.ofInt32(whole), scales))),
+              advance(streams[output], 16),
+            ];
+          }),
+          advance(scales, 16),
+        ),
+        v128.store(out, laneSums(sums)),
+        advance(out, 4 * OUTPUTS_TOGETHER),
+      ),
+    ];
+  },
+);
+
+/** The four elements of each lane of `numbers`, as int16 that are 1, 16, 256 and 1 times as large. */
+function elementsOf(numbers: Local<"v128">, local: (type: "v128") => Local<"v128">) {
+  const masks = [0x000f, 0x00f0, 0x0f00].map((mask) => ({ mask, lanes: local("v128") }));
+  return {
+    numbers,
+    prepare: masks.map(({ mask, lanes }) => lanes.set(v128.const16(mask))),
+    values: [...masks.map(({ lanes }) => v128.and(numbers, lanes)), i16x8.shr(numbers, i32.const(12))],
+  };
+}
+
+/** The sum of all lanes of each of four vectors. */
+function laneSums([a, b, c, d]: readonly Local<"v128">[]): V128 {
+  const half = (first: V128, second: V128) =>
+    f32x4.add(v128.shuffle(first, second, [0, 1, 4, 5]), v128.shuffle(first, second, [2, 3, 6, 7]));
+  const [ab, cd] = [half(a, b), half(c, d)];
+  return f32x4.add(v128.shuffle(ab, cd, [0, 2, 4, 6]), v128.shuffle(ab, cd, [1, 3, 5, 7]));
+}
+
+/** Where a matrix lies: its rows in four streams of `streamBytes`, which begin at whole pages, then the scales. */
+export interface PackedBlocks {
+  streamBytes: number;
+  /** Of the scales, from the beginning. */
+  scalesAt: number;
+  byteLength: number;
+}
+
+/** Room for weights [O, I], O a multiple of 4. */
+export function packedBlocks(outputs: number, inputs: number): PackedBlocks {
+  const rowBytes = (inputs / BLOCK_INPUTS) * 16;
+  const streamBytes = Math.ceil(((outputs / OUTPUTS_TOGETHER) * rowBytes) / PAGE_BYTES) * PAGE_BYTES;
+  const scalesAt = OUTPUTS_TOGETHER * streamBytes;
+  return { streamBytes, scalesAt, byteLength: scalesAt + (outputs * rowBytes) / 4 };
+}
+
+/**
+ * Writes numbers [O, B, 16 bytes] and scales [O, B] as the kernels read them.
+ * @param to where the matrix begins
+ * @param first output of these, where the matrix has others before them; a multiple of 4
+ */
+export function packBlocks(
+  to: Uint8Array,
+  { streamBytes, scalesAt }: PackedBlocks,
+  first: number,
+  numbers: Uint8Array,
+  scales: Float32Array,
+  blocks: number,
+): void {
+  const rowBytes = blocks * 16;
+  const outputs = scales.length / blocks;
+  const packedScales = new Float32Array(to.buffer, to.byteOffset + scalesAt, to.byteLength / 4 - scalesAt / 4);
+  for (let output = 0; output < outputs; output++) {
+    const [group, stream] = [Math.floor((first + output) / OUTPUTS_TOGETHER), (first + output) % OUTPUTS_TOGETHER];
+    to.set(numbers.subarray(output * rowBytes, (output + 1) * rowBytes), stream * streamBytes + group * rowBytes);
+    for (
+      let block = 0, at = group * blocks * OUTPUTS_TOGETHER + stream;
+      block < blocks;
+      block++, at += OUTPUTS_TOGETHER
+    )
+      packedScales[at] = scales[output * blocks + block];
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * Threads that work through the parts of one product, or of one attention, together. The thread that runs a network leads: it writes
+ * down a job, takes parts of it like every helper, and goes on when all parts are done. A helper that the system has put aside
+ * takes none, and nobody waits for it.
+ *
+ * The job's fields are only read by who has taken a part: a ticket, job number and next part in one word, is exchanged for the next
+ * one, which fails when the job has changed since it was read. A job is over when no part is out, and then its ticket is closed
+ * before the next job's fields are written.
+ */
+import { SHARE_ENV, Worker } from "node:worker_threads";
+import {
+  atomic,
+  call,
+  define,
+  drop,
+  during,
+  type I32,
+  i32,
+  type Local,
+  type Statement,
+  type WasmFunction,
+  when,
+} from "./assembler";
+
+/** Addresses of what the threads share, those that change often a line of the cache each. */
+const TICKET = 0;
+const DONE = 64;
+const KIND = 128;
+const PARTS = 132;
+const VALUES = 140;
+/** How many shares what is left of a job is divided into. */
+const SHARE = 136;
+/** Not zero while a network is being run. */
+const ACTIVE = 192;
+const WAKE = 196;
+/** What lies behind these is free. */
+export const TEAM_BYTES = 256;
+
+/** The lower bits of a ticket, the next part; all set where it is closed. */
+const PART_BITS = 12;
+const PART_MASK = 2 ** PART_BITS - 1;
+/** Parts that a job may have. */
+export const MOST_PARTS = PART_MASK - 1;
+const SHARES_A_THREAD = 2;
+/** How often a helper looks for work after a run before it sleeps: some 0.2 ms, in which the next network often begins. */
+const LOOKS = 20_000;
+
+/**
+ * What leader and helpers run.
+ * @param jobs functions (address of arguments, first part, number of parts) that lie first in the module, in this order
+ */
+export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
+  const doParts = (kind: Local<"i32">, values: I32, part: I32, count: I32): Statement[] =>
+    jobs.map((_, i) => when(i32.equal(kind, i32.const(i)), call(i, "none", values, part, count)));
+
+  /** Does all of a job without the others. */
+  const doAlone = define("doAlone", leadParameters, "none", ({ kind, values, parts }) =>
+    doParts(kind, values, i32.const(0), parts),
+  );
+
+  /** Takes some of the parts that are left and does them; `count` is then how many, 0 where another thread was quicker. */
+  const takeParts = (ticket: I32, [part, count, kind]: readonly Local<"i32">[]): Statement[] => {
+    const left = i32.sub(i32.load(i32.const(PARTS)), part);
+    const share = i32.load(i32.const(SHARE));
+    // Large shares are read in long stretches of memory, and the last ones are small, so that all threads end together.
+    const wanted = i32.div(i32.sub(i32.add(left, share), i32.const(1)), share);
+    return [
+      count.set(wanted),
+      when(
+        i32.notEqual(atomic.exchange(i32.const(TICKET), ticket, i32.add(ticket, count)), ticket),
+        count.set(i32.const(0)),
+      ),
+      when(count, kind.set(i32.load(i32.const(KIND))), ...doParts(kind, i32.load(i32.const(VALUES)), part, count)),
+    ];
+  };
+  const partOf = (ticket: I32) => i32.and(ticket, i32.const(PART_MASK));
+
+  /** Works through all parts of a job. */
+  const lead = define("lead", leadParameters, "none", ({ kind, values, parts }, local) => {
+    const [ticket, part, count, own] = [0, 1, 2, 3].map(() => local("i32"));
+    return [
+      i32.store(i32.const(KIND), kind),
+      i32.store(i32.const(VALUES), values),
+      i32.store(i32.const(PARTS), parts),
+      i32.store(i32.const(DONE), i32.const(0)),
+      // Closed since the last job: all lower bits are set, so that one more begins the next job at its first part.
+      ticket.set(i32.add(atomic.load(i32.const(TICKET)), i32.const(1))),
+      atomic.store(i32.const(TICKET), ticket),
+      part.set(i32.const(0)),
+      during(
+        i32.less(part, parts),
+        ...takeParts(ticket, [part, count, kind]),
+        own.set(i32.add(own, count)),
+        ticket.set(atomic.load(i32.const(TICKET))),
+        part.set(partOf(ticket)),
+      ),
+      during(i32.notEqual(atomic.load(i32.const(DONE)), i32.sub(parts, own))),
+      atomic.store(i32.const(TICKET), i32.or(ticket, i32.const(PART_MASK))),
+    ];
+  });
+
+  /** Takes parts of every job, for ever; sleeps while no network is run. */
+  const help = define("help", {}, "none", (_, local) => {
+    const [wake, looks, ticket, part, count, kind] = [0, 1, 2, 3, 4, 5].map(() => local("i32"));
+    return [
+      during(
+        i32.const(1),
+        wake.set(atomic.load(i32.const(WAKE))),
+        ticket.set(atomic.load(i32.const(TICKET))),
+        part.set(partOf(ticket)),
+        looks.set(i32.add(looks, i32.const(1))),
+        when(atomic.load(i32.const(ACTIVE)), looks.set(i32.const(0))),
+        when(i32.less(i32.const(LOOKS), looks), atomic.wait(i32.const(WAKE), wake), looks.set(i32.const(0))),
+        when(
+          i32.less(part, i32.load(i32.const(PARTS))),
+          ...takeParts(ticket, [part, count, kind]),
+          drop(atomic.add(i32.const(DONE), count)),
+        ),
+      ),
+    ];
+  });
+  return [doAlone, lead, help];
+}
+
+const leadParameters = { kind: "i32", values: "i32", parts: "i32" } as const;
+
+/** They take a job's kind, the address of its arguments, and how many parts it has. */
+export interface TeamFunctions {
+  doAlone(kind: number, values: number, parts: number): void;
+  lead(kind: number, values: number, parts: number): void;
+}
+
+export class Team {
+  private readonly helpers: Worker[];
+  private readonly control: Int32Array;
+  /** Threads that work, the leader included. */
+  readonly threads: number;
+
+  /**
+   * @param functions of an instance over this memory
+   * @param helpers threads besides the one that leads
+   */
+  constructor(
+    memory: WebAssembly.Memory,
+    module: WebAssembly.Module,
+    private readonly functions: TeamFunctions,
+    helpers: number,
+  ) {
+    this.threads = helpers + 1;
+    this.control = new Int32Array(memory.buffer, 0, TEAM_BYTES / 4);
+    this.control[TICKET / 4] = PART_MASK;
+    this.control[SHARE / 4] = SHARES_A_THREAD * this.threads;
+    this.helpers = Array.from({ length: helpers }, () => {
+      const helper = new Worker(HELPER, { eval: true, workerData: { module, memory }, env: SHARE_ENV, execArgv: [] });
+      // Without it the leader does the work alone.
+      helper.on("error", () => {});
+      helper.unref();
+      return helper;
+    });
+  }
+
+  /** Wakes the helpers: jobs follow. */
+  begin(): void {
+    if (this.helpers.length === 0) return;
+    Atomics.store(this.control, ACTIVE / 4, 1);
+    Atomics.add(this.control, WAKE / 4, 1);
+    Atomics.notify(this.control, WAKE / 4);
+  }
+
+  /** Lets the helpers sleep. */
+  end(): void {
+    Atomics.store(this.control, ACTIVE / 4, 0);
+  }
+
+  /**
+   * Does all parts of a job.
+   * @param kind its place among the module's jobs
+   * @param values address of its arguments
+   * @param isSmall not worth more than one thread
+   */
+  run(kind: number, values: number, parts: number, isSmall = false): void {
+    if (isSmall || parts === 1 || this.helpers.length === 0) this.functions.doAlone(kind, values, parts);
+    else this.functions.lead(kind, values, parts);
+  }
+
+  async release(): Promise<void> {
+    await Promise.all(this.helpers.splice(0).map((helper) => helper.terminate()));
+  }
+}
+
+/** A helper's program: nothing to bundle, as the kernels come with it. */
+const HELPER = `const { workerData } = require("node:worker_threads");
+new WebAssembly.Instance(workerData.module, { env: { memory: workerData.memory } }).exports.help();`;
