@@ -28,6 +28,8 @@ const DONE = 64;
 const KIND = 128;
 const PARTS = 132;
 const VALUES = 140;
+/** Jobs that are done without the helpers from now on. */
+const ALONE = 144;
 /** How many shares what is left of a job is divided into. */
 const SHARE = 136;
 /** Not zero while a network is being run. */
@@ -44,6 +46,13 @@ export const MOST_PARTS = PART_MASK - 1;
 const SHARES_A_THREAD = 2;
 /** How often a helper looks for work after a run before it sleeps: some 0.2 ms, in which the next network often begins. */
 const LOOKS = 20_000;
+
+/**
+ * How often a leader looks whether the helpers are done, some 0.5 ms, before it takes it that other work has their cores: the system then
+ * stops a helper amid its part again and again, for milliseconds each time. It does so many jobs alone then, some steps of a network.
+ */
+const PATIENCE = Number(process.env.PATIENCE ?? 500_000);
+const JOBS_ALONE = Number(process.env.JOBS ?? 500);
 
 /**
  * What leader and helpers run.
@@ -77,25 +86,39 @@ export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
 
   /** Works through all parts of a job. */
   const lead = define("lead", leadParameters, "none", ({ kind, values, parts }, local) => {
-    const [ticket, part, count, own] = [0, 1, 2, 3].map(() => local("i32"));
+    const [ticket, part, count, own, alone, looks] = [0, 1, 2, 3, 4, 5].map(() => local("i32"));
     return [
-      i32.store(i32.const(KIND), kind),
-      i32.store(i32.const(VALUES), values),
-      i32.store(i32.const(PARTS), parts),
-      i32.store(i32.const(DONE), i32.const(0)),
-      // Closed since the last job: all lower bits are set, so that one more begins the next job at its first part.
-      ticket.set(i32.add(atomic.load(i32.const(TICKET)), i32.const(1))),
-      atomic.store(i32.const(TICKET), ticket),
-      part.set(i32.const(0)),
-      during(
-        i32.less(part, parts),
-        ...takeParts(ticket, [part, count, kind]),
-        own.set(i32.add(own, count)),
-        ticket.set(atomic.load(i32.const(TICKET))),
-        part.set(partOf(ticket)),
+      alone.set(i32.load(i32.const(ALONE))),
+      when(
+        alone,
+        i32.store(i32.const(ALONE), i32.sub(alone, i32.const(1))),
+        ...doParts(kind, values, i32.const(0), parts),
+        parts.set(i32.const(0)),
       ),
-      during(i32.notEqual(atomic.load(i32.const(DONE)), i32.sub(parts, own))),
-      atomic.store(i32.const(TICKET), i32.or(ticket, i32.const(PART_MASK))),
+      when(
+        parts,
+        i32.store(i32.const(KIND), kind),
+        i32.store(i32.const(VALUES), values),
+        i32.store(i32.const(PARTS), parts),
+        i32.store(i32.const(DONE), i32.const(0)),
+        // Closed since the last job: all lower bits are set, so that one more begins the next job at its first part.
+        ticket.set(i32.add(atomic.load(i32.const(TICKET)), i32.const(1))),
+        atomic.store(i32.const(TICKET), ticket),
+        part.set(i32.const(0)),
+        during(
+          i32.less(part, parts),
+          ...takeParts(ticket, [part, count, kind]),
+          own.set(i32.add(own, count)),
+          ticket.set(atomic.load(i32.const(TICKET))),
+          part.set(partOf(ticket)),
+        ),
+        during(
+          i32.notEqual(atomic.load(i32.const(DONE)), i32.sub(parts, own)),
+          looks.set(i32.add(looks, i32.const(1))),
+        ),
+        atomic.store(i32.const(TICKET), i32.or(ticket, i32.const(PART_MASK))),
+        when(i32.less(i32.const(PATIENCE), looks), i32.store(i32.const(ALONE), i32.const(JOBS_ALONE))),
+      ),
     ];
   });
 

@@ -1,9 +1,10 @@
 /** A loaded BLT: its four networks compiled for a device, its embeddings, and the texts (`BltSequence`) inside it. */
 import type { Checkpoint } from "../checkpoint/checkpoint";
-import type { BltConfig, PatchingConfig } from "../checkpoint/config";
+import type { BltConfig, PatchingConfig, TransformerConfig } from "../checkpoint/config";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
+import type { Graph } from "../graph/graph";
 import { VOCABULARY_SIZE } from "../ids";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
@@ -69,16 +70,22 @@ export class Blt implements SequenceModel {
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
     const memory = rowMemory(options);
-    const rows = { memory, latent: latentRows(source, memory), decoder: decoderRows(source, memory) };
-    const patcher = config.patcher
-      ? await CausalNetwork.load(patcherGraph(source), config.patcher, options, patcherRows(source, memory))
-      : null;
-    const encoder = encoderGraph(source);
+    const rows: Rows = {
+      memory,
+      patcher: config.patcher && patcherRows(source, memory),
+      encoder: encoderRows(source, memory),
+      latent: latentRows(source, memory),
+      decoder: decoderRows(source, memory),
+    };
+    const load = (graph: Graph, network: TransformerConfig, few: RowNetwork | null) =>
+      CausalNetwork.load(graph, network, options, few);
+    const patcherSource = { ...source, joinsPast: rows.patcher !== null };
     const networks: Networks = {
-      patcher,
-      encoder: await CausalNetwork.load(encoder, config.encoder, options, encoderRows(source, memory)),
+      patcher: config.patcher && (await load(patcherGraph(patcherSource), config.patcher, rows.patcher)),
+      encoder: await load(encoderGraph({ ...source, joinsPast: rows.encoder !== null }), config.encoder, rows.encoder),
       ...(await loadAdapted(source, options.adapter ?? null, rows, options)),
     };
+    const { patcher } = networks;
     const tables = openHashTables(checkpoint);
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
     const patcherBytes = patcher ? readWeight(checkpoint, "model.patcher.embed_tokens.weight") : null;
@@ -165,26 +172,29 @@ function samplePatches(config: BltConfig, patches: number): Feeds {
   };
 }
 
-/** The networks for a few rows, which take adapters as they come, and the memory that all of them are in. */
+/** The networks for a few rows, and the memory that all of them are in. */
 interface Rows {
   memory: RowMemory | null;
+  patcher: RowNetwork | null;
+  encoder: RowNetwork | null;
   latent: RowNetwork | null;
   decoder: RowNetwork | null;
 }
 
-/** The networks that adapters change. */
+/** The networks that adapters change; those for a few rows take the adapter as it comes. */
 async function loadAdapted(
   source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
   lowRank: LowRank | null,
-  rows: Rows,
+  rows: Pick<Rows, "latent" | "decoder">,
   options: LoadOptions,
 ): Promise<Pick<Networks, "latent" | "decoder">> {
   const { checkpoint } = source;
   const adapter: GraphContext["adapter"] = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
   const { latent, decoder } = checkpoint.config;
+  const decoderSource = { ...source, adapter, joinsPast: rows.decoder !== null };
   const loaded = {
     latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options, rows.latent),
-    decoder: await CausalNetwork.load(decoderGraph({ ...source, adapter }), decoder, options, rows.decoder),
+    decoder: await CausalNetwork.load(decoderGraph(decoderSource), decoder, options, rows.decoder),
   };
   rows.latent?.useAdapter(lowRank);
   rows.decoder?.useAdapter(lowRank);

@@ -193,7 +193,8 @@ async function loadByteNetwork(
   options: LoadOptions,
 ): Promise<CausalNetwork> {
   const source = { checkpoint, int8Kernel: await rowsUnlessFloat(int8Kernel, options) };
-  return CausalNetwork.load(patcherGraph(source), config, options, patcherRows(source, memory));
+  const rows = patcherRows(source, memory);
+  return CausalNetwork.load(patcherGraph({ ...source, joinsPast: rows !== null }), config, options, rows);
 }
 
 async function loadForesight(source: Source, embedding: RowReader, options: LoadOptions): Promise<Foresight | null> {

@@ -43,6 +43,8 @@ export interface GraphContext {
   given?: (name: string) => Value;
   /** Int8 rows of joined layers, where they are not the checkpoint's; null for a layer that has none. */
   rows?: (graph: Graph, names: readonly string[]) => Int8Rows | null;
+  /** Whether new keys and values are put behind those of the past before they are multiplied: quicker for many rows, slower for a few. */
+  joinsPast?: boolean;
   /** Adds to the product of linear layers; `names` as in `linear`. */
   adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }

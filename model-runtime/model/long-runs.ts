@@ -23,7 +23,7 @@ export interface LatentSource<C extends Weights> {
   config: TransformerConfig;
   int8Kernel: Int8Kernel;
   /** Builds the graph from weights in their places. */
-  graph: (source: { checkpoint: C } & Pick<GraphContext, "int8Kernel" | "rows">) => Graph;
+  graph: (source: { checkpoint: C } & Pick<GraphContext, "int8Kernel" | "rows" | "joinsPast">) => Graph;
   /** Whether the stream has a basis of its own, in which no channel stands out. */
   isTurned: boolean;
   /** Tensors that the graph reads besides the layers', by the beginnings of their names. */
@@ -71,7 +71,7 @@ export class LongRuns<C extends Weights> {
     const { checkpoint, config, int8Kernel, graph, isTurned, others, inputs } = this.source;
     const form = { isNarrow: await saturates(this.options), isTurned };
     const { weights, file, rows } = await makeLatentRows(checkpoint, config, form, others, this.ended.signal);
-    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows };
+    const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, rows, joinsPast: true };
     const session = await createSession(graph(source), { ...this.options, file });
     discard(file.data);
     const isWanted = () => network === this.current() && !this.ended.signal.aborted;

@@ -26,7 +26,7 @@ interface Source<C> {
 }
 
 /** Rows of the latent transformer that the kernels run at a time; more are onnxruntime's. */
-const LATENT_ROWS = 4;
+const LATENT_ROWS = 2;
 /** Threads that rows are worth at most: more have no more memory to read from. */
 const MOST_THREADS = 4;
 

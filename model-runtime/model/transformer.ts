@@ -231,17 +231,18 @@ function selfAttention(
   const [key, value] = inputs.extend ? inputs.extend(layer, newKey, newValue) : [newKey, newValue];
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
-  const attended = attention(
-    graph,
-    heads,
-    kvHeads,
-    headDim,
-    query,
-    isCached ? [inputs.pastKeys[layer], key] : [key],
-    isCached ? [inputs.pastValues[layer], value] : [value],
-    inputs.mask,
-    inputs.pastAndNew,
-  );
+  // Copying the past costs less than copying the scores of many rows, and more than those of a few.
+  const join = (past: Value, added: Value) =>
+    graph.node("Concat", [past, reshape(graph, added, [...headShape(heads, kvHeads), -1, headDim])], past.shape, {
+      attributes: { axis: 2 },
+    });
+  const parts = (past: Value[], added: Value) => {
+    if (!isCached) return [added];
+    return context.joinsPast ? [join(past[layer], added)] : [past[layer], added];
+  };
+  const [keys, values] = [parts(inputs.pastKeys, key), parts(inputs.pastValues, value)];
+  const lengths = keys.length === 1 ? undefined : inputs.pastAndNew;
+  const attended = attention(graph, heads, kvHeads, headDim, query, keys, values, inputs.mask, lengths);
   return linear(context, attended, `${name}.self_attn.o_proj`);
 }
 
