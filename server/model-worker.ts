@@ -11,6 +11,7 @@ import { createSpeculation, type Speculation } from "../model-runtime/generation
 import { StaleLatentDrafter } from "../model-runtime/generation/stale-latent-drafter";
 import { encode } from "../model-runtime/ids";
 import { resolveDeviceFor } from "../model-runtime/model/fastest-device";
+import { latentRowsBytes } from "../model-runtime/model/latent-rows";
 import { loadModel, type ModelCheckpoint, openModel } from "../model-runtime/model/load-model";
 import type { LowRank } from "../model-runtime/model/low-rank";
 import type { TextModel, TextState } from "../model-runtime/model/text-state";
@@ -22,8 +23,8 @@ import { createStopRule } from "./extent";
 import { createConfidenceRule } from "./gate";
 import type { AdapterState } from "./host-state";
 import { KeptSequences } from "./kept-sequences";
-import { prepareLongRuns } from "./long-runs";
 import type { Mix } from "./mixed-entropies";
+import { hasMemoryToSpare } from "./spare-memory";
 import { TextReadings } from "./text-readings";
 import type { End, FromWorker, ModelChoice, ModelRequest, ToWorker } from "./worker-protocol";
 import { documentName } from "./workspace-protocol";
@@ -101,7 +102,8 @@ async function load(choice: ModelChoice): Promise<void> {
     const { device, notice } = await resolveDeviceFor(checkpoint, choice.device, choice.threads);
     send({ type: "loading", fraction: 0.2 });
     const { lowRank, ...adapter } = openAdapter(checkpoint, choice.adapter);
-    const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank });
+    const rows = hasMemoryToSpare(latentRowsBytes(checkpoint, checkpoint.config.latent));
+    const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank, rows });
     model = {
       texts,
       checkpoint,
@@ -211,27 +213,6 @@ async function complete(id: number, request: ModelRequest, signal: AbortSignal):
   await bytes.return("aborted");
   aborts.delete(id);
   send({ type: "done", id, end, processedBytes: prompt.length, reusedBytes: reused });
-  // After the first answer: whoever opens an editor waits for that one.
-  if (!isPreparing) {
-    isPreparing = true;
-    void prepareLongRuns(model!.texts, whenQuiet).finally(() => {
-      isPreparing = false;
-    });
-  }
-}
-
-/** Whether a preparation for long runs waits or runs. */
-let isPreparing = false;
-/** A pause in which preparing may begin: it keeps this thread for a second or two, ms. */
-const QUIET_MS = 4000;
-
-/** Resolves when no suggestion has been asked for during a pause, and none runs. */
-async function whenQuiet(): Promise<void> {
-  for (let seen: Promise<void> | null = null; seen !== suggested; ) {
-    await whenIdle();
-    seen = suggested;
-    await new Promise((resolve) => setTimeout(resolve, QUIET_MS).unref());
-  }
 }
 
 /** Resolves when no suggestion runs or waits. */

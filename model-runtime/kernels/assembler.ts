@@ -186,6 +186,22 @@ export const v128 = {
     ),
 };
 
+export const i8x16 = {
+  const: (lane: number) => code("v128", vector(0x0c), new Array(16).fill(lane & 0xff)),
+  /** The lanes of `table` that the lanes of `places`, 0 to 15, name. */
+  lookUp: simd(0x0e),
+  /** Sixteen int16 as int8, saturated. */
+  narrow: simd(0x65),
+  abs: (a: V128) => code("v128", a.bytes, vector(0x60)),
+  sub: simd(0x71),
+  /** Of lanes without a sign. */
+  max: simd(0x79),
+  /** Without a sign. */
+  lane: (a: V128, lane: number) => code("i32", a.bytes, vector(0x16), lane),
+  /** Sixteen of the 32 lanes of two vectors. */
+  shuffle: (a: V128, b: V128, lanes: readonly number[]) => code("v128", a.bytes, b.bytes, vector(0x0d), lanes),
+};
+
 export const i16x8 = {
   /** Eight int32 as int16, saturated. */
   narrow: simd(0x85),
@@ -218,6 +234,8 @@ export const i32x4 = {
 export const f32x4 = {
   splat: (value: F32) => code("v128", value.bytes, vector(0x13)),
   const: (value: number) => code("v128", f32.const(value).bytes, vector(0x13)),
+  lanes: (values: readonly number[]) =>
+    code("v128", vector(0x0c), [...new Uint8Array(Float32Array.from(values).buffer)]),
   lane: (a: V128, lane: number) => code("f32", a.bytes, vector(0x1f), lane),
   ofInt32: (a: V128) => code("v128", a.bytes, vector(0xfa)),
   abs: (a: V128) => code("v128", a.bytes, vector(0xe0)),

@@ -6,6 +6,7 @@ import { addTo, rmsNorm, swiGlu } from "./activations";
 import { assemble, MOST_PAGES } from "./assembler";
 import { attentionScores, putRows, rotate, scale, softmax, weightedSum } from "./attention";
 import { blockProduct, quantizeBlocks } from "./blocks";
+import { blockReach, expandBlocks } from "./expand";
 import { type JobArgument, type JobName, jobArguments, jobFunctions, jobNames } from "./jobs";
 import { floatProduct, integerProduct, quantize } from "./products";
 import { TEAM_BYTES, Team, type TeamFunctions, teamFunctions } from "./team";
@@ -14,6 +15,8 @@ import { TEAM_BYTES, Team, type TeamFunctions, teamFunctions } from "./team";
 export interface RowKernels {
   quantize(x: number, integers: number, inputs: number, step: number): number;
   quantizeBlocks(x: number, out: number, inputs: number): void;
+  blockReach(numbers: number, out: number, count: number): void;
+  expandBlocks(numbers: number, ratios: number, out: number, outBytes: number, blocks: number, scratch: number): void;
   floatProduct(x: number, weights: number, out: number, inputs: number, outputs: number): void;
   rmsNorm(x: number, weight: number, out: number, width: number, epsilon: number): void;
   addTo(x: number, y: number, width: number): void;
@@ -44,6 +47,8 @@ export interface Job<J extends JobName> {
 const kernels = [
   blockProduct,
   quantizeBlocks,
+  blockReach,
+  expandBlocks,
   quantize,
   integerProduct,
   floatProduct,

@@ -7,17 +7,16 @@ import { UserError } from "../errors";
 import type { Graph } from "../graph/graph";
 import { VOCABULARY_SIZE } from "../ids";
 import type { RowMemory } from "../kernels/row-kernels";
-import type { Feeds } from "../session";
-import { CausalNetwork, sampleRows } from "./causal-network";
+import { CausalNetwork } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
 import { fastestInt8Kernel } from "./int8-kernel";
-import type { GraphContext, Int8Kernel } from "./linear";
+import { loadLatent } from "./latent-network";
+import type { Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
-import { LongRuns } from "./long-runs";
 import { appliedAdapter, type LowRank } from "./low-rank";
-import { decoderGraph, encoderGraph, encoderStateLayers, latentGraph, patcherGraph } from "./networks";
+import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import type { RowNetwork } from "./row-network";
 import { decoderRows, encoderRows, latentRows, patcherRows, rowMemory } from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
@@ -25,8 +24,6 @@ import type { TextState } from "./text-state";
 
 export class Blt implements SequenceModel {
   private isAdapted: boolean;
-  /** Products that are the faster ones for many positions at once, once they are prepared. */
-  readonly longRuns: LongRuns<Checkpoint>;
 
   private constructor(
     readonly checkpoint: Checkpoint,
@@ -42,22 +39,6 @@ export class Blt implements SequenceModel {
     private readonly options: LoadOptions,
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
-    this.longRuns = new LongRuns(
-      {
-        checkpoint,
-        config: checkpoint.config.latent,
-        int8Kernel: int8Kernel ?? "float32",
-        graph: latentGraph,
-        isTurned: false,
-        others: ["model.local_encoder", "model.local_decoder"].flatMap((network) => [
-          `${network}.patch_embedding_projection`,
-          `${network}.cross_attn_layers`,
-        ]),
-        inputs: (patches) => samplePatches(checkpoint.config, patches),
-      },
-      options,
-      () => (this.isAdapted ? null : networks.latent),
-    );
   }
 
   get config(): BltConfig {
@@ -151,25 +132,12 @@ export class Blt implements SequenceModel {
   }
 
   async release(): Promise<void> {
-    this.longRuns.end();
     const { patcher, encoder, latent, decoder } = this.networks;
     for (const network of [patcher, encoder, latent, decoder]) await network?.release();
     await this.rows.memory?.team.release();
     await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
-}
-
-/** Patches of four bytes to time the latent transformer with. */
-function samplePatches(config: BltConfig, patches: number): Feeds {
-  const width = config.encoder.hiddenSize;
-  const bytes = 4 * patches;
-  const shape = [patches * config.crossAttentionK, bytes];
-  return {
-    pooled: sampleRows(patches, width),
-    states: sampleRows(bytes, width * encoderStateLayers(config).length),
-    patchMask: { data: new Float32Array(shape[0] * shape[1]), shape },
-  };
 }
 
 /** The networks for a few rows, and the memory that all of them are in. */
@@ -189,17 +157,27 @@ async function loadAdapted(
   options: LoadOptions,
 ): Promise<Pick<Networks, "latent" | "decoder">> {
   const { checkpoint } = source;
-  const adapter: GraphContext["adapter"] = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
   const { latent, decoder } = checkpoint.config;
+  const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
   const decoderSource = { ...source, adapter, joinsPast: rows.decoder !== null };
   const loaded = {
-    latent: await CausalNetwork.load(latentGraph({ ...source, adapter }), latent, options, rows.latent),
+    latent: await loadLatent(
+      { ...source, config: latent, graph: latentGraph, isTurned: false, others: PATCH_TENSORS },
+      lowRank,
+      rows.latent,
+      options,
+    ),
     decoder: await CausalNetwork.load(decoderGraph(decoderSource), decoder, options, rows.decoder),
   };
-  rows.latent?.useAdapter(lowRank);
   rows.decoder?.useAdapter(lowRank);
   return loaded;
 }
+
+/** What the latent's graph reads before and behind the transformer. */
+const PATCH_TENSORS = ["model.local_encoder", "model.local_decoder"].flatMap((network) => [
+  `${network}.patch_embedding_projection`,
+  `${network}.cross_attn_layers`,
+]);
 
 /** Tables are held only when all of them together are small; else the rows in use are. */
 function openHashTables({ hashTables }: Checkpoint): RowReader[] {

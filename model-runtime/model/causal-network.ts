@@ -17,16 +17,8 @@ export interface Rows {
 /** Below this, weights fit a processor's cache and a second copy costs little. */
 export const SMALL_NETWORK_BYTES = 32 * 2 ** 20;
 
-/**
- * Rows of runs that are timed to find out which are long enough for the other products. Fewer are what drafts are verified in:
- * with the other products greedy text would part sooner from that without drafts (docs/performance-engine.md).
- */
-const TIMED_RUNS = [64, 32, 16];
-
 export class CausalNetwork {
   private readonly rotary: RotaryTable;
-  /** The same graph with other products, for many rows. */
-  private longRuns: { session: Session; from: number } | null = null;
 
   private constructor(
     private readonly session: Session,
@@ -62,40 +54,6 @@ export class CausalNetwork {
     const session = createSessionLater(graph, options);
     const twice = options.device === "cpu" && options.threads !== 1;
     return new CausalNetwork(session, twice ? createSessionLater(graph, { ...options, threads: 1 }) : session, config);
-  }
-
-  /** Takes a session of the same inputs and outputs into use for runs of so many rows and more. */
-  useForLongRuns(session: Session, from: number): void {
-    this.longRuns = { session, from };
-  }
-
-  /**
-   * Times a session of the same inputs and outputs beside the network's own.
-   * @param inputs what the network reads besides the cache, of so many rows
-   * @param least how many times as fast it must be in the longest runs
-   * @returns rows from which on it is the faster one; null where it is not faster enough
-   */
-  async timeLongRuns(session: Session, inputs: (rows: number) => Feeds, least: number): Promise<number | null> {
-    let from: number | null = null;
-    for (const rows of TIMED_RUNS) {
-      const ratio = await this.compare(session, { ...inputs(rows), ...this.createCache().feeds(rows, null) });
-      if (from === null ? ratio < least : ratio < 1) return from;
-      from = rows;
-    }
-    return from;
-  }
-
-  /** How many times as fast as the network's own a session is in one run. */
-  private async compare(session: Session, feeds: Feeds): Promise<number> {
-    const times = [this.session, session].map(() => Number.POSITIVE_INFINITY);
-    for (let round = 0; round < 3; round++)
-      for (const [i, each] of [this.session, session].entries()) {
-        await setImmediate();
-        const start = performance.now();
-        await each.run(feeds);
-        times[i] = Math.min(times[i], performance.now() - start);
-      }
-    return times[0] / times[1];
   }
 
   createCache(): KvCache {
@@ -156,18 +114,11 @@ export class CausalNetwork {
   }
 
   private sessionFor(rows: number): Session {
-    if (this.longRuns !== null && rows >= this.longRuns.from) return this.longRuns.session;
     return rows === 1 ? this.stepSession : this.session;
   }
 
   async release(): Promise<void> {
-    await this.longRuns?.session.release();
     await this.session.release();
     if (this.stepSession !== this.session) await this.stepSession.release();
   }
-}
-
-/** Rows to time a network with: [rows, width]. */
-export function sampleRows(rows: number, width: number): Feeds[string] {
-  return { data: Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i)), shape: [rows, width] };
 }

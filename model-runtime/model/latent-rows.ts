@@ -1,15 +1,16 @@
 /**
- * The latent transformer's 4-bit blocks as int8 rows, for runs of many positions: integer products of whole rows are the
- * faster ones there, those in blocks for single positions (docs/performance-engine.md). A row of weights, and a row of
+ * The latent transformer's 4-bit blocks as int8 rows, for runs of more positions than the row kernels take: integer products of whole rows
+ * are the faster ones there (docs/performance-engine.md). A row of weights, and a row of
  * activations, has one scale each; the default model was trained for that.
  *
  * Shapes: I inputs, O outputs of the layers that one product joins.
  */
-import { setImmediate } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import type { TensorLocation, Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import { BLOCK_SIZE, minimumName, readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import { OUTPUTS_TURNED } from "../kernels/expand";
+import { RowMemory } from "../kernels/row-kernels";
 import type { GraphContext } from "./linear";
 
 /** Largest whole number of a weight: products of pairs with 8-bit activations stay within 16 bits where that is needed. */
@@ -44,25 +45,34 @@ export function hasPlainBlocks({ tensors }: Weights, { layers }: TransformerConf
     .every((name) => tensors.get(`${name}.weight`)?.dtype === "U8" && !tensors.has(minimumName(`${name}.weight`)));
 }
 
-/** Bytes of the layers' rows. */
-export function latentRowsBytes(checkpoint: Weights, { layers }: TransformerConfig): number {
+/** Bytes of the layers' rows, 0 where none can be made; as many again are taken for a moment while they are. */
+export function latentRowsBytes(checkpoint: Weights, config: TransformerConfig): number {
+  if (!canBeRows(checkpoint, config)) return 0;
+  const { layers } = config;
   const sizes = namesOf(layers).map((names) => sizeOf(checkpoint, names));
   return sizes.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
 }
 
+/** Whether rows can be made of the layers: they are plain blocks, and outputs are as many as are turned at a time. */
+export function canBeRows(checkpoint: Weights, config: TransformerConfig): boolean {
+  const isWhole = (name: string) => checkpoint.tensors.get(`${name}.weight`)!.shape[0] % OUTPUTS_TURNED === 0;
+  return hasPlainBlocks(checkpoint, config) && namesOf(config.layers).flat().every(isWhole);
+}
+
 /**
- * Makes the rows, a product's at a time, and lets other work go first between them.
+ * Makes the rows.
  * @param form whether weights must not use the eighth bit, and whether the stream has a basis of its own
  * @param others tensors that the graph reads besides the layers', by the beginnings of their names
- * @throws the signal's reason when it is aborted, before the next product
+ * @returns null where the row kernels cannot be used
  */
-export async function makeLatentRows(
+export function makeLatentRows(
   checkpoint: Weights,
   { layers }: TransformerConfig,
   { isNarrow, isTurned }: { isNarrow: boolean; isTurned: boolean },
   others: readonly string[],
-  signal?: AbortSignal,
-): Promise<LatentRows> {
+): LatentRows | null {
+  const memory = RowMemory.create();
+  if (memory === null) return null;
   const path = "rows";
   const products = namesOf(layers);
   const made = new Set(products.flat().flatMap((name) => [`${name}.weight`, scaleName(`${name}.weight`)]));
@@ -85,13 +95,12 @@ export async function makeLatentRows(
 
   const data = new Uint8Array(length);
   for (const [name, location] of copied) data.set(readBytes(location), tensors.get(name)!.offset);
+  const room = new Room(memory, sizes);
   for (const [i, names] of products.entries()) {
     const { inputs, outputs } = sizes[i];
     const weight = new Int8Array(data.buffer, tensors.get(keyOf(names))!.offset, inputs * outputs);
     const scales = new Float32Array(data.buffer, tensors.get(scaleName(keyOf(names)))!.offset, outputs);
-    fillRows(checkpoint, names, isNarrow ? LEVELS.narrow : LEVELS.wide, weight, scales);
-    await setImmediate();
-    signal?.throwIfAborted();
+    room.fillRows(checkpoint, names, isNarrow ? LEVELS.narrow : LEVELS.wide, weight, scales);
   }
   const rows: LatentRows["rows"] = (graph, names) => {
     const weight = tensors.get(keyOf(names));
@@ -129,47 +138,70 @@ function sizeOf({ tensors }: Weights, names: readonly string[]): { inputs: numbe
   return { inputs: shapes[0][1] * BLOCK_SIZE, outputs: shapes.reduce((sum, [rows]) => sum + rows, 0) };
 }
 
-/** Fills weight [I, O] and scales [O]. */
-function fillRows(
-  checkpoint: Weights,
-  names: readonly string[],
-  levels: number,
-  weight: Int8Array,
-  scales: Float32Array,
-): void {
-  const outputs = scales.length;
-  const values = new Int8Array(16);
-  let column = 0;
-  for (const name of names) {
-    const pairs = readBytes(checkpoint.tensors.get(`${name}.weight`)!);
-    const location = checkpoint.tensors.get(scaleName(`${name}.weight`))!;
-    const [rows, blocks] = location.shape;
-    const blockScales = readTensor(location);
-    const bytes = BLOCK_SIZE / 2;
-    for (let row = 0; row < rows; row++, column++) {
-      const first = row * blocks;
-      let largest = 0;
-      for (let block = first; block < first + blocks; block++)
-        largest = Math.max(largest, Math.abs(blockScales[block]) * largestOf(pairs, block * bytes, bytes));
-      const step = largest / levels || 1;
-      scales[column] = step;
-      let to = column;
-      for (let block = first; block < first + blocks; block++) {
-        const ratio = blockScales[block] / step;
-        for (let i = 0; i < 16; i++) values[i] = Math.round((i - 8) * ratio);
-        for (let at = block * bytes; at < (block + 1) * bytes; at++, to += 2 * outputs) {
-          weight[to] = values[pairs[at] & 15];
-          weight[to + outputs] = values[pairs[at] >> 4];
-        }
-      }
-    }
-  }
-}
+/** Room in the kernels' memory for the largest product: its numbers, what is made of them, and what that takes. */
+class Room {
+  private readonly numbers: number;
+  private readonly blocks: number;
+  private readonly made: number;
+  private readonly scratch: number;
 
-/** Largest distance from 8 of the numbers in some bytes. */
-function largestOf(pairs: Uint8Array, from: number, count: number): number {
-  let largest = 0;
-  for (let at = from; at < from + count; at++)
-    largest = Math.max(largest, Math.abs((pairs[at] & 15) - 8), Math.abs((pairs[at] >> 4) - 8));
-  return largest;
+  constructor(
+    private readonly memory: RowMemory,
+    sizes: readonly { inputs: number; outputs: number }[],
+  ) {
+    const largest = Math.max(...sizes.map(({ inputs, outputs }) => inputs * outputs));
+    this.numbers = memory.allocate(largest / 2);
+    this.blocks = memory.allocateFloats(largest / BLOCK_SIZE);
+    this.made = memory.allocate(largest);
+    this.scratch = memory.allocate(2 * 16 * OUTPUTS_TURNED);
+  }
+
+  /** Fills weight [I, O] and scales [O]. */
+  fillRows(
+    checkpoint: Weights,
+    names: readonly string[],
+    levels: number,
+    weight: Int8Array,
+    scales: Float32Array,
+  ): void {
+    const { memory, numbers, made } = this;
+    const outputs = scales.length;
+    let column = 0;
+    for (const name of names) {
+      const bytes = readBytes(checkpoint.tensors.get(`${name}.weight`)!);
+      const location = checkpoint.tensors.get(scaleName(`${name}.weight`))!;
+      const [rows, blocks] = location.shape;
+      memory.bytes(numbers, bytes.length).set(bytes);
+      const steps = this.findSteps(readTensor(location), blocks, levels);
+      scales.set(steps, column);
+      for (let row = 0; row < rows; row += OUTPUTS_TURNED)
+        memory.kernels.expandBlocks(
+          numbers + row * blocks * (BLOCK_SIZE / 2),
+          this.blocks + 4 * row * blocks,
+          made + column + row,
+          outputs,
+          blocks,
+          this.scratch,
+        );
+      column += rows;
+    }
+    weight.set(memory.bytes(made, weight.length));
+  }
+
+  /** Steps [O] of rows with such scales [O, B]; leaves each block's scale divided by its row's step where the kernel reads it. */
+  private findSteps(blockScales: Float32Array, blocks: number, levels: number): Float32Array {
+    const { memory } = this;
+    memory.kernels.blockReach(this.numbers, this.blocks, blockScales.length);
+    const reach = new Int32Array(memory.floats.buffer, this.blocks, blockScales.length);
+    const ratios = new Float32Array(memory.floats.buffer, this.blocks, blockScales.length);
+    const steps = new Float32Array(blockScales.length / blocks);
+    for (let row = 0, at = 0; row < steps.length; row++, at += blocks) {
+      let largest = 0;
+      for (let block = at; block < at + blocks; block++)
+        largest = Math.max(largest, Math.abs(blockScales[block]) * reach[block]);
+      steps[row] = largest / levels || 1;
+      for (let block = at; block < at + blocks; block++) ratios[block] = blockScales[block] / steps[row];
+    }
+    return steps;
+  }
 }

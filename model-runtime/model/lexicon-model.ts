@@ -16,16 +16,16 @@ import { Lexicon } from "../lexicon/pieces";
 import { LexiconReader } from "../lexicon/reader";
 import { SortedPieces } from "../lexicon/sorted-pieces";
 import { createSession } from "../session";
-import { CausalNetwork, sampleRows } from "./causal-network";
+import { CausalNetwork } from "./causal-network";
 import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { draftedPieces, Foresight } from "./foresight";
 import { exactRowsKernel } from "./int8-kernel";
+import { loadLatent } from "./latent-network";
 import { LexiconSequence } from "./lexicon-sequence";
 import type { Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
-import { LongRuns } from "./long-runs";
-import { appliedAdapter, type LowRank } from "./low-rank";
+import type { LowRank } from "./low-rank";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
@@ -39,10 +39,6 @@ interface Source {
 }
 
 export class LexiconModel {
-  private isAdapted: boolean;
-  /** Products that are the faster ones for many positions at once, once they are prepared. */
-  readonly longRuns: LongRuns<LexiconCheckpoint>;
-
   private constructor(
     readonly checkpoint: LexiconCheckpoint,
     readonly lexicon: Lexicon,
@@ -57,23 +53,7 @@ export class LexiconModel {
     readonly int8Kernel: Int8Kernel,
     /** The memory that the networks for a few rows are in, and those layers, which take adapters as they come. */
     private readonly rows: { memory: RowMemory | null; layers: RowNetwork | null },
-  ) {
-    this.isAdapted = (options.adapter ?? null) !== null;
-    const { latent } = checkpoint.config;
-    this.longRuns = new LongRuns(
-      {
-        checkpoint,
-        config: latent,
-        int8Kernel,
-        graph: pieceLatentGraph,
-        isTurned: checkpoint.config.readoutMatrix,
-        others: ["model.lexicon.norm", readoutMatrixName],
-        inputs: (rows) => ({ embedding: sampleRows(rows, latent.hiddenSize) }),
-      },
-      options,
-      () => (this.isAdapted ? null : networks.layers),
-    );
-  }
+  ) {}
 
   /** What is cached of all texts: those with the same beginning share it. */
   private paths: PiecePaths | null = null;
@@ -135,7 +115,6 @@ export class LexiconModel {
     const { networks, checkpoint, int8Kernel, options } = this;
     const before = networks.layers;
     networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, this.rows.layers, options);
-    this.isAdapted = adapter !== null;
     await before.release();
   }
 
@@ -160,7 +139,6 @@ export class LexiconModel {
   }
 
   async release(): Promise<void> {
-    this.longRuns.end();
     await this.networks.layers.release();
     await this.networks.readout.release();
     await this.networks.foresight?.release();
@@ -212,16 +190,18 @@ async function rowsUnlessFloat(int8Kernel: Int8Kernel, options: LoadOptions): Pr
   return int8Kernel === "float32" ? "float32" : exactRowsKernel(options);
 }
 
-async function loadLayers(
-  source: Source,
+function loadLayers(
+  { checkpoint, int8Kernel }: Source,
   lowRank: LowRank | null,
   rows: RowNetwork | null,
   options: LoadOptions,
 ): Promise<CausalNetwork> {
-  const { checkpoint } = source;
-  const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  const graph = pieceLatentGraph({ ...source, adapter });
-  const layers = await CausalNetwork.load(graph, checkpoint.config.latent, options, rows);
-  rows?.useAdapter(lowRank);
-  return layers;
+  const { latent: config, readoutMatrix: isTurned } = checkpoint.config;
+  const others = ["model.lexicon.norm", readoutMatrixName];
+  return loadLatent(
+    { checkpoint, config, int8Kernel, graph: pieceLatentGraph, isTurned, others },
+    lowRank,
+    rows,
+    options,
+  );
 }

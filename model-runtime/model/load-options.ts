@@ -8,6 +8,11 @@ export interface LoadOptions extends SessionOptions {
   int8Kernel?: Int8Kernel;
   /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
   deviceLoop?: boolean;
+  /**
+   * Whether the latent transformer's 4-bit blocks are turned into int8 rows for runs of more than a few positions, which then take two
+   * thirds of the time, and 40 MB more for a hundred million weights (`latent-rows.ts`). No by default.
+   */
+  rows?: boolean;
   /** An adapter to use from the start. */
   adapter?: LowRank | null;
 }

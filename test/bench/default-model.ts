@@ -32,15 +32,11 @@ async function main(): Promise<void> {
   });
   const [command, ...files] = positionals;
   const start = performance.now();
-  const model = await loadModel(openModel("models/default"), { device: values.device as ResolvedDevice });
+  const { device, rows } = values;
+  const model = await loadModel(openModel("models/default"), { device: device as ResolvedDevice, rows });
   if (!(model instanceof LexiconModel)) throw new Error("models/default has no lexicon");
   console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
   await measure(model, command, files);
-  if (values.rows) {
-    const took = await timed(() => model.longRuns.prepare(0));
-    console.log(`prepared for long runs in ${took.toFixed(0)} ms, ${residentMiB()} MiB resident`);
-    await measure(model, command, files);
-  }
   await model.release();
 }
 

@@ -37,7 +37,7 @@ async function main(): Promise<void> {
       workspace: { type: "string" },
       files: { type: "string", default: "2" },
       mixed: { type: "boolean", default: false },
-      prepared: { type: "boolean", default: false },
+      rows: { type: "boolean", default: false },
       processor: { type: "boolean", default: false },
       llama: { type: "boolean", default: false },
     },
@@ -49,10 +49,9 @@ async function main(): Promise<void> {
       return (user + system) / 1000;
     };
   }
-  const network = await loadModel(openModel(values.model), { device: "cpu" });
+  const network = await loadModel(openModel(values.model), { device: "cpu", rows: values.rows });
   const llama = values.llama ? await startLlama() : null;
   writtenBytes = Number(values.bytes);
-  if (values.prepared) await network.longRuns.prepare();
   const { index, files } = values.workspace
     ? heldOut(values.workspace, Number(values.files))
     : { index: null, files: positionals };

@@ -15,7 +15,7 @@ import { exactRowsKernel } from "../../model-runtime/model/int8-kernel";
 import type { Int8Kernel } from "../../model-runtime/model/linear";
 import { patcherGraph } from "../../model-runtime/model/networks";
 import { patcherByteModel } from "../../model-runtime/model/patcher-byte-model";
-import { patcherRows } from "../../model-runtime/model/row-networks";
+import { patcherRows, rowMemory } from "../../model-runtime/model/row-networks";
 
 const options = { device: "cpu", threads: 2 } as const;
 const TYPED = 400;
@@ -29,7 +29,7 @@ async function measure(int8Kernel: Int8Kernel) {
   const checkpoint = openLexiconCheckpoint("models/default");
   const { patcher: config, patching } = checkpoint.config;
   const source = { checkpoint, int8Kernel };
-  const network = await CausalNetwork.load(patcherGraph(source), config!, options, patcherRows(source, options));
+  const network = await CausalNetwork.load(patcherGraph(source), config!, options, patcherRows(source, rowMemory(options)));
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   const text = readFileSync("model-runtime/model/sequence.ts").subarray(0, 8192);
 

@@ -1,6 +1,6 @@
 /**
  * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop|rows] [INT8-KERNEL]`. Every patch has four bytes, and the
- * patcher runs all the same. With `rows` it is ready once long runs have been prepared.
+ * patcher runs all the same. With `rows` the latent transformer's longer runs go through int8 rows.
  */
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import type { ResolvedDevice } from "../../../model-runtime/device";
@@ -19,6 +19,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
     device: device as ResolvedDevice,
     threads: Number(threads),
     int8Kernel: kernel as Int8Kernel | undefined,
+    rows: way === "rows",
   });
   phases.end("load");
   const runs = recordRuns(model);
@@ -26,10 +27,6 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   const patching = { ...model.config.patching, threshold: 1e9, maxPatchLength: 4 };
   await model.createSequence(patching).append([BOS]);
   phases.end("first byte");
-  if (way === "rows") {
-    await model.longRuns.prepare(0);
-    phases.end("rows");
-  }
 
   const used = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
   const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", rows for long runs" : ""}`;

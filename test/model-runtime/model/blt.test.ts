@@ -19,8 +19,8 @@ function furthest(a: Float32Array, b: Float32Array): number {
 
 describe("a Blt with 4-bit weights", () => {
   const path = useTemporaryFolder();
-  const load = (name: string, int8Kernel?: Int8Kernel) =>
-    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, int8Kernel });
+  const load = (name: string, int8Kernel?: Int8Kernel, rows = false) =>
+    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, int8Kernel, rows });
 
   beforeEach(async () => {
     await writeRandomCheckpoint(path("float"), shape, 3);
@@ -55,57 +55,16 @@ describe("a Blt with 4-bit weights", () => {
     await model.release();
   });
 
-  it("reads long texts through int8 rows once they are prepared, which is the same up to rounding", async () => {
-    const model = await load("4");
-    const read = (text: number[]) => model.createSequence().append(text, { logits: "all" });
-    const [long, short] = [await read(ids), await read(ids.slice(0, 20))];
-    assert.equal(model.longRuns.canPrepare, true);
-    await model.longRuns.prepare(0);
-    assert.equal(model.longRuns.canPrepare, false);
-    assert.deepEqual(await read(ids.slice(0, 20)), short);
-    const apart = furthest(await read(ids), long);
-    const spread = Math.sqrt(long.reduce((sum, value) => sum + value * value, 0) / long.length);
-    assert.ok(apart > 0 && apart < 0.5 * spread, `${apart} of ${spread}`);
-    await model.release();
-  });
-
-  it("finds out how long runs must be by timing what it reads, and goes on as before where no length pays", async () => {
-    const model = await load("4");
-    const read = () => model.createSequence().append(ids, { logits: "all" });
-    const before = await read();
-    await model.longRuns.prepare(Number.POSITIVE_INFINITY);
-    assert.equal(model.longRuns.canPrepare, false);
-    assert.deepEqual(await read(), before);
-    await model.useAdapter(null);
-    await model.longRuns.prepare(Number.MIN_VALUE);
-    assert.ok(furthest(await read(), before) > 0);
-    await model.release();
-  });
-
-  it("knows what its second form takes: a byte a weight of the latent transformer's layers", async () => {
-    const model = await load("4");
-    const layers = [...model.checkpoint.tensors.values()].filter(
-      ({ name, dtype }) => name.startsWith("model.global_transformer.layers.") && dtype === "U8",
-    );
-    assert.equal(
-      model.longRuns.byteLength,
-      layers.reduce((sum, { shape }) => sum + shape[0] * shape[1] * 32, 0),
-    );
-    await model.release();
-  });
-
-  it("has no second form where it would change nothing, and gives up what is prepared when it is released", async () => {
-    for (const [name, kernel] of [
-      ["float", undefined],
-      ["4", "float32"],
-    ] as const) {
-      const model = await load(name, kernel);
-      assert.equal(model.longRuns.canPrepare, false);
+  it("reads long texts through int8 rows where they are asked for, which is the same up to rounding", async () => {
+    const read = async (rows: boolean) => {
+      const model = await load("4", undefined, rows);
+      const logits = await model.createSequence().append(ids, { logits: "all" });
       await model.release();
-    }
-    const model = await load("4");
-    const preparing = assert.rejects(model.longRuns.prepare(0), { name: "AbortError" });
-    await model.release();
-    await preparing;
+      return logits;
+    };
+    const blocks = await read(false);
+    const apart = furthest(await read(true), blocks);
+    const spread = Math.sqrt(blocks.reduce((sum, value) => sum + value * value, 0) / blocks.length);
+    assert.ok(apart > 0 && apart < 0.5 * spread, `${apart} of ${spread}`);
   });
 });

@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { readBytes, readTensor } from "../../../model-runtime/checkpoint/tensor-data";
 import { Graph } from "../../../model-runtime/graph/graph";
-import { discard, hasPlainBlocks, makeLatentRows } from "../../../model-runtime/model/latent-rows";
-import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
-import { bytesOf, lexiconFolder } from "../lexicon/lexicon-samples";
+import { discard, hasPlainBlocks, latentRowsBytes, makeLatentRows } from "../../../model-runtime/model/latent-rows";
+import { lexiconFolder } from "../lexicon/lexicon-samples";
 
 const layer = "model.global_transformer.layers.0";
 
@@ -19,14 +18,27 @@ describe("int8 rows of 4-bit blocks", () => {
     assert.deepEqual(found, [true, false, false]);
   });
 
+  it("take a byte a weight, none where they cannot be made", () => {
+    const { latent } = checkpoint.config;
+    const layers = [...checkpoint.tensors.values()].filter(
+      ({ name, dtype }) => name.startsWith("model.global_transformer.layers.") && dtype === "U8",
+    );
+    assert.equal(
+      latentRowsBytes(checkpoint, latent),
+      layers.reduce((sum, { shape }) => sum + shape[0] * shape[1] * 32, 0),
+    );
+    const other = openLexiconCheckpoint(lexiconFolder("blocks"));
+    assert.equal(latentRowsBytes(other, other.config.latent), 0);
+  });
+
   for (const isNarrow of [false, true])
-    it(`hold each weight to half a step, ${isNarrow ? "in 7" : "in 8"} bits, turned and joined`, async () => {
-      const { weights, file } = await makeLatentRows(
+    it(`hold each weight to half a step, ${isNarrow ? "in 7" : "in 8"} bits, turned and joined`, () => {
+      const { weights, file } = makeLatentRows(
         checkpoint,
         checkpoint.config.latent,
         { isNarrow, isTurned: false },
         [],
-      );
+      )!;
       const bytes = (name: string) => {
         const { offset, length } = weights.tensors.get(name)!;
         return file.data.slice(offset, offset + length).buffer;
@@ -56,9 +68,9 @@ describe("int8 rows of 4-bit blocks", () => {
       assert.equal(output, steps.length);
     });
 
-  it("know the range of inputs that are normed in a basis of their own", async () => {
+  it("know the range of inputs that are normed in a basis of their own", () => {
     for (const isTurned of [true, false]) {
-      const { rows } = await makeLatentRows(checkpoint, checkpoint.config.latent, { isNarrow: false, isTurned }, []);
+      const { rows } = makeLatentRows(checkpoint, checkpoint.config.latent, { isNarrow: false, isTurned }, [])!;
       const ranges = [["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], ["mlp.down_proj"]].map((names) =>
         rows(
           new Graph("rows"),
@@ -78,66 +90,5 @@ describe("discard", () => {
     const data = new Uint8Array(1000).fill(7);
     discard(data);
     assert.equal(data.length, 0);
-  });
-});
-
-describe("long runs of a LexiconModel", () => {
-  const text = bytesOf("for (const value of values) total += value * scale[value % 7];\n".repeat(6));
-  const load = (folder: string, int8Kernel: "blocked" | "float32") =>
-    LexiconModel.load(openLexiconCheckpoint(folder), { device: "cpu", threads: 1, int8Kernel });
-
-  it("go through rows once they are prepared, and give what blocks give up to rounding", async () => {
-    const model = await load(lexiconFolder("symmetric"), "blocked");
-    const ask = async (bytes: Uint8Array) => {
-      const { reader } = model.createReader();
-      reader.append(bytes);
-      return Array.from(await reader.distribution());
-    };
-    const [long, short] = [await ask(text), await ask(text.subarray(0, 20))];
-    assert.equal(model.longRuns.canPrepare, true);
-    await model.longRuns.prepare(0);
-    assert.equal(model.longRuns.canPrepare, false);
-    assert.deepEqual(await ask(text.subarray(0, 20)), short);
-    const found = await ask(text);
-    const apart = Math.max(...found.map((p, i) => Math.abs(Math.log(p / long[i]))));
-    assert.ok(apart > 0 && apart < 0.1, `log-probabilities ${apart} apart`);
-    assert.deepEqual(await ask(text), found);
-    await model.useAdapter(null);
-    assert.deepEqual(await ask(text), long);
-    assert.equal(model.longRuns.canPrepare, true);
-    await model.release();
-  });
-
-  it("stay as they are where the second form is not faster enough", async () => {
-    const model = await load(lexiconFolder("symmetric"), "blocked");
-    const ask = async () => {
-      const { reader } = model.createReader();
-      reader.append(text);
-      return Array.from(await reader.distribution());
-    };
-    const before = await ask();
-    await model.longRuns.prepare(Number.POSITIVE_INFINITY);
-    assert.deepEqual(await ask(), before);
-    assert.equal(model.longRuns.canPrepare, false);
-    await model.release();
-  });
-
-  it("are given up with the model", async () => {
-    const model = await load(lexiconFolder("symmetric"), "blocked");
-    const preparing = assert.rejects(model.longRuns.prepare(0), { name: "AbortError" });
-    await model.release();
-    await preparing;
-  });
-
-  it("stay as they are where products are in float32 or blocks have minima", async () => {
-    for (const [name, kernel] of [
-      ["symmetric", "float32"],
-      ["blocks", "blocked"],
-    ] as const) {
-      const model = await load(lexiconFolder(name), kernel);
-      assert.equal(model.longRuns.canPrepare, false);
-      await model.longRuns.prepare();
-      await model.release();
-    }
   });
 });
