@@ -203,6 +203,12 @@ export const i8x16 = {
 };
 
 export const i16x8 = {
+  add: simd(0x8e),
+  /**
+   * Sums of two neighbouring products of int8 with numbers from 0 to 127: relaxed SIMD (core specification 3.0), which engines have or
+   * not.
+   */
+  dotOfBytes: simd(0x112),
   /** Eight int32 as int16, saturated. */
   narrow: simd(0x85),
   shl: (a: V128, bits: I32) => code("v128", a.bytes, bits.bytes, vector(0x8b)),

@@ -16,7 +16,7 @@ import {
   when,
 } from "./assembler";
 import { attentionScores, QUERIES_TOGETHER, softmax, VALUE_STRIP, weightedSum } from "./attention";
-import { ACTIVATION_BYTES, blockProduct } from "./blocks";
+import { ACTIVATION_BYTES } from "./blocks";
 import { integerProduct, OUTPUTS_TOGETHER } from "./products";
 
 /** Names of the arguments of each job, in their order. */
@@ -85,8 +85,11 @@ export const jobNames = ["multiplyBlocks", "multiplyIntegers", "score", "soften"
 export type JobName = (typeof jobNames)[number];
 export type JobArgument<J extends JobName> = (typeof jobArguments)[J][number];
 
-/** @param indexOf place of a kernel in the module */
-export function jobFunctions(indexOf: (kernel: WasmFunction) => number): WasmFunction[] {
+/**
+ * @param indexOf place of a kernel in the module
+ * @param blockProduct the form that the engine can run (`blocks.ts`)
+ */
+export function jobFunctions(indexOf: (kernel: WasmFunction) => number, blockProduct: WasmFunction): WasmFunction[] {
   const multiplyBlocks = define("multiplyBlocks", jobParameters, "none", ({ values, first, count }, local) => {
     const value = valuesOf("multiplyBlocks", values);
     const [row, x, out, blocks, groups] = [0, 1, 2, 3, 4].map(() => local("i32"));

@@ -2,10 +2,11 @@
  * The kernels of single rows, compiled, and a memory of their own that they work in. They are WebAssembly that is made here, so
  * that nothing has to be built for a platform (docs/architecture.md, "Single bytes").
  */
+import { setFlagsFromString } from "node:v8";
 import { addTo, rmsNorm, swiGlu } from "./activations";
 import { assemble, MOST_PAGES } from "./assembler";
 import { attentionScores, putRows, rotate, scale, softmax, weightedSum } from "./attention";
-import { blockProduct, quantizeBlocks } from "./blocks";
+import { blockProduct, blockProductOfBytes, quantizeBlocks, quantizeToBytes } from "./blocks";
 import { blockReach, expandBlocks } from "./expand";
 import { type JobArgument, type JobName, jobArguments, jobFunctions, jobNames } from "./jobs";
 import { floatProduct, integerProduct, quantize } from "./products";
@@ -44,26 +45,48 @@ export interface Job<J extends JobName> {
   run(parts: number, isSmall?: boolean): void;
 }
 
-const kernels = [
-  blockProduct,
-  quantizeBlocks,
-  blockReach,
-  expandBlocks,
-  quantize,
-  integerProduct,
-  floatProduct,
-  rmsNorm,
-  addTo,
-  swiGlu,
-  rotate,
-  scale,
-  putRows,
-  ...attentionScores,
-  softmax,
-  ...weightedSum,
-];
-const jobs = jobFunctions((kernel) => jobNames.length + kernels.indexOf(kernel));
-const functions = [...jobs, ...kernels, ...teamFunctions(jobs)];
+/** @param isRelaxed whether the engine has products of bytes */
+function moduleOf(isRelaxed: boolean): WebAssembly.Module {
+  const multiply = isRelaxed ? blockProductOfBytes : blockProduct;
+  const kernels = [
+    multiply,
+    isRelaxed ? quantizeToBytes : quantizeBlocks,
+    blockReach,
+    expandBlocks,
+    quantize,
+    integerProduct,
+    floatProduct,
+    rmsNorm,
+    addTo,
+    swiGlu,
+    rotate,
+    scale,
+    putRows,
+    ...attentionScores,
+    softmax,
+    ...weightedSum,
+  ];
+  const jobs = jobFunctions((kernel) => jobNames.length + kernels.indexOf(kernel), multiply);
+  return new WebAssembly.Module(assemble([...jobs, ...kernels, ...teamFunctions(jobs)]));
+}
+
+/** Compiles what the engine can run. @throws a `CompileError` where that is nothing */
+function compile(): WebAssembly.Module {
+  try {
+    return moduleOf(true);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+  }
+  // Node 20 has them behind a flag, which later engines do not know.
+  setFlagsFromString("--experimental-wasm-relaxed-simd");
+  try {
+    return moduleOf(true);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    return moduleOf(false);
+  }
+}
+
 const PAGE = 2 ** 16;
 /** Of what is allocated, unless said: a line of the processor's cache. */
 const ALIGNMENT = 64;
@@ -98,7 +121,7 @@ export class RowMemory {
     helpers: number,
   ) {
     this.view = new Float32Array(memory.buffer);
-    compiled ??= new WebAssembly.Module(assemble(functions));
+    compiled ??= compile();
     const { exports } = new WebAssembly.Instance(compiled, { env: { memory: this.memory } });
     this.kernels = exports as unknown as RowKernels;
     this.team = new Team(memory, compiled, exports as unknown as TeamFunctions, helpers);

@@ -50,7 +50,7 @@ export class Blt implements SequenceModel {
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
-    const memory = rowMemory(options);
+    const memory = rowMemory(checkpoint, options);
     const rows: Rows = {
       memory,
       patcher: config.patcher && patcherRows(source, memory),

@@ -81,7 +81,7 @@ export class LexiconModel {
       { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
       { wholeTableBytes: 0, cacheBytes: 2 ** 20 },
     );
-    const memory = rowMemory(options);
+    const memory = rowMemory(checkpoint, options);
     const rows = { memory, layers: pieceRows(source, memory) };
     const networks = {
       layers: await loadLayers(source, options.adapter ?? null, rows.layers, options),

@@ -27,12 +27,22 @@ interface Source<C> {
 
 /** Rows of the latent transformer that the kernels run at a time; more are onnxruntime's. */
 const LATENT_ROWS = 2;
+/** Bytes of the latent transformer's weights at most, which lie in onnxruntime's memory as well. */
+const LATENT_BYTES = 512 * 2 ** 20;
 /** Threads that rows are worth at most: more have no more memory to read from. */
 const MOST_THREADS = 4;
 
-/** A memory for the networks of a model, which work in turns; null where the row kernels cannot be used. */
-export function rowMemory({ device, threads }: SessionOptions): RowMemory | null {
-  return device === "cpu" ? RowMemory.create(Math.min(MOST_THREADS, threads ?? availableParallelism())) : null;
+/**
+ * A memory for the networks of a model, which work in turns; null where the row kernels cannot be used. Threads that help take 10 MB
+ * each, which is worth it where the latent transformer's rows are run here.
+ */
+export function rowMemory(
+  checkpoint: Weights & { config: Pick<BltConfig, "latent"> },
+  { device, threads }: SessionOptions,
+): RowMemory | null {
+  if (device !== "cpu") return null;
+  const most = fitsLatent(checkpoint) ? MOST_THREADS : 1;
+  return RowMemory.create(Math.min(most, threads ?? availableParallelism()));
 }
 
 /** The latent transformer over patches as `latentGraph`; null where it is onnxruntime's. */
@@ -68,24 +78,31 @@ function latentNetwork(
   input: RowNetworkParts["input"],
   head: RowNetworkParts["head"],
 ): RowNetwork | null {
-  const config = checkpoint.config.latent;
-  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
-  const inputs = [hiddenSize, intermediateSize, heads * headDim];
-  const fits =
-    hasPlainBlocks(checkpoint, config) &&
-    config.layers > 0 &&
-    inputs.every((width) => width % BLOCK_INPUTS === 0) &&
-    [headDim, kvHeads * headDim].every((width) => width % INPUTS_TOGETHER === 0);
-  if (memory === null || !fits) return null;
+  if (memory === null || !fitsLatent(checkpoint)) return null;
   const parts: RowNetworkParts = {
     prefix: "model.global_transformer",
-    config,
+    config: checkpoint.config.latent,
     input,
     resultLayers: [],
     head,
     cross: null,
   };
   return new RowNetwork(memory, checkpoint, parts, levels, LATENT_ROWS);
+}
+
+function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> }): boolean {
+  const config = checkpoint.config.latent;
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, layers } = config;
+  const matrices = [...checkpoint.tensors.values()].filter(
+    ({ name, dtype }) => dtype === "U8" && name.startsWith("model.global_transformer.layers."),
+  );
+  return (
+    layers > 0 &&
+    hasPlainBlocks(checkpoint, config) &&
+    [hiddenSize, intermediateSize, heads * headDim].every((width) => width % BLOCK_INPUTS === 0) &&
+    [headDim, kvHeads * headDim].every((width) => width % INPUTS_TOGETHER === 0) &&
+    matrices.reduce((sum, { length }) => sum + length, 0) < LATENT_BYTES
+  );
 }
 
 /** The entropy model, as `patcherGraph`; null where it is onnxruntime's. */
