@@ -1,6 +1,6 @@
 /**
  * The kernels of single rows, compiled, and a memory of their own that they work in. They are WebAssembly that is made here, so
- * that nothing has to be built for a platform (docs/architecture.md, "Single bytes").
+ * that nothing has to be built for a platform (docs/architecture.md, "Single rows").
  */
 import { setFlagsFromString } from "node:v8";
 import { addTo, rmsNorm, swiGlu } from "./activations";

@@ -4,10 +4,10 @@
  * same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
- *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--mixed] [--prepared] [--processor] [--llama] FILE...
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--mixed] [--rows] [--processor] [--llama] FILE...
  *     node .cache/drafts.js [the same] --workspace FOLDER --files 2        # files held out of a project, the rest is counted
  *
- * Options: --mixed mixes the model with the counts, as the editor does; --prepared compiles the second form of the layers first, as the editor does (docs/performance-engine.md); --llama has
+ * Options: --mixed mixes the model with the counts, as the editor does; --rows takes int8 rows for longer runs, as the editor does; --llama has
  * llama.cpp write the same text on in the same run; test/bench/speed.ts, run once, fetches it.
  */
 import { readFileSync, statSync } from "node:fs";
