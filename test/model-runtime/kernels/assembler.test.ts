@@ -1,11 +1,19 @@
 import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import fc from "fast-check";
 import {
   advance,
   assemble,
+  atomic,
   type Code,
+  call,
   define,
+  drop,
+  during,
   f32,
   f32x4,
+  type I32,
   i16x8,
   i32,
   i32x4,
@@ -14,16 +22,48 @@ import {
   type V128,
   v128,
   type WasmFunction,
+  when,
 } from "../../../model-runtime/kernels/assembler";
 
-/** Runs a function in a memory that begins with these values; its value, and the memory as float32 afterwards. */
-function run(wasm: WasmFunction, values: number[] = [], words: number[] = []) {
+type Run = (...operands: number[]) => number;
+
+/** Functions of one module, and its memory, which begins with these float32. */
+function load(functions: readonly WasmFunction[], values: readonly number[] = []) {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES, shared: true });
   const floats = new Float32Array(memory.buffer);
   floats.set(values);
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(assemble([wasm])), { env: { memory } });
-  const value = (instance.exports[wasm.name] as (...words: number[]) => number)(...words);
-  return { value, floats };
+  const module = new WebAssembly.Module(assemble(functions));
+  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as Record<string, Run>;
+  return { module, memory, exports, floats, words: new Int32Array(memory.buffer) };
+}
+
+/** Runs a function in a memory that begins with these values; its value, and the memory as float32 afterwards. */
+function run(wasm: WasmFunction, values: readonly number[] = [], operands: readonly number[] = []) {
+  const { exports, floats } = load([wasm], values);
+  return { value: exports[wasm.name](...operands), floats };
+}
+
+/** An operation on two int32 as a function of them. */
+function ofWords(operation: (a: I32, b: I32) => I32): Run {
+  const wasm = define("f", { a: "i32", b: "i32" }, "i32", ({ a, b }) => [operation(a, b)]);
+  return load([wasm]).exports.f;
+}
+
+/** Applies an operation to two vectors of so many lanes each; the lanes that it gives. */
+function lanes<A extends Int16Array | Int32Array>(
+  operation: (a: V128, b: V128) => V128,
+  [a, b]: readonly [A, A],
+): number[] {
+  const wasm = define("f", {}, "none", () => [
+    v128.store(i32.const(64), operation(v128.load(i32.const(0)), v128.load(i32.const(16)))),
+  ]);
+  const { exports, memory } = load([wasm]);
+  const view = (at: number) =>
+    a instanceof Int16Array ? new Int16Array(memory.buffer, at, 8) : new Int32Array(memory.buffer, at, 4);
+  view(0).set(a);
+  view(16).set(b);
+  exports.f();
+  return [...view(64)];
 }
 
 /** Applies an operation to the vectors at 0 and 16; the four float32 that it gives. */
@@ -61,6 +101,132 @@ describe("the assembler", () => {
       [400, 100],
     ])
       assert.equal(run(wasm, [], [end]).value, times);
+  });
+
+  it("encodes addresses, places and offsets of any size", () => {
+    // As many variables that their numbers take two bytes, and a function behind as many others.
+    const many = define("many", { x: "i32" }, "i32", ({ x }, local) => {
+      const variables = Array.from({ length: 200 }, () => local("i32"));
+      return [variables[199].set(i32.add(x, i32.const(1))), i32.store(x, variables[199], 5000), i32.load(x, 5000)];
+    });
+    const others = Array.from({ length: 150 }, (_, i) => define(`other${i}`, {}, "none", () => []));
+    const last = define("last", { x: "i32" }, "i32", ({ x }) => [call(150, "i32", x)]);
+    const { exports, words } = load([...others, many, last]);
+    assert.equal(exports.last(1000), 1001);
+    assert.equal(words[1500], 1001);
+  });
+
+  it("runs a body during a condition, and not at all where it does not hold", () => {
+    // The lowest number, n + 3 k, that is no less than the end.
+    const wasm = define("f", { n: "i32", end: "i32" }, "i32", ({ n, end }) => [
+      during(i32.less(n, end), advance(n, 3)),
+      n,
+    ]);
+    for (const [n, end, expected] of [
+      [0, 0, 0],
+      [7, 5, 7],
+      [0, 1, 3],
+      [1, 100, 100],
+      [2, 100, 101],
+    ])
+      assert.equal(run(wasm, [], [n, end]).value, expected);
+  });
+
+  it("runs loops within loops and conditions", () => {
+    // Pairs (a, b) below n with a < b.
+    const wasm = define("f", { n: "i32" }, "i32", ({ n }, local) => {
+      const [a, b, count] = [local("i32"), local("i32"), local("i32")];
+      return [
+        during(
+          i32.less(a, n),
+          b.set(i32.const(0)),
+          repeat(b, n, 1, when(i32.less(a, b), advance(count, 1))),
+          advance(a, 1),
+        ),
+        count,
+      ];
+    });
+    for (const [n, pairs] of [
+      [0, 0],
+      [1, 0],
+      [2, 1],
+      [9, 36],
+    ])
+      assert.equal(run(wasm, [], [n]).value, pairs);
+  });
+
+  it("runs a body once when a condition is not zero", () => {
+    const wasm = define("f", { condition: "i32" }, "i32", ({ condition }, local) => {
+      const times = local("i32");
+      return [when(condition, advance(times, 1)), times];
+    });
+    for (const [condition, times] of [
+      [0, 0],
+      [1, 1],
+      [2, 1],
+      [-1, 1],
+    ])
+      assert.equal(run(wasm, [], [condition]).value, times);
+  });
+
+  it("calls functions of its module, operands in their order, and forgets a value", () => {
+    const root = define("root", { x: "f32", y: "f32" }, "f32", ({ x, y }) => [f32.sqrt(f32.div(x, y))]);
+    const put = define("put", { at: "i32", x: "f32" }, "none", ({ at, x }) => [f32.store(at, x)]);
+    const outer = define("outer", { x: "f32" }, "f32", ({ x }) => [
+      call(1, "none", i32.const(8), call(0, "f32", x, f32.const(4))),
+      drop(call(0, "f32", x, x)),
+      f32.load(i32.const(8)),
+    ]);
+    const { exports, floats } = load([root, put, outer]);
+    assert.equal(exports.outer(36), 3);
+    assert.equal(floats[2], 3);
+  });
+
+  it("computes with int32", () => {
+    const operations: [string, (a: I32, b: I32) => I32, (a: number, b: number) => number][] = [
+      ["add", i32.add, (a, b) => a + b],
+      ["sub", i32.sub, (a, b) => a - b],
+      ["mul", i32.mul, Math.imul],
+      ["and", i32.and, (a, b) => a & b],
+      ["or", i32.or, (a, b) => a | b],
+      ["shl", i32.shl, (a, b) => a << b],
+      ["equal", i32.equal, (a, b) => Number(a === b)],
+      ["notEqual", i32.notEqual, (a, b) => Number(a !== b)],
+      ["less", i32.less, (a, b) => Number(a >>> 0 < b >>> 0)],
+      ["div", i32.div, (a, b) => Math.floor((a >>> 0) / (b >>> 0))],
+      ["remainder", i32.remainder, (a, b) => (a >>> 0) % (b >>> 0)],
+    ];
+    const word = fc.oneof(fc.integer(), fc.integer({ min: -3, max: 3 }));
+    for (const [name, operation, expected] of operations) {
+      const wasm = ofWords(operation);
+      const isDivision = name === "div" || name === "remainder";
+      fc.assert(
+        fc.property(word, word, fc.boolean(), (a, other, isSame) => {
+          const b = isSame ? a : other;
+          fc.pre(!isDivision || b !== 0);
+          assert.equal(wasm(a, b), expected(a, b) | 0, `${name}(${a}, ${b})`);
+        }),
+      );
+    }
+  });
+
+  it("reads and writes words and float32", () => {
+    const wasm = define("f", { at: "i32", x: "i32" }, "i32", ({ at, x }) => [
+      i32.store(at, x),
+      i32.store(at, i32.add(i32.load(at), i32.const(1)), 400),
+      f32.store(i32.add(at, i32.const(8)), f32.ofUnsigned(i32.load(at, 400))),
+      i32.load(at),
+    ]);
+    const { exports, words, floats } = load([wasm]);
+    assert.equal(exports.f(40, -7), -7);
+    assert.deepEqual([words[10], words[110], floats[12]], [-7, -6, Math.fround(2 ** 32 - 6)]);
+    assert.equal(
+      run(
+        define("f", {}, "f32", () => [f32.load(i32.const(4))]),
+        [1, 0.1],
+      ).value,
+      Math.fround(0.1),
+    );
   });
 
   it("has the operations of four float32", () => {
@@ -136,5 +302,136 @@ describe("the assembler", () => {
       }, [...bytes]),
       [2, 2 * 127 ** 2, 61, 113],
     );
+  });
+
+  it("takes the lesser and the greater of two float32, and the first where either is no number", () => {
+    const values = [1, -2.5, Number.NaN, 4, 2, -3, 7, Number.NaN];
+    assert.deepEqual(vector(f32x4.lesser, values), [1, -3, Number.NaN, 4]);
+    assert.deepEqual(vector(f32x4.greater, values), [2, -2.5, Number.NaN, 4]);
+    assert.deepEqual(
+      vector(() => f32x4.const(-0.1), []),
+      new Array(4).fill(Math.fround(-0.1)),
+    );
+  });
+
+  it("writes one lane", () => {
+    for (const lane of [0, 1, 2, 3]) {
+      const wasm = define("f", { at: "i32" }, "none", ({ at }) => [
+        v128.storeLane32(at, v128.load(i32.const(0)), lane, 256),
+      ]);
+      const { floats } = run(wasm, [5, 6, 7, 8], [64]);
+      assert.deepEqual([...floats.subarray(79, 82)], [0, 5 + lane, 0]);
+    }
+  });
+
+  it("has the operations of four int32", () => {
+    const fours = fc.array(fc.integer(), { minLength: 4, maxLength: 4 }).map((list) => Int32Array.from(list));
+    const operations: [string, (a: V128, b: V128) => V128, (a: number, b: number) => number][] = [
+      ["add", i32x4.add, (a, b) => a + b],
+      ["sub", i32x4.sub, (a, b) => a - b],
+      ["max", i32x4.max, Math.max],
+      ["and", v128.and, (a, b) => a & b],
+      ["shl", (a) => i32x4.shl(a, i32.const(11)), (a) => a << 11],
+      ["splat", () => i32x4.splat(i32.const(-70000)), () => -70000],
+    ];
+    for (const [name, operation, expected] of operations)
+      fc.assert(
+        fc.property(fours, fours, (a, b) => {
+          const found = lanes(operation, [a, b]);
+          assert.deepEqual(
+            found,
+            [...a].map((x, i) => expected(x, b[i]) | 0),
+            name,
+          );
+        }),
+        { numRuns: 20 },
+      );
+  });
+
+  it("has the operations of eight int16", () => {
+    const a = Int16Array.of(1, -1, 0x0123, -32768, 32767, 0x0f0f, -2, 100);
+    const b = Int16Array.of(11, 12, 13, 14, 15, 16, 17, 18);
+    const cut = (value: number) => (value << 16) >> 16;
+    const list = [...a];
+    assert.deepEqual(
+      lanes((x) => i16x8.shl(x, i32.const(4)), [a, b]),
+      list.map((value) => cut(value << 4)),
+    );
+    assert.deepEqual(
+      lanes((x) => i16x8.shr(x, i32.const(12)), [a, b]),
+      list.map((value) => (value & 0xffff) >> 12),
+    );
+    assert.deepEqual(
+      lanes((x) => v128.and(x, v128.const16(0x0f00)), [a, b]),
+      list.map((value) => value & 0x0f00),
+    );
+    assert.deepEqual(
+      lanes(() => v128.const16(-2), [a, b]),
+      new Array(8).fill(-2),
+    );
+    const order = [15, 0, 8, 7, 3, 3, 12, 1];
+    assert.deepEqual(
+      lanes((x, y) => i16x8.shuffle(x, y, order), [a, b]),
+      order.map((lane) => [...a, ...b][lane]),
+    );
+  });
+});
+
+describe("memory that threads share", () => {
+  it("is read, written, added to and exchanged where it holds what is expected", () => {
+    const { exports, words } = load([
+      define("load", { at: "i32" }, "i32", ({ at }) => [atomic.load(at)]),
+      define("store", { at: "i32", value: "i32" }, "none", ({ at, value }) => [atomic.store(at, value)]),
+      define("add", { at: "i32", value: "i32" }, "i32", ({ at, value }) => [atomic.add(at, value)]),
+      define("exchange", { at: "i32", expected: "i32", value: "i32" }, "i32", ({ at, expected, value }) => [
+        atomic.exchange(at, expected, value),
+      ]),
+    ]);
+    words[3] = -5;
+    assert.equal(exports.load(12), -5);
+    exports.store(12, 2 ** 31 - 1);
+    assert.equal(words[3], 2 ** 31 - 1);
+    assert.equal(exports.add(12, 2), 2 ** 31 - 1);
+    assert.equal(words[3], -(2 ** 31) + 1);
+    words[3] = 8;
+    assert.equal(exports.exchange(12, 7, 9), 8);
+    assert.equal(words[3], 8);
+    assert.equal(exports.exchange(12, 8, 9), 8);
+    assert.deepEqual([...words.subarray(2, 5)], [0, 9, 0]);
+  });
+
+  it("does not let sleep who expects something else there", () => {
+    const wasm = define("f", { expected: "i32" }, "i32", ({ expected }) => [
+      atomic.wait(i32.const(4), expected),
+      i32.const(1),
+    ]);
+    assert.equal(run(wasm, [], [5]).value, 1);
+  });
+
+  it("lets a thread sleep until it is woken, and counts what several add at a time", async () => {
+    const [WAKE, ARRIVED, SUM, DONE] = [0, 4, 8, 12].map((at) => i32.const(at));
+    const wasm = define("f", { threads: "i32", times: "i32" }, "none", ({ threads, times }, local) => {
+      const i = local("i32");
+      return [
+        atomic.wait(WAKE, i32.const(0)),
+        drop(atomic.add(ARRIVED, i32.const(1))),
+        during(i32.less(atomic.load(ARRIVED), threads)),
+        repeat(i, times, 1, drop(atomic.add(SUM, i32.const(1)))),
+        drop(atomic.add(DONE, i32.const(1))),
+      ];
+    });
+    const { module, memory, words } = load([wasm]);
+    const program = `const { module, memory, operands } = require("node:worker_threads").workerData;
+new WebAssembly.Instance(module, { env: { memory } }).exports.f(...operands);`;
+    const [threads, times] = [2, 100_000];
+    const workerData = { module, memory, operands: [threads, times] };
+    const workers = Array.from({ length: threads }, () => new Worker(program, { eval: true, workerData }));
+    for (let woken = 0; woken < threads; woken += Atomics.notify(words, 0)) {
+      assert.ok(Atomics.load(words, 1) <= woken, "none goes on before it is woken");
+      await setTimeout(5);
+    }
+    while (Atomics.load(words, 3) < threads) await setTimeout(5);
+    assert.equal(Atomics.load(words, 2), threads * times);
+    await Promise.all(workers.map((worker) => worker.terminate()));
   });
 });
