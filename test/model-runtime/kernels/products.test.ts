@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { filledUp, packFloats, packIntegers } from "../../../model-runtime/kernels/products";
+import {
+  filledUp,
+  OUTPUTS_TOGETHER,
+  PAGE_BYTES,
+  packFloats,
+  packIntegers,
+} from "../../../model-runtime/kernels/products";
 import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 });
@@ -41,6 +47,19 @@ describe("quantize", () => {
     );
   });
 
+  it("returns NaN for a row that holds NaN, and infinity for one that holds infinity", () => {
+    const x = new Float32Array(64).map((_, i) => i - 32);
+    for (const [value, expected] of [
+      [Number.NaN, Number.NaN],
+      [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+    ])
+      for (const at of [0, 17, 63]) {
+        const row = x.slice();
+        row[at] = value;
+        assert.equal(quantized(row, 1 / 127).largest, expected);
+      }
+  });
+
   it("makes some numbers of a row of zeros", () => {
     const { integers, largest } = quantized(new Float32Array(32), 1 / 127);
     assert.equal(largest, 0);
@@ -48,39 +67,94 @@ describe("quantize", () => {
   });
 });
 
-describe("integerProduct", () => {
+interface IntegerProduct {
+  /** Whole numbers [R, I], and the largest magnitude [R] of what they were. */
+  x: Int16Array;
+  largest: Float32Array;
+  /** [O, I], and scales [O]. */
+  weights: Int8Array;
+  scales: Float32Array;
+}
+
+/** Products [R, O] by the job. */
+function multiply({ x, largest, weights, scales }: IntegerProduct, inputs: number, groupsOfPart = 1): Float32Array[] {
+  const memory = RowMemory.create()!;
+  const [outputs, rows] = [weights.length / inputs, largest.length];
+  const { packed, streamBytes } = packIntegers(weights, inputs);
+  const factors = new Float32Array(filledUp(outputs));
+  factors.set(scales);
+  // More than the outputs of a row lies between rows, and stays as it is.
+  const out = memory.allocateRows(rows, filledUp(outputs) + 4);
+  const allGroups = filledUp(outputs) / OUTPUTS_TOGETHER;
+  const job = memory.job("multiplyIntegers", {
+    integers: memory.place(new Int8Array(x.buffer)),
+    largest: memory.place(largest),
+    rows,
+    weights: memory.place(packed, PAGE_BYTES),
+    streamBytes,
+    scales: memory.place(factors),
+    out: out.at,
+    outBytes: out.bytes,
+    inputs,
+    groups: groupsOfPart,
+    allGroups,
+  });
+  job.run(Math.ceil(allGroups / groupsOfPart));
+  return Array.from(largest, (_, row) => {
+    const found = memory.row(out, row, filledUp(outputs) + 4).slice();
+    assert.deepEqual([...found.subarray(filledUp(outputs))], [0, 0, 0, 0]);
+    return found.slice(0, outputs);
+  });
+}
+
+describe("the product of rows and int8 rows", () => {
   it("sums whole products exactly, then scales them", () => {
+    const shapes = fc.record({
+      inputs: width,
+      outputs: fc.integer({ min: 1, max: 40 }),
+      rows: fc.integer({ min: 1, max: 4 }),
+      groupsOfPart: fc.integer({ min: 1, max: 4 }),
+      seed: fc.integer(),
+    });
     fc.assert(
-      fc.property(width, fc.integer({ min: 1, max: 23 }), fc.integer(), (inputs, outputs, seed) => {
-        const memory = RowMemory.create()!;
+      fc.property(shapes, ({ inputs, outputs, rows, groupsOfPart, seed }) => {
         const number = numbers(seed);
-        const x = Int16Array.from({ length: inputs }, () => number(127));
+        const x = Int16Array.from({ length: rows * inputs }, () => number(127));
         const weights = Int8Array.from({ length: inputs * outputs }, () => number(127));
-        const scales = new Float32Array(filledUp(outputs)).map(() => number(100) / 64);
-        const to = memory.allocateFloats(filledUp(outputs));
-        const from = memory.place(new Int8Array(x.buffer));
-        const { packed, streamBytes } = packIntegers(weights, inputs);
-        const [at, factors] = [memory.place(packed), memory.place(scales)];
-        memory.kernels.integerProduct(from, at, streamBytes, factors, to, inputs, outputs, 0.7);
-        for (let output = 0; output < outputs; output++) {
-          let sum = 0;
-          for (let i = 0; i < inputs; i++) sum += x[i] * weights[output * inputs + i];
-          const expected = Math.fround(Math.fround(sum * scales[output]) * Math.fround(0.7));
-          assert.ok(memory.floats[to / 4 + output] === expected, `output ${output}`);
-        }
+        const scales = Float32Array.from({ length: outputs }, () => number(100) / 64);
+        const largest = Float32Array.from({ length: rows }, (_, row) => 0.7 * (row + 1));
+        const found = multiply({ x, largest, weights, scales }, inputs, groupsOfPart);
+        found.forEach((products, row) => {
+          for (let output = 0; output < outputs; output++) {
+            let sum = 0;
+            for (let i = 0; i < inputs; i++) sum += x[row * inputs + i] * weights[output * inputs + i];
+            const expected = Math.fround(Math.fround(sum * scales[output]) * largest[row]);
+            assert.ok(products[output] === expected, `row ${row}, output ${output}: ${products[output]}, ${expected}`);
+          }
+        });
       }),
     );
   });
 
   it("holds the largest sums", () => {
-    const memory = RowMemory.create()!;
     const inputs = 4096;
-    const x = memory.place(new Int8Array(new Int16Array(inputs).fill(127).buffer));
-    const { packed, streamBytes } = packIntegers(new Int8Array(4 * inputs).fill(-127), inputs);
-    const weights = memory.place(packed);
-    const [scales, out] = [memory.place(new Float32Array(4).fill(1)), memory.allocateFloats(4)];
-    memory.kernels.integerProduct(x, weights, streamBytes, scales, out, inputs, 4, 1);
-    assert.deepEqual([...memory.floats.subarray(out / 4, out / 4 + 4)], new Array(4).fill(-127 * 127 * inputs));
+    const x = new Int16Array(inputs).fill(127);
+    const weights = new Int8Array(4 * inputs).fill(-127);
+    const ones = new Float32Array(4).fill(1);
+    const [found] = multiply({ x, largest: Float32Array.of(1), weights, scales: ones }, inputs);
+    assert.deepEqual([...found], new Array(4).fill(-127 * 127 * inputs));
+  });
+
+  it("gives zeros and no numbers as they come", () => {
+    const inputs = 16;
+    const x = new Int16Array(3 * inputs).fill(1);
+    const weights = Int8Array.from({ length: 2 * inputs }, (_, i) => (i < inputs ? 1 : -1));
+    const scales = Float32Array.of(1, 1);
+    const largest = Float32Array.of(0, Number.POSITIVE_INFINITY, Number.NaN);
+    const [zeros, infinite, none] = multiply({ x, largest, weights, scales }, inputs);
+    assert.ok(zeros.every((value) => value === 0));
+    assert.deepEqual([...infinite], [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+    assert.deepEqual([...none], [Number.NaN, Number.NaN]);
   });
 });
 
@@ -102,6 +176,26 @@ describe("floatProduct", () => {
           }
           assert.ok(Math.abs(memory.floats[to / 4 + output] - sum) <= 1e-6 * size, `output ${output}`);
         }
+      }),
+    );
+  });
+});
+
+describe("packIntegers", () => {
+  it("lays every fourth row in a stream that begins at a page", () => {
+    fc.assert(
+      fc.property(width, fc.integer({ min: 1, max: 90 }), (inputs, outputs) => {
+        const rows = Int8Array.from({ length: outputs * inputs }, (_, i) => i % 251);
+        const { packed, streamBytes } = packIntegers(rows, inputs);
+        assert.equal(streamBytes % PAGE_BYTES, 0);
+        assert.equal(packed.length, 4 * streamBytes);
+        const expected = new Int8Array(packed.length);
+        for (let output = 0; output < outputs; output++)
+          expected.set(
+            rows.subarray(output * inputs, (output + 1) * inputs),
+            (output % 4) * streamBytes + Math.floor(output / 4) * inputs,
+          );
+        assert.deepEqual(packed, expected);
       }),
     );
   });
