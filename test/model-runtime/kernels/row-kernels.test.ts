@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
+import fc from "fast-check";
+import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
+import { TEAM_BYTES } from "../../../model-runtime/kernels/team";
 
 const file = resolve("model-runtime/kernels/row-kernels.ts");
 
@@ -20,4 +23,77 @@ describe("RowMemory", () => {
       });
       assert.equal(stdout.trim(), String(isThere), stderr);
     });
+
+  it("allocates zeros at multiples of what is asked for, none of them twice, also where it grows", () => {
+    const sizes = fc.record({
+      bytes: fc.integer({ min: 1, max: 100_000 }),
+      alignment: fc.constantFrom(4, 16, 64, 4096),
+    });
+    fc.assert(
+      fc.property(fc.array(sizes, { minLength: 1, maxLength: 8 }), (wanted) => {
+        const memory = RowMemory.create()!;
+        // What the threads share lies in front.
+        let end = TEAM_BYTES;
+        const places = wanted.map(({ bytes, alignment }, i) => {
+          const at = memory.allocate(bytes, alignment);
+          assert.equal(at % alignment, 0);
+          assert.ok(at >= end && at + bytes <= memory.byteLength);
+          end = at + bytes;
+          assert.ok(memory.bytes(at, bytes).every((value) => value === 0));
+          memory.bytes(at, bytes).fill(i + 1);
+          return at;
+        });
+        wanted.forEach(({ bytes }, i) => {
+          assert.ok(memory.bytes(places[i], bytes).every((value) => value === i + 1));
+        });
+        assert.equal(memory.floats.byteLength, memory.byteLength);
+      }),
+    );
+  });
+
+  it("allocates lines of the processor's cache unless said", () => {
+    const memory = RowMemory.create()!;
+    memory.allocate(1, 1);
+    for (const at of [memory.allocate(3), memory.allocateFloats(5), memory.place(Int8Array.of(1))])
+      assert.equal(at % 64, 0);
+  });
+
+  it("places copies of what an array shows of its buffer", () => {
+    const memory = RowMemory.create()!;
+    const floats = Float32Array.of(1, 2, 3, 4, 5).subarray(1, 4);
+    const at = memory.place(floats);
+    const integers = memory.place(Int8Array.of(-1, 2, -3).subarray(1), 4096);
+    floats.fill(9);
+    assert.deepEqual([...memory.floats.subarray(at / 4, at / 4 + 4)], [2, 3, 4, 0]);
+    assert.equal(integers % 4096, 0);
+    assert.deepEqual([...memory.bytes(integers, 3)], [2, 253, 0]);
+  });
+
+  it("has rows behind each other, each with as many values as are asked for", () => {
+    const memory = RowMemory.create()!;
+    const rows = memory.allocateRows(3, 5);
+    assert.equal(rows.bytes, 20);
+    for (const row of [0, 1, 2]) memory.row(rows, row, 5).fill(row + 1);
+    memory.row(rows, 1, 2).fill(7);
+    assert.deepEqual(
+      [...memory.floats.subarray(rows.at / 4, rows.at / 4 + 15)],
+      [1, 1, 1, 1, 1, 7, 7, 2, 2, 2, 3, 3, 3, 3, 3],
+    );
+  });
+
+  it("has jobs whose arguments can be set at any time, also when more has been allocated", () => {
+    const memory = RowMemory.create()!;
+    const heads = 3;
+    const job = memory.job("soften", { positions: 4, scoreBytes: 16 });
+    const [scores, factors] = job.places("scores", "factors");
+    assert.deepEqual(job.places("positions", "scores"), [2, 0]);
+    assert.deepEqual([...job.values], [0, 16, 4, 0]);
+    memory.allocate(2 ** 20);
+    const [from, to] = [memory.place(new Float32Array(4 * heads).fill(3)), memory.allocateFloats(heads)];
+    job.values[scores] = from;
+    job.values[factors] = to;
+    job.run(heads);
+    assert.deepEqual([...memory.floats.subarray(from / 4, from / 4 + 12)], new Array(12).fill(1));
+    assert.deepEqual([...memory.floats.subarray(to / 4, to / 4 + 4)], [0.25, 0.25, 0.25, 0]);
+  });
 });
