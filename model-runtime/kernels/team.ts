@@ -41,7 +41,7 @@ export const TEAM_BYTES = 256;
 /** The lower bits of a ticket, the next part; all set where it is closed. */
 const PART_BITS = 12;
 const PART_MASK = 2 ** PART_BITS - 1;
-/** Parts that a job may have. */
+/** Parts that a job may have for several threads to share it. */
 export const MOST_PARTS = PART_MASK - 1;
 const SHARES_A_THREAD = 2;
 /** How often a helper looks for work after a run before it sleeps: some 0.2 ms, in which the next network often begins. */
@@ -161,7 +161,7 @@ export class Team {
 
   /**
    * @param functions of an instance over this memory
-   * @param helpers threads besides the one that leads
+   * @param helpers threads besides the one that leads, fewer where the system has no more
    */
   constructor(
     memory: WebAssembly.Memory,
@@ -169,17 +169,11 @@ export class Team {
     private readonly functions: TeamFunctions,
     helpers: number,
   ) {
-    this.threads = helpers + 1;
     this.control = new Int32Array(memory.buffer, 0, TEAM_BYTES / 4);
     this.control[TICKET / 4] = PART_MASK;
+    this.helpers = Array.from({ length: helpers }, () => startHelper(memory, module)).filter((each) => each !== null);
+    this.threads = this.helpers.length + 1;
     this.control[SHARE / 4] = SHARES_A_THREAD * this.threads;
-    this.helpers = Array.from({ length: helpers }, () => {
-      const helper = new Worker(HELPER, { eval: true, workerData: { module, memory }, env: SHARE_ENV, execArgv: [] });
-      // Without it the leader does the work alone.
-      helper.on("error", () => {});
-      helper.unref();
-      return helper;
-    });
   }
 
   /** Wakes the helpers: jobs follow. */
@@ -202,12 +196,26 @@ export class Team {
    * @param isSmall not worth more than one thread
    */
   run(kind: number, values: number, parts: number, isSmall = false): void {
-    if (isSmall || parts === 1 || this.helpers.length === 0) this.functions.doAlone(kind, values, parts);
+    const isAlone = isSmall || parts === 1 || parts > MOST_PARTS || this.helpers.length === 0;
+    if (isAlone) this.functions.doAlone(kind, values, parts);
     else this.functions.lead(kind, values, parts);
   }
 
   async release(): Promise<void> {
     await Promise.all(this.helpers.splice(0).map((helper) => helper.terminate()));
+  }
+}
+
+/** A helper that does not keep the process alive; null where there can be no more threads. */
+function startHelper(memory: WebAssembly.Memory, module: WebAssembly.Module): Worker | null {
+  try {
+    const helper = new Worker(HELPER, { eval: true, workerData: { module, memory }, env: SHARE_ENV, execArgv: [] });
+    // Without it the leader does the work alone.
+    helper.on("error", () => {});
+    helper.unref();
+    return helper;
+  } catch {
+    return null;
   }
 }
 
