@@ -56,6 +56,7 @@ function attend(shape: Shape, { queries, keys, values, mask }: Inputs, stretch: 
   }
   // More than a row's outputs lies between rows, and stays as it is.
   const out = memory.allocateRows(rows, width + 4);
+  for (let row = 0; row < rows; row++) memory.row(out, row, width + 4).fill(7);
   const shared = {
     scores: memory.allocateFloats(rows * heads * slots),
     scoreBytes: 4 * slots,
@@ -76,7 +77,7 @@ function attend(shape: Shape, { queries, keys, values, mask }: Inputs, stretch: 
   const found = new Float32Array(rows * width);
   for (let row = 0; row < rows; row++) {
     found.set(memory.row(out, row, width), row * width);
-    assert.deepEqual([...memory.row(out, row, width + 4).subarray(width)], [0, 0, 0, 0]);
+    assert.deepEqual([...memory.row(out, row, width + 4).subarray(width)], [7, 7, 7, 7]);
   }
   return found;
 }

@@ -149,6 +149,7 @@ function multiply(x: Float32Array, inputs: number, matrices: readonly Matrix[], 
   const quantized = memory.allocate(rows * blocks * ACTIVATION_BYTES);
   // More than the outputs of a row lies between rows, and stays as it is.
   const out = memory.allocateRows(rows, outputs + 4);
+  for (let row = 0; row < rows; row++) memory.row(out, row, outputs + 4).fill(7);
   const end = memory.allocateFloats(4);
   let first = 0;
   for (const { numbers, scales, outputs } of matrices) {
@@ -172,7 +173,7 @@ function multiply(x: Float32Array, inputs: number, matrices: readonly Matrix[], 
   });
   job.run(Math.ceil(groups / groupsOfPart));
   for (let row = 0; row < rows; row++)
-    assert.deepEqual([...memory.row(out, row, outputs + 4).subarray(outputs)], [0, 0, 0, 0]);
+    assert.deepEqual([...memory.row(out, row, outputs + 4).subarray(outputs)], [7, 7, 7, 7]);
   assert.deepEqual([...memory.bytes(end, 16)], new Array(16).fill(0));
   return Array.from({ length: rows }, (_, row) => memory.row(out, row, outputs).slice());
 }

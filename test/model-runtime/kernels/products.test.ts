@@ -85,6 +85,7 @@ function multiply({ x, largest, weights, scales }: IntegerProduct, inputs: numbe
   factors.set(scales);
   // More than the outputs of a row lies between rows, and stays as it is.
   const out = memory.allocateRows(rows, filledUp(outputs) + 4);
+  for (let row = 0; row < rows; row++) memory.row(out, row, filledUp(outputs) + 4).fill(7);
   const allGroups = filledUp(outputs) / OUTPUTS_TOGETHER;
   const job = memory.job("multiplyIntegers", {
     integers: memory.place(new Int8Array(x.buffer)),
@@ -102,7 +103,7 @@ function multiply({ x, largest, weights, scales }: IntegerProduct, inputs: numbe
   job.run(Math.ceil(allGroups / groupsOfPart));
   return Array.from(largest, (_, row) => {
     const found = memory.row(out, row, filledUp(outputs) + 4).slice();
-    assert.deepEqual([...found.subarray(filledUp(outputs))], [0, 0, 0, 0]);
+    assert.deepEqual([...found.subarray(filledUp(outputs))], [7, 7, 7, 7]);
     return found.slice(0, outputs);
   });
 }

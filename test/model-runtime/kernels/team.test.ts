@@ -14,6 +14,7 @@ import {
   i32,
   MOST_PAGES,
   repeat,
+  v128,
   when,
 } from "../../../model-runtime/kernels/assembler";
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packedBlocks } from "../../../model-runtime/kernels/blocks";
@@ -51,9 +52,14 @@ const meeting = define("meeting", parameters, "none", ({ values, count }, local)
   ];
 });
 
-const jobs = [adds("one", 1), adds("many", 1000), meeting];
+/** Copies what the threads share to the address of its arguments. */
+const watching = define("watching", parameters, "none", ({ values }) =>
+  Array.from({ length: TEAM_BYTES / 16 }, (_, i) => v128.store(values, v128.load(i32.const(16 * i)), 16 * i)),
+);
+
+const jobs = [adds("one", 1), adds("many", 1000), meeting, watching];
 const amounts = [1, 1000];
-const MEETING = 2;
+const [MEETING, WATCHING] = [2, 3];
 /** Looks for other threads: some seconds. */
 const LONG = 2 ** 30;
 
@@ -73,7 +79,7 @@ class TestTeam {
     readonly helpers: number,
     ofHelpers = module,
   ) {
-    const bytes = TEAM_BYTES + 4 * 3 * AREA + 64;
+    const bytes = TEAM_BYTES + 4 * 3 * AREA + TEAM_BYTES;
     const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 2 ** 16), maximum: MOST_PAGES, shared: true });
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     this.words = new Int32Array(memory.buffer);
@@ -106,6 +112,13 @@ class TestTeam {
     return this.words[at + 3] === 0;
   }
 
+  /** What the threads share while a job of two parts is done. */
+  watch(isSmall?: boolean): string {
+    const at = TEAM_BYTES / 4 + 3 * AREA;
+    this.team.run(WATCHING, 4 * at, 2, isSmall);
+    return this.words.subarray(at, at + TEAM_BYTES / 4).join();
+  }
+
   /** Begins as soon as all helpers sleep. */
   async wake(): Promise<void> {
     await wakeAll(this.team, this.helpers);
@@ -117,28 +130,29 @@ const AREA = MOST_PARTS + 100;
 
 /** Begins as soon as all of so many helpers sleep. */
 async function wakeAll(team: Team, helpers: number): Promise<void> {
-  for (let tries = 0; begin(team) < helpers; tries++) {
+  for (let tries = 0; begin(team).woken < helpers; tries++) {
     team.end();
     assert.ok(tries < 5000, "helpers go to sleep");
     await setTimeout(2);
   }
 }
 
-/** Begins; how many helpers that woke. */
-function begin(team: Team): number {
+/** Begins; how many helpers that woke, and what stands where they sleep. */
+function begin(team: Team): { woken: number; value: number } {
   const { notify } = Atomics;
-  let woken = 0;
-  const counting = (array: Int32Array, index: number, count?: number) => {
-    woken = notify(array, index, count);
-    return woken;
+  const seen = { woken: 0, value: 0 };
+  const watched = (array: Int32Array, index: number, count?: number) => {
+    seen.value = array[index];
+    seen.woken = notify(array, index, count);
+    return seen.woken;
   };
-  Object.assign(Atomics, { notify: counting });
+  Object.assign(Atomics, { notify: watched });
   try {
     team.begin();
   } finally {
     Object.assign(Atomics, { notify });
   }
-  return woken;
+  return seen;
 }
 
 /** Whole numbers below an end. */
@@ -175,8 +189,9 @@ describe("Team", () => {
   it("leaves a small job, and one of a single part, to who leads", async () => {
     const team = teamOf(1);
     await team.wake();
-    assert.equal(team.meet(2, 100_000, true), false);
     assert.ok(team.meet(2));
+    // Others are not even told.
+    assert.equal(team.watch(true), team.watch(true));
     const sizes = [1, 7, MOST_PARTS, 0];
     for (const parts of sizes) team.run(1, parts, true);
     team.run(0, 1);
@@ -204,6 +219,39 @@ describe("Team", () => {
       team.team.end();
       team.checkAll();
     });
+
+  it("does each part once of jobs of different lengths in quick succession", async () => {
+    const team = teamOf(2);
+    await team.wake();
+    const next = numbers(6);
+    const [at, rounds] = [TEAM_BYTES, 60_000];
+    const counts = new Int32Array(AREA);
+    for (let round = 0; round < rounds; round++) {
+      const parts = round % 2 === 0 ? 2 + next(3) : 2 + next(400);
+      team.team.run(0, at, parts);
+      counts[parts - 1]++;
+    }
+    team.team.end();
+    // A part is done by all jobs that have as many.
+    for (let part = AREA - 2; part >= 0; part--) counts[part] += counts[part + 1];
+    assert.deepEqual(team.words.slice(at / 4, at / 4 + AREA), counts);
+  });
+
+  it("lets no two jobs look the same to a helper, which might take the part of one for the other's", () => {
+    const [team, count] = [teamOf(1, new WebAssembly.Module(assemble(jobs))), 10_000];
+    assert.equal(new Set(Array.from({ length: count }, () => team.watch())).size, count);
+  });
+
+  it("lets nobody sleep who was about to when it began", () => {
+    const [{ team }, count] = [teamOf(1), 100];
+    // Sleepers go on at once where something else stands than they saw.
+    const values = Array.from({ length: count }, () => {
+      const { value } = begin(team);
+      team.end();
+      return value;
+    });
+    assert.equal(new Set(values).size, count);
+  });
 
   it("does each part once while helpers fall asleep, sleep and wake", async () => {
     const team = teamOf(2);
@@ -279,7 +327,7 @@ describe("Team", () => {
 
   it("does without helpers that stop as they start", async () => {
     const exits: Promise<unknown>[] = [];
-    const onWorker = (worker: Worker) => exits.push(once(worker, "exit").catch(() => {}));
+    const onWorker = (worker: Worker) => exits.push(new Promise((resolve) => worker.once("exit", resolve)));
     process.on("worker", onWorker);
     // Without what helpers run.
     const team = teamOf(2, new WebAssembly.Module(assemble(jobs)));
