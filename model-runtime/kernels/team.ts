@@ -51,8 +51,8 @@ const LOOKS = 20_000;
  * How often a leader looks whether the helpers are done, some 0.5 ms, before it takes it that other work has their cores: the system then
  * stops a helper amid its part again and again, for milliseconds each time. It does so many jobs alone then, some steps of a network.
  */
-const PATIENCE = Number(process.env.PATIENCE ?? 500_000);
-const JOBS_ALONE = Number(process.env.JOBS ?? 500);
+const PATIENCE = 500_000;
+const JOBS_ALONE = 500;
 
 /**
  * What leader and helpers run.
@@ -99,10 +99,12 @@ export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
         parts,
         i32.store(i32.const(KIND), kind),
         i32.store(i32.const(VALUES), values),
-        i32.store(i32.const(PARTS), parts),
+        // Not before all see the last job's ticket closed: a processor may let others see plain writes in another order (ARM), and
+        // with more parts than before the old ticket would look as if some were left.
+        atomic.store(i32.const(PARTS), parts),
         i32.store(i32.const(DONE), i32.const(0)),
-        // Closed since the last job: all lower bits are set, so that one more begins the next job at its first part.
-        ticket.set(i32.add(atomic.load(i32.const(TICKET)), i32.const(1))),
+        // Closed since the last job, all lower bits set: one more begins the next job at its first part.
+        ticket.set(i32.add(i32.or(atomic.load(i32.const(TICKET)), i32.const(PART_MASK)), i32.const(1))),
         atomic.store(i32.const(TICKET), ticket),
         part.set(i32.const(0)),
         during(
@@ -129,11 +131,11 @@ export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
       during(
         i32.const(1),
         wake.set(atomic.load(i32.const(WAKE))),
-        ticket.set(atomic.load(i32.const(TICKET))),
-        part.set(partOf(ticket)),
         looks.set(i32.add(looks, i32.const(1))),
         when(atomic.load(i32.const(ACTIVE)), looks.set(i32.const(0))),
         when(i32.less(i32.const(LOOKS), looks), atomic.wait(i32.const(WAKE), wake), looks.set(i32.const(0))),
+        ticket.set(atomic.load(i32.const(TICKET))),
+        part.set(partOf(ticket)),
         when(
           i32.less(part, i32.load(i32.const(PARTS))),
           ...takeParts(ticket, [part, count, kind]),
