@@ -1,7 +1,7 @@
 /**
  * Threads that work through the parts of one product, or of one attention, together. The thread that runs a network leads: it writes
  * down a job, takes parts of it like every helper, and goes on when all parts are done. A helper that the system has put aside
- * takes none, and nobody waits for it.
+ * takes none, and nobody waits for it unless it was stopped amid a part.
  *
  * The job's fields are only read by who has taken a part: a ticket, job number and next part in one word, is exchanged for the next
  * one, which fails when the job has changed since it was read. A job is over when no part is out, and then its ticket is closed
@@ -57,8 +57,9 @@ const JOBS_ALONE = 500;
 /**
  * What leader and helpers run.
  * @param jobs functions (address of arguments, first part, number of parts) that lie first in the module, in this order
+ * @param patience how often a leader looks whether the helpers are done before it works alone for a while
  */
-export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
+export function teamFunctions(jobs: readonly WasmFunction[], patience = PATIENCE): WasmFunction[] {
   const doParts = (kind: Local<"i32">, values: I32, part: I32, count: I32): Statement[] =>
     jobs.map((_, i) => when(i32.equal(kind, i32.const(i)), call(i, "none", values, part, count)));
 
@@ -119,7 +120,7 @@ export function teamFunctions(jobs: readonly WasmFunction[]): WasmFunction[] {
           looks.set(i32.add(looks, i32.const(1))),
         ),
         atomic.store(i32.const(TICKET), i32.or(ticket, i32.const(PART_MASK))),
-        when(i32.less(i32.const(PATIENCE), looks), i32.store(i32.const(ALONE), i32.const(JOBS_ALONE))),
+        when(i32.less(i32.const(patience), looks), i32.store(i32.const(ALONE), i32.const(JOBS_ALONE))),
       ),
     ];
   });
