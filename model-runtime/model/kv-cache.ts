@@ -155,8 +155,8 @@ export class KvCache {
     return { keys: rows(this.keys[layer]), values: rows(this.values[layer]) };
   }
 
-  /** Name of the row at a position that is held. */
-  nameOf(position: number): number {
+  /** Name of the row at a position before the next one; undefined where it is not held any more. */
+  nameOf(position: number): number | undefined {
     return this.names[position - this.base];
   }
 

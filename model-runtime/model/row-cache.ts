@@ -22,11 +22,10 @@ const ZEROS = -1;
 const NAMELESS = -2;
 
 export class RowCache extends AttentionSlots {
-  private readonly names: number[];
-  /** Whose turn it is. */
-  private cache: WeakRef<KvCache> | null = null;
-  /** The next row's position. */
+  private readonly names: (number | undefined)[];
+  /** The next row's position, and the name of the row before it: texts that have this row have the same rows before it. */
   private next = 0;
+  private last: number | undefined;
   /** Slots from here on may hold what is another text's, or was taken back. */
   private clean = 0;
   private readonly isWindowed: boolean;
@@ -48,11 +47,11 @@ export class RowCache extends AttentionSlots {
 
   /** Makes ready for the next rows of `cache`: copies what is missing of what they see. */
   follow(cache: KvCache, views: readonly RowView[]): void {
-    if (this.cache?.deref() !== cache || cache.length < this.next) this.clean = 0;
-    if (this.cache?.deref() !== cache) this.cache = new WeakRef(cache);
+    const goesOn = this.last !== undefined && this.next <= cache.length && cache.nameOf(this.next - 1) === this.last;
+    if (!goesOn) this.clean = 0;
     const next = cache.length;
     const lowest = Math.min(next, ...views.map(({ from }) => from));
-    this.next = next;
+    this.goOn(cache, next);
     const isHeld = (position: number) => this.names[position % this.slots] === cache.nameOf(position);
     for (let from = lowest; from < next; from++) {
       if (isHeld(from)) continue;
@@ -93,7 +92,12 @@ export class RowCache extends AttentionSlots {
       this.names[(from + row) % this.slots] = row < kept ? cache.nameOf(from + row) : NAMELESS;
     // What is not kept was taken back.
     if (kept < rows) this.clean = 0;
-    this.next = from + kept;
+    this.goOn(cache, from + kept);
+  }
+
+  private goOn(cache: KvCache, next: number): void {
+    this.next = next;
+    this.last = cache.nameOf(next - 1);
   }
 
   private copy(cache: KvCache, from: number, to: number): void {

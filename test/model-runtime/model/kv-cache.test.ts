@@ -266,7 +266,7 @@ describe("KvCache", () => {
               );
               cache.append(Float32Array.from(values), count);
               for (let position = from; position < cache.length; position++) {
-                const name = cache.nameOf(position);
+                const name = cache.nameOf(position)!;
                 assert.ok(!all.has(name), `row at ${position} has the name of another one`);
                 all.add(name);
                 given[position] = { name, value: first + position - from };
@@ -298,6 +298,7 @@ describe("KvCache", () => {
   function check(cache: KvCache, given: readonly Given[]): void {
     const { from, to } = cache.views(1, null)[0];
     assert.equal(to, cache.length);
+    assert.equal(cache.nameOf(-1), undefined);
     for (let position = from; position < to; position++)
       assert.equal(cache.nameOf(position), given[position].name, `name of the row at ${position}`);
     for (let layer = 0; layer < LAYERS; layer++)
