@@ -1,5 +1,5 @@
 /** Linear layers for the row kernels: weights in their memory, as blocks, int8 or float32 as the checkpoint has them. */
-import type { Weights } from "../checkpoint/checkpoint";
+import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import { matrixShape, readBytes, readTensor, readWeight, scaleName } from "../checkpoint/tensor-data";
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
@@ -64,21 +64,27 @@ export class RowLinears {
     private readonly rows: number,
   ) {}
 
-  /** Loads layers of the same input, all blocks, all int8, or one that is neither; `names` without `.weight`. */
+  /** Loads layers of the same input; `names` without `.weight`. Those that are neither all blocks nor all int8 become float32. */
   load(...names: string[]): RowLinear {
+    const are = (dtype: Dtype) => names.every((name) => this.checkpoint.tensors.get(`${name}.weight`)!.dtype === dtype);
+    if (are("U8")) return this.add(names, (inputs, outputs) => this.loadBlocks(names, inputs, outputs));
+    if (are("I8")) return this.add(names, (inputs, outputs) => this.loadIntegers(names, inputs, outputs));
+    return this.loadFloats(...names);
+  }
+
+  /** Loads layers whose products are to be exact, whatever their weights are stored as. */
+  loadFloats(...names: string[]): RowLinear {
+    return this.add(names, (inputs, outputs) => this.loadExpanded(names, inputs, outputs));
+  }
+
+  private add(names: readonly string[], load: (inputs: number, outputs: number) => RowLinear): RowLinear {
     const shapes = names.map((name) => this.shapeOf(name));
     const inputs = shapes[0][1];
     const outputs = shapes.reduce((sum, [rows]) => sum + rows, 0);
-    const { dtype } = this.checkpoint.tensors.get(`${names[0]}.weight`)!;
     this.makeRoom(inputs);
     const layer: LoadedLayer = { names, inputs, sides: [] };
     this.layers.push(layer);
-    const product =
-      dtype === "U8"
-        ? this.loadBlocks(names, inputs, outputs)
-        : dtype === "I8"
-          ? this.loadIntegers(names, inputs, outputs)
-          : this.loadFloats(names[0]);
+    const product = load(inputs, outputs);
     return {
       outputs,
       apply: (x, out, rows) => {
@@ -144,11 +150,24 @@ export class RowLinears {
     return matrixShape(this.checkpoint.tensors.get(`${name}.weight`)!);
   }
 
-  /** Loads a layer whose products are to be exact, whatever its weights are stored as. */
-  loadFloats(name: string): RowLinear {
-    const { memory } = this;
-    const [outputs, inputs] = this.shapeOf(name);
-    const weights = memory.place(packFloats(readWeight(this.checkpoint, `${name}.weight`), inputs));
+  private makeRoom(inputs: number): void {
+    if (inputs <= this.inputs) return;
+    this.inputs = inputs;
+    this.integers = this.memory.allocate(2 * this.rows * inputs);
+    this.largest = this.memory.allocateFloats(this.rows);
+    this.blocks = this.memory.allocate(this.rows * Math.ceil(inputs / BLOCK_INPUTS) * ACTIVATION_BYTES);
+  }
+
+  private loadExpanded(names: readonly string[], inputs: number, outputs: number): RowLinear {
+    const { memory, checkpoint } = this;
+    const rows = new Float32Array(outputs * inputs);
+    let at = 0;
+    for (const name of names) {
+      const values = readWeight(checkpoint, `${name}.weight`);
+      rows.set(values, at);
+      at += values.length;
+    }
+    const weights = memory.place(packFloats(rows, inputs));
     return {
       outputs,
       apply: (x, out, rows) =>
@@ -156,14 +175,6 @@ export class RowLinears {
           memory.kernels.floatProduct(x.at + row * x.bytes, weights, out.at + row * out.bytes, inputs, outputs);
         }),
     };
-  }
-
-  private makeRoom(inputs: number): void {
-    if (inputs <= this.inputs) return;
-    this.inputs = inputs;
-    this.integers = this.memory.allocate(2 * this.rows * inputs);
-    this.largest = this.memory.allocateFloats(this.rows);
-    this.blocks = this.memory.allocate(this.rows * Math.ceil(inputs / BLOCK_INPUTS) * ACTIVATION_BYTES);
   }
 
   private loadBlocks(names: readonly string[], inputs: number, outputs: number): RowLinear {
