@@ -139,13 +139,27 @@ export class RowMemory {
   /** Address of so many bytes, zeros; a multiple of `alignment`. */
   allocate(bytes: number, alignment = ALIGNMENT): number {
     const address = Math.ceil(this.used / alignment) * alignment;
+    this.growTo(address + bytes);
     this.used = address + bytes;
-    const missing = this.used - this.byteLength;
-    if (missing > 0) {
-      this.memory.grow(Math.ceil(missing / PAGE));
-      this.view = new Float32Array(this.memory.buffer);
-    }
     return address;
+  }
+
+  /** Makes room for so many bytes to be allocated; false where there is none. */
+  reserve(bytes: number): boolean {
+    try {
+      this.growTo(this.used + bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof RangeError) return false;
+      throw error;
+    }
+  }
+
+  private growTo(bytes: number): void {
+    const missing = bytes - this.byteLength;
+    if (missing <= 0) return;
+    this.memory.grow(Math.ceil(missing / PAGE));
+    this.view = new Float32Array(this.memory.buffer);
   }
 
   /** Address of so many float32, zeros. */

@@ -12,7 +12,7 @@ import { AttentionSlots } from "./attention-slots";
 import { HIDDEN_SCORE, type KvCache, type RowView, slack } from "./kv-cache";
 
 /** Positions of a network without a window that are held at most. */
-const MOST_POSITIONS = 4096;
+export const MOST_POSITIONS = 4096;
 
 /** Positions that are copied at a time. */
 const COPIED = 256;

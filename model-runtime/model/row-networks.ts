@@ -17,6 +17,7 @@ import { hasPlainBlocks } from "./latent-rows";
 import { type Int8Kernel, rowLevels } from "./linear";
 import { encoderStateLayers } from "./networks";
 import { pooledPatches } from "./pooled-rows";
+import { MOST_POSITIONS } from "./row-cache";
 import { normedHead, patchKeysHead } from "./row-heads";
 import { RowNetwork, type RowNetworkParts } from "./row-network";
 
@@ -29,6 +30,8 @@ interface Source<C> {
 const LATENT_ROWS = 2;
 /** Bytes of the latent transformer's weights at most, which lie in onnxruntime's memory as well. */
 const LATENT_BYTES = 512 * 2 ** 20;
+/** Room for what a network has besides weights, keys and values. */
+const BESIDES_BYTES = 2 ** 20;
 /** Threads that rows are worth at most: more have no more memory to read from. */
 const MOST_THREADS = 4;
 
@@ -87,7 +90,7 @@ function latentNetwork(
     head,
     cross: null,
   };
-  return new RowNetwork(memory, checkpoint, parts, levels, LATENT_ROWS);
+  return networkIn(memory, checkpoint, parts, levels, LATENT_ROWS);
 }
 
 function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> }): boolean {
@@ -159,7 +162,22 @@ function rowNetwork(
 ): RowNetwork | null {
   const levels = rowLevels(int8Kernel);
   if (memory === null || levels === null || !fits(checkpoint, parts)) return null;
-  return new RowNetwork(memory, checkpoint, parts, levels);
+  return networkIn(memory, checkpoint, parts, levels, 1);
+}
+
+/** Null where there is no room: addresses reach 4 GB, and the system may have less. */
+function networkIn(
+  memory: RowMemory,
+  checkpoint: Weights,
+  parts: RowNetworkParts,
+  levels: number,
+  most: number,
+): RowNetwork | null {
+  const weights = [...checkpoint.tensors.values()].filter(({ name }) => name.startsWith(`${parts.prefix}.`));
+  // Floats become float32, the scales of blocks among them.
+  const bytes = weights.reduce((sum, { dtype, length }) => sum + (/F16$/.test(dtype) ? 2 : 1) * length, 0);
+  const hasRoom = memory.reserve(bytes + seenBytes(parts) + BESIDES_BYTES);
+  return hasRoom ? new RowNetwork(memory, checkpoint, parts, levels, most) : null;
 }
 
 function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {
@@ -184,7 +202,7 @@ function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {
 /** Bytes of the keys and values that one row can see, for all of which room is made at once. */
 function seenBytes({ config, cross }: RowNetworkParts): number {
   const { layers, kvHeads, headDim, window } = config;
-  const positions = layers * kvHeads * headDim * window!;
+  const positions = layers * kvHeads * headDim * (window ?? MOST_POSITIONS);
   if (cross === null) return 8 * positions;
   const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads } = cross.config;
   const width = crossAttentionKvHeads * (hiddenSize / crossAttentionHeads);

@@ -29,7 +29,12 @@ async function measure(int8Kernel: Int8Kernel) {
   const checkpoint = openLexiconCheckpoint("models/default");
   const { patcher: config, patching } = checkpoint.config;
   const source = { checkpoint, int8Kernel };
-  const network = await CausalNetwork.load(patcherGraph(source), config!, options, patcherRows(source, rowMemory(checkpoint, options)));
+  const network = await CausalNetwork.load(
+    patcherGraph(source),
+    config!,
+    options,
+    patcherRows(source, rowMemory(checkpoint, options)),
+  );
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   const text = readFileSync("model-runtime/model/sequence.ts").subarray(0, 8192);
 

@@ -10,7 +10,7 @@ import { patcherOf } from "../../../model-runtime/model/entropy-model";
 import type { Int8Kernel } from "../../../model-runtime/model/linear";
 import { patcherGraph } from "../../../model-runtime/model/networks";
 import { patcherByteModel } from "../../../model-runtime/model/patcher-byte-model";
-import { patcherRows } from "../../../model-runtime/model/row-networks";
+import { patcherRows, rowMemory } from "../../../model-runtime/model/row-networks";
 import { defaultFolder } from "../lexicon/lexicon-samples";
 
 interface Golden {
@@ -37,7 +37,7 @@ describe("the patcher of models/default", () => {
       const { patcher: config, patching } = checkpoint.config;
       const source = { checkpoint, int8Kernel };
       const options = { device: "cpu", threads: 1 } as const;
-      const singleRows = patcherRows(source, options);
+      const singleRows = patcherRows(source, rowMemory(options));
       const network = await CausalNetwork.load(patcherGraph(source), config!, options, singleRows);
       const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
       const read = await patcherByteModel(network, table).after(text, 0, text.length - 1);
