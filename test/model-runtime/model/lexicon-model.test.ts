@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
-import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
+import { openLexiconCheckpoint, readoutMatrixName } from "../../../model-runtime/checkpoint/open-lexicon";
 import { readSafetensorsHeader } from "../../../model-runtime/checkpoint/safetensors";
-import { readTensor } from "../../../model-runtime/checkpoint/tensor-data";
+import { matrixShape, readTensor } from "../../../model-runtime/checkpoint/tensor-data";
 import { scoreText } from "../../../model-runtime/evaluate";
 import { generate, generateBeam } from "../../../model-runtime/generation/generate";
+import { createRandom } from "../../../model-runtime/generation/random";
 import { BOS, EOS, encode } from "../../../model-runtime/ids";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import type { Int8Kernel } from "../../../model-runtime/model/linear";
+import type { LowRank } from "../../../model-runtime/model/low-rank";
 import type { TextState } from "../../../model-runtime/model/text-state";
 import { cases, testDevice } from "../../helpers/device";
+import { comparedLayers, writeRandomLexicon } from "../../helpers/random-lexicon";
+import { useTemporaryFolder } from "../checkpoint/fixture";
 import {
   bytesOf,
   defaultFolder,
@@ -224,6 +228,80 @@ describe("texts of a LexiconModel", () => {
     for (const [i, row] of rows.entries())
       checkClose(row, await model.createSequence().append([...encode(bytesOf("const ")), ...endings[i]]));
   });
+});
+
+describe("a LexiconModel whose rows the kernels run", () => {
+  const path = useTemporaryFolder();
+  const text = bytesOf("const value = con(x);\n    return value == con;\n".repeat(3));
+  const options = { device: "cpu", threads: 1 } as const;
+
+  const shapes = {
+    "a readout matrix, three heads to a key head": { width: 96, heads: 6, kvHeads: 2, layers: 3, readoutMatrix: true },
+    "none, wider heads": { width: 64, heads: 2, kvHeads: 2, layers: 2, readoutMatrix: false },
+  };
+  for (const [title, shape] of Object.entries(shapes)) {
+    it(`gets what onnxruntime gives, whatever is written, taken back and forked: ${title}`, async () => {
+      await writeRandomLexicon(path("model"), shape, 3);
+      const checkpoint = openLexiconCheckpoint(path("model"));
+      const model = await LexiconModel.load(checkpoint, options);
+      const compared = await comparedLayers(model, null);
+      const sequence = model.createSequence();
+      await sequence.append(encode(text.subarray(0, 60)));
+      for (const byte of text.subarray(60)) await sequence.append([byte + 4]);
+      const copy = sequence.fork();
+      for (let i = 0; i < 12; i++) {
+        sequence.truncate(sequence.length - 7);
+        copy.truncate(copy.length - 2);
+        for (const each of [sequence, copy]) await each.append(encode(text.subarray(5 * i, 5 * i + 4)).subarray(1));
+      }
+      await model.createSequence().append(encode(text.subarray(0, 40)), { logits: "all" });
+      const { inKernels } = compared;
+      assert.ok(inKernels.includes(1) && inKernels.some((rows) => rows > 1), inKernels.join());
+      compared.check();
+      await compared.release();
+      await model.release();
+    });
+
+    it(`takes adapters, and gets what onnxruntime gives with the same ones: ${title}`, async () => {
+      await writeRandomLexicon(path("model"), shape, 4);
+      const checkpoint = openLexiconCheckpoint(path("model"));
+      const random = createRandom(1);
+      const numbers = (count: number, size: number) =>
+        Float32Array.from({ length: count }, () => size * (random() - 0.5));
+      /** Side paths of layers that are joined, that stand alone, and of the readout matrix. */
+      const adapterOf = (rank: number, which: RegExp): LowRank => {
+        const layers = [...checkpoint.tensors.values()].filter(
+          ({ name }) => which.test(name) && name.endsWith(".weight"),
+        );
+        const parts = layers.map((location) => {
+          const [outputs, inputs] = matrixShape(location);
+          const part = { a: numbers(rank * inputs, 1), b: numbers(outputs * rank, 1 / rank), inputs, outputs };
+          return [location.name.slice(0, -".weight".length), part] as const;
+        });
+        return { rank, alpha: rank, parts: new Map(parts) };
+      };
+      const first = adapterOf(2, /q_proj|v_proj|down_proj/);
+      const model = await LexiconModel.load(checkpoint, { ...options, adapter: first });
+      const sequence = model.createSequence();
+      await sequence.append(encode(text.subarray(0, 60)));
+      let given: LowRank | null = first;
+      for (const adapter of [
+        adapterOf(3, /k_proj|o_proj|up_proj/),
+        adapterOf(2, new RegExp(`_proj|${readoutMatrixName}`)),
+        null,
+        undefined,
+      ]) {
+        const compared = await comparedLayers(model, given);
+        // What is there already is read anew.
+        for (let i = 0; i < 20; i++) await sequence.append([text[sequence.length - 1] + 4]);
+        assert.ok(compared.inKernels.length > 5, compared.inKernels.join());
+        compared.check();
+        await compared.release();
+        if (adapter !== undefined) await model.useAdapter((given = adapter));
+      }
+      await model.release();
+    });
+  }
 });
 
 describe("the default model against the reference implementation", () => {

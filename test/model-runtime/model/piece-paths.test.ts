@@ -2,7 +2,30 @@ import assert from "node:assert/strict";
 import { openLexiconCheckpoint } from "../../../model-runtime/checkpoint/open-lexicon";
 import { LexiconModel } from "../../../model-runtime/model/lexicon-model";
 import { PiecePaths } from "../../../model-runtime/model/piece-paths";
+import type { ComparedRuns } from "../../helpers/compared-runs";
+import { comparedLayers, writeRandomLexicon } from "../../helpers/random-lexicon";
+import { useTemporaryFolder } from "../checkpoint/fixture";
 import { lexiconFolder } from "../lexicon/lexicon-samples";
+
+/** Nothing cached. */
+function pathsOf(model: LexiconModel, mostBytes?: number): PiecePaths {
+  const { networks } = model as unknown as { networks: ConstructorParameters<typeof PiecePaths>[0] };
+  return new PiecePaths(networks, mostBytes);
+}
+
+/** A path of the golden pieces, BOS first. */
+function path(length: number, seed: number): Int32Array {
+  const pieces = Int32Array.from({ length }, (_, i) => 2 + ((i * 7 + seed * i * i) % 5));
+  pieces[0] = 1;
+  return pieces;
+}
+
+function checkSame(found: Float32Array, expected: Float32Array) {
+  assert.equal(found.length, expected.length);
+  found.forEach((mass, place) => {
+    assert.ok(Math.abs(mass - expected[place]) < 1e-5, `place ${place}: ${mass}, ${expected[place]}`);
+  });
+}
 
 describe("paths of pieces", () => {
   let model: LexiconModel;
@@ -12,20 +35,7 @@ describe("paths of pieces", () => {
   });
   after(() => model.release());
 
-  const paths = (mostBytes?: number): PiecePaths =>
-    new PiecePaths((model as unknown as { networks: ConstructorParameters<typeof PiecePaths>[0] }).networks, mostBytes);
-  /** A path of the model's pieces, BOS first. */
-  function path(length: number, seed: number): Int32Array {
-    const pieces = Int32Array.from({ length }, (_, i) => 2 + ((i * 7 + seed * i * i) % 5));
-    pieces[0] = 1;
-    return pieces;
-  }
-  function checkSame(found: Float32Array, expected: Float32Array) {
-    assert.equal(found.length, expected.length);
-    found.forEach((mass, place) => {
-      assert.ok(Math.abs(mass - expected[place]) < 1e-5, `place ${place}: ${mass}, ${expected[place]}`);
-    });
-  }
+  const paths = (mostBytes?: number) => pathsOf(model, mostBytes);
 
   it("answer what is asked together in one run, as if it was asked alone", async () => {
     const trunk = path(12, 1);
@@ -94,5 +104,70 @@ describe("paths of pieces", () => {
     await kept.ask(path(50, 1));
     await assert.rejects(kept.ask(path(80, 3), AbortSignal.abort(new Error("enough"))), /enough/);
     checkSame(await kept.ask(path(60, 1)), await paths().ask(path(60, 1)));
+  });
+});
+
+describe("paths of pieces whose rows the kernels run", () => {
+  const folder = useTemporaryFolder();
+  let model: LexiconModel;
+  let compared: ComparedRuns;
+  beforeEach(async () => {
+    const shape = { width: 96, heads: 6, kvHeads: 2, layers: 2, readoutMatrix: true };
+    await writeRandomLexicon(folder("model"), shape, 6);
+    model = await LexiconModel.load(openLexiconCheckpoint(folder("model")), { device: "cpu", threads: 1 });
+    compared = await comparedLayers(model, null);
+  });
+  afterEach(async () => {
+    await compared.release();
+    await model.release();
+  });
+
+  it("are asked in trees of a few rows, go on as onnxruntime's, and keep the path that was asked last", async () => {
+    const trunk = path(12, 1);
+    const kept = pathsOf(model);
+    await kept.ask(trunk);
+    assert.deepEqual(compared.inKernels, []);
+    const branches = [
+      Int32Array.of(...trunk.slice(0, 7), 3, 4),
+      Int32Array.of(...trunk.slice(0, 7), 3, 5),
+      Int32Array.of(...trunk, 2),
+    ];
+    // Two rows before they part, and one of the path that is kept.
+    const found = await Promise.all(branches.map((branch) => kept.ask(branch)));
+    assert.deepEqual([kept.steps, compared.inKernels], [2, [4]]);
+    await kept.ask(Int32Array.of(...branches[2], 5));
+    await kept.ask(Int32Array.of(...branches[2], 5, 4, 3));
+    assert.deepEqual(compared.inKernels, [4, 1, 2]);
+    compared.check();
+    assert.equal(found.length, new Set(found.map((masses) => masses.join())).size);
+  });
+
+  it("give the answers of one row after the other to rows that follow each other, to the bit", async () => {
+    const trunk = path(30, 2);
+    const [one, some] = [pathsOf(model), pathsOf(model)];
+    for (const each of [one, some]) await each.ask(trunk.slice(0, 10));
+    for (let length = 11; length <= 30; length++) await one.ask(trunk.slice(0, length));
+    for (const length of [13, 17, 18, 20, 24, 28, 30]) await some.ask(trunk.slice(0, length));
+    assert.deepEqual(compared.inKernels, [...new Array(20).fill(1), 3, 4, 1, 2, 4, 4, 2]);
+    assert.deepEqual(await some.ask(trunk), await one.ask(trunk));
+    compared.check();
+  });
+
+  it("go on as onnxruntime's where rows of two long texts come in turns", async () => {
+    const texts = [path(150, 1), path(150, 2)];
+    const kept = pathsOf(model);
+    for (const text of texts) await kept.ask(text.slice(0, 130));
+    const before = compared.inKernels.length;
+    for (let length = 131; length <= 150; length++) for (const text of texts) await kept.ask(text.slice(0, length));
+    assert.deepEqual(compared.inKernels.slice(before), new Array(40).fill(1));
+    compared.check();
+  });
+
+  it("are as before when a run is interrupted", async () => {
+    const kept = pathsOf(model);
+    const trunk = path(20, 1);
+    await kept.ask(trunk);
+    await assert.rejects(kept.ask(Int32Array.of(...trunk, 3), AbortSignal.abort(new Error("enough"))), /enough/);
+    checkSame(await kept.ask(Int32Array.of(...trunk, 2)), await pathsOf(model).ask(Int32Array.of(...trunk, 2)));
   });
 });

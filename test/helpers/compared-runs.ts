@@ -1,0 +1,68 @@
+/** Networks beside onnxruntime: each run that their row kernels take is made by both, from the same cache. */
+import assert from "node:assert/strict";
+import { CausalNetwork, type Rows } from "../../model-runtime/model/causal-network";
+import type { KvCache } from "../../model-runtime/model/kv-cache";
+import type { Feeds } from "../../model-runtime/session";
+
+export class ComparedRuns {
+  /** Rows of each run that the kernels took. */
+  readonly inKernels: number[] = [];
+  private readonly differences: number[] = [];
+
+  /**
+   * Watches a network from now on.
+   * @param graph the same one without kernels; released with this
+   */
+  constructor(
+    private readonly network: CausalNetwork,
+    private readonly graph: CausalNetwork,
+  ) {
+    const { run, runTree } = CausalNetwork.prototype;
+    network.run = (cache, count, inputs, ...rest) =>
+      this.both(cache, count, inputs, (by, own) => run.call(by, own, count, inputs, ...rest));
+    network.runTree = (cache, parents, kept, inputs, ...rest) =>
+      this.both(cache, parents.length, inputs, (by, own) => runTree.call(by, own, parents, kept, inputs, ...rest));
+  }
+
+  private async both(
+    cache: KvCache,
+    count: number,
+    inputs: Feeds,
+    run: (by: CausalNetwork, own: KvCache) => Promise<Rows>,
+  ): Promise<Rows> {
+    if (!this.network.rowNetwork?.takes(cache, count, inputs)) return run(this.network, cache);
+    const copy = cache.fork();
+    const found = await run(this.network, cache);
+    const expected = await run(this.graph, copy);
+    this.inKernels.push(count);
+    assert.deepEqual([found.count, found.stride, cache.length], [expected.count, expected.stride, copy.length]);
+    for (let row = 0; row < count; row++) {
+      const [from, to] = [row * found.stride, (row + 1) * found.stride];
+      this.differences.push(relative(found.data.subarray(from, to), expected.data.subarray(from, to)));
+    }
+    return found;
+  }
+
+  /** Fails where the kernels gave other rows than onnxruntime. */
+  check(): void {
+    const sorted = this.differences.sort((a, b) => a - b);
+    // Sums in another order let an activation fall to the other side of a half now and then; then rows differ by a step.
+    assert.ok(sorted[sorted.length >> 1] < 1e-5, `most of ${this.differences.length} rows: ${sorted.join(" ")}`);
+    assert.ok(sorted[sorted.length - 1] < 0.1, `furthest: ${sorted[sorted.length - 1]}`);
+  }
+
+  release(): Promise<void> {
+    return this.graph.release();
+  }
+}
+
+/** Root of the mean square of the difference, as a part of the values'. */
+export function relative(found: Float32Array, expected: Float32Array): number {
+  assert.equal(found.length, expected.length);
+  let [error, power] = [0, 0];
+  found.forEach((value, i) => {
+    error += (value - expected[i]) ** 2;
+    power += expected[i] ** 2;
+  });
+  return Math.sqrt(error / power);
+}
