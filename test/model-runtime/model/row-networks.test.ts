@@ -50,7 +50,7 @@ describe("networks for a few rows", () => {
   ): boolean[] {
     const source = { checkpoint: open(name), int8Kernel };
     change(source.checkpoint.config);
-    const memory = rowMemory({ device, threads: 1 });
+    const memory = rowMemory(source.checkpoint, { device, threads: 1 });
     return [patcherRows, encoderRows, decoderRows, latentRows].map((rows) => rows(source, memory) !== null);
   }
 
@@ -117,8 +117,10 @@ describe("networks for a few rows", () => {
     const shape = { width: 96, heads: 6, kvHeads: 2, layers: 1, readoutMatrix: true };
     await writeRandomLexicon(path("pieces"), shape, 1);
     await writeRandomLexicon(path("narrow"), { ...shape, heads: 12 }, 1);
-    const areInKernels = (folder: string, int8Kernel: Int8Kernel) =>
-      pieceRows({ checkpoint: openLexiconCheckpoint(folder), int8Kernel }, rowMemory(options)) !== null;
+    const areInKernels = (folder: string, int8Kernel: Int8Kernel) => {
+      const checkpoint = openLexiconCheckpoint(folder);
+      return pieceRows({ checkpoint, int8Kernel }, rowMemory(checkpoint, options)) !== null;
+    };
     assert.deepEqual(
       (["blocked", "rows", "float32"] as const).map((kernel) => areInKernels(path("pieces"), kernel)),
       [true, true, false],
@@ -130,17 +132,35 @@ describe("networks for a few rows", () => {
     );
   });
 
-  it("share a memory and as many threads as are asked for, up to four", async () => {
+  /** Threads of the memory where so many are asked for. */
+  async function threadsOf(checkpoint: Checkpoint, asked: number): Promise<number> {
+    const { team } = rowMemory(checkpoint, { device: "cpu", threads: asked })!;
+    await team.release();
+    return team.threads;
+  }
+
+  it("share a memory and as many threads as are asked for, up to four, where the latent transformer is among them", async () => {
+    const [blocks, int8] = [open("4"), open("8")];
     for (const [asked, threads] of [
       [1, 1],
       [2, 2],
       [9, 4],
     ]) {
-      const { team } = rowMemory({ device: "cpu", threads: asked })!;
-      assert.equal(team.threads, threads);
-      await team.release();
+      assert.equal(await threadsOf(blocks, asked), threads);
+      assert.equal(await threadsOf(int8, asked), 1);
     }
-    assert.equal(rowMemory({ device: "cuda", threads: 1 }), null);
+    assert.equal(rowMemory(blocks, { device: "cuda", threads: 1 }), null);
+  });
+
+  it("are without a latent transformer whose weights would take too much a second time", async () => {
+    const stored = open("4");
+    const name = "model.global_transformer.layers.0.mlp.down_proj.weight";
+    const large = { ...stored.tensors.get(name)!, length: 2 ** 29 };
+    const checkpoint = { ...stored, tensors: new Map([...stored.tensors, [name, large]]) };
+    const source = { checkpoint, int8Kernel: "rows-narrow" } as const;
+    assert.equal(latentRows(source, rowMemory(checkpoint, options)), null);
+    assert.notEqual(decoderRows(source, rowMemory(checkpoint, options)), null);
+    assert.equal(await threadsOf(checkpoint, 4), 1);
   });
 
   for (const [title, spoil] of [
