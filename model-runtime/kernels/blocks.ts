@@ -34,8 +34,9 @@ export const BLOCK_INPUTS = 32;
 export const ACTIVATION_BYTES = 96;
 /** Where the scale lies in it. */
 const SCALE = 80;
+const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127;
 
-/** Turns rows into blocks of whole numbers: `x` [R I] float32 -> [R B] blocks. A block of zeros has some numbers and a scale of 0. */
+/** Turns rows into blocks of whole numbers: `x` [R I] float32 -> [R B] blocks. A block of zeros has zeros and a scale of 0. */
 export const quantizeBlocks = quantization((pairs, out, local) => {
   const halves = [0, 1, 2, 3].map(() => local("v128"));
   const byElement = (half: number, lanes: readonly number[]) => i16x8.shuffle(halves[half], halves[half + 2], lanes);
@@ -91,7 +92,8 @@ function quantization(
           largest,
           whole.map((_, i) => f32x4.abs(v128.load(x, 16 * i))),
         ),
-        inverse.set(f32x4.div(f32x4.const(127), largest)),
+        // Infinite for zeros and the smallest numbers, which would become the largest int32.
+        inverse.set(f32x4.lesser(f32x4.div(f32x4.const(127), largest), f32x4.const(LARGEST_FLOAT))),
         ...whole.map((value, i) => value.set(nearest(f32x4.mul(v128.load(x, 16 * i), inverse)))),
         sum.set(whole.reduce<V128>((total, value) => i32x4.add(total, value), i32x4.splat(i32.const(0)))),
         // Numbers of weights stand for themselves less 8.
