@@ -14,6 +14,7 @@ import {
   f32,
   f32x4,
   type I32,
+  i8x16,
   i16x8,
   i32,
   i32x4,
@@ -24,6 +25,7 @@ import {
   type WasmFunction,
   when,
 } from "../../../model-runtime/kernels/assembler";
+import { hasRelaxedVectors } from "./relaxed-vectors";
 
 type Run = (...operands: number[]) => number;
 
@@ -50,7 +52,7 @@ function ofWords(operation: (a: I32, b: I32) => I32): Run {
 }
 
 /** Applies an operation to two vectors of so many lanes each; the lanes that it gives. */
-function lanes<A extends Int16Array | Int32Array>(
+function lanes<A extends Int8Array | Int16Array | Int32Array>(
   operation: (a: V128, b: V128) => V128,
   [a, b]: readonly [A, A],
 ): number[] {
@@ -58,13 +60,19 @@ function lanes<A extends Int16Array | Int32Array>(
     v128.store(i32.const(64), operation(v128.load(i32.const(0)), v128.load(i32.const(16)))),
   ]);
   const { exports, memory } = load([wasm]);
-  const view = (at: number) =>
-    a instanceof Int16Array ? new Int16Array(memory.buffer, at, 8) : new Int32Array(memory.buffer, at, 4);
+  const view = (at: number) => {
+    if (a instanceof Int8Array) return new Int8Array(memory.buffer, at, 16);
+    return a instanceof Int16Array ? new Int16Array(memory.buffer, at, 8) : new Int32Array(memory.buffer, at, 4);
+  };
   view(0).set(a);
   view(16).set(b);
   exports.f();
   return [...view(64)];
 }
+
+/** Sixteen int8 as eight int16, and back. */
+const asShorts = (bytes: Iterable<number>) => new Int16Array(Int8Array.from(bytes).buffer);
+const asBytes = (shorts: Iterable<number>) => [...new Int8Array(Int16Array.from(shorts).buffer)];
 
 /** Applies an operation to the vectors at 0 and 16; the four float32 that it gives. */
 function vector(operation: (a: V128, b: V128) => V128, values: number[]): number[] {
@@ -75,7 +83,24 @@ function vector(operation: (a: V128, b: V128) => V128, values: number[]): number
 
 describe("the assembler", () => {
   it("encodes whole numbers of any size", () => {
-    for (const number of [0, 1, 63, 64, 127, 128, 8191, 8192, 2 ** 20, 2 ** 31 - 128, -1, -64, -65, -128, -(2 ** 31)]) {
+    for (const number of [
+      0,
+      1,
+      63,
+      64,
+      127,
+      128,
+      8191,
+      8192,
+      2 ** 20,
+      2 ** 31 - 128,
+      2 ** 32 - 1,
+      -1,
+      -64,
+      -65,
+      -128,
+      -(2 ** 31),
+    ]) {
       const { value } = run(define("f", {}, "f32", () => [f32.ofUnsigned(i32.const(number))]));
       assert.equal(value, Math.fround(number >>> 0), `${number}`);
     }
@@ -374,6 +399,100 @@ describe("the assembler", () => {
       lanes((x, y) => i16x8.shuffle(x, y, order), [a, b]),
       order.map((lane) => [...a, ...b][lane]),
     );
+    assert.deepEqual(
+      lanes(i16x8.add, [a, a]),
+      list.map((value) => cut(value + value)),
+    );
+    assert.deepEqual(
+      lanes(i16x8.add, [a, b]),
+      list.map((value, i) => cut(value + b[i])),
+    );
+  });
+
+  it("has the operations of sixteen int8", () => {
+    const byte = fc.oneof(fc.integer({ min: -128, max: 127 }), fc.constantFrom(-128, -1, 0, 127));
+    const sixteen = fc.array(byte, { minLength: 16, maxLength: 16 }).map((list) => Int8Array.from(list));
+    const cut = (value: number) => (value << 24) >> 24;
+    const operations: [string, (a: V128, b: V128) => V128, (a: number, b: number) => number][] = [
+      ["sub", i8x16.sub, (a, b) => a - b],
+      ["max", i8x16.max, (a, b) => Math.max(a & 0xff, b & 0xff)],
+      ["abs", i8x16.abs, Math.abs],
+      ["const", () => i8x16.const(-7), () => -7],
+      ["const", () => i8x16.const(200), () => 200],
+      ["and const", (a) => v128.and(a, i8x16.const(15)), (a) => a & 15],
+    ];
+    for (const [name, operation, expected] of operations)
+      fc.assert(
+        fc.property(sixteen, sixteen, (a, b) => {
+          assert.deepEqual(
+            lanes(operation, [a, b]),
+            [...a].map((x, i) => cut(expected(x, b[i]))),
+            name,
+          );
+        }),
+        { numRuns: 20 },
+      );
+  });
+
+  it("reads one int8 without its sign", () => {
+    const values = Int8Array.from({ length: 16 }, (_, i) => 100 + 10 * i);
+    for (let lane = 0; lane < 16; lane++) {
+      const found = lanes((x) => i32x4.splat(i8x16.lane(x, lane)), [new Int32Array(values.buffer), new Int32Array(4)]);
+      assert.deepEqual(found, new Array(4).fill(values[lane] & 0xff));
+    }
+  });
+
+  it("takes int8 from a table and from two vectors", () => {
+    const a = Int8Array.from({ length: 16 }, (_, i) => 8 * i - 100);
+    const places = Int8Array.of(15, 0, 3, 3, 8, 7, 1, 2, 14, 13, 12, 11, 10, 9, 6, 0);
+    assert.deepEqual(
+      lanes(i8x16.lookUp, [a, places]),
+      [...places].map((place) => a[place]),
+    );
+    const b = a.map((value) => value + 1);
+    const order = [31, 0, 16, 15, 3, 3, 20, 1, 2, 30, 17, 8, 9, 25, 24, 12];
+    assert.deepEqual(
+      lanes((x, y) => i8x16.shuffle(x, y, order), [a, b]),
+      order.map((lane) => [...a, ...b][lane]),
+    );
+  });
+
+  it("makes int16 int8, saturated", () => {
+    const a = Int16Array.of(0, 1, -1, 127, 128, 129, 255, 256);
+    const b = Int16Array.of(-127, -128, -129, -256, 32767, -32768, 5, -6);
+    assert.deepEqual(
+      asBytes(lanes(i8x16.narrow, [a, b])),
+      [0, 1, -1, 127, 127, 127, 127, 127, -127, -128, -128, -128, 127, -128, 5, -6],
+    );
+  });
+
+  it("adds two products of bytes each", function () {
+    if (!hasRelaxedVectors()) this.skip();
+    const list = (min: number) => {
+      const byte = fc.oneof(fc.integer({ min, max: 127 }), fc.constantFrom(min, 0, 127));
+      return fc.array(byte, { minLength: 16, maxLength: 16 });
+    };
+    fc.assert(
+      // Two products of -128 and 127 are still an int16.
+      fc.property(list(-128), list(0), (a, b) => {
+        const products = a.map((value, i) => Math.imul(value, b[i]));
+        assert.deepEqual(
+          lanes(i16x8.dotOfBytes, [asShorts(a), asShorts(b)]),
+          Array.from({ length: 8 }, (_, i) => products[2 * i] + products[2 * i + 1]),
+        );
+      }),
+    );
+  });
+
+  it("has vectors of four float32", () => {
+    for (const values of [
+      [1, -0.1, 3e38, 2 ** -149],
+      [Number.NaN, Number.NEGATIVE_INFINITY, 0, -0],
+    ])
+      assert.deepEqual(
+        vector(() => f32x4.lanes(values), []),
+        values.map(Math.fround),
+      );
   });
 });
 
