@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import fc from "fast-check";
 import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
 import { TEAM_BYTES } from "../../../model-runtime/kernels/team";
+import { hasRelaxedVectors } from "./relaxed-vectors";
 
 const file = resolve("model-runtime/kernels/row-kernels.ts");
 
@@ -23,6 +24,58 @@ describe("RowMemory", () => {
       });
       assert.equal(stdout.trim(), String(isThere), stderr);
     });
+
+  /** Products of two threads, and whether they are those of bytes, in a process that runs some code first. */
+  const multiplyAfter = (code: string): { isOfBytes: boolean; products: number[] } => {
+    const script = `
+const { Module } = WebAssembly;
+let isOfBytes;
+const has = (bytes) => Buffer.from(bytes).includes(Uint8Array.of(0xfd, 0x92, 0x02));
+WebAssembly.Module = function (bytes) {
+  const module = new Module(bytes);
+  isOfBytes = has(bytes);
+  return module;
+};
+${code}
+const memory = require(${JSON.stringify(file)}).RowMemory.create(2);
+const [blocks, groups] = [5, 9];
+let state = 1;
+const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+const inputs = memory.place(Float32Array.from({ length: 32 * blocks }, () => random() - 0.5));
+const x = memory.allocate(96 * blocks);
+memory.kernels.quantizeBlocks(inputs, x, 32 * blocks);
+const streamBytes = 4096;
+const weights = memory.place(Int8Array.from({ length: 4 * streamBytes }, () => 256 * random()));
+const scales = memory.place(Float32Array.from({ length: 4 * groups * blocks }, () => random() - 0.5));
+const out = memory.allocateFloats(4 * groups);
+const sizes = { rows: 1, streamBytes, outBytes: 0, blocks, groups: 1, allGroups: groups };
+memory.team.begin();
+memory.job("multiplyBlocks", { x, weights, scales, out, ...sizes }).run(groups);
+const products = [...new Uint32Array(memory.floats.buffer, out, 4 * groups)];
+console.log(JSON.stringify({ isOfBytes, products }));`;
+    const { stdout, stderr } = spawnSync(process.execPath, ["-r", "tsx/cjs", "-e", script], { encoding: "utf8" });
+    assert.notEqual(stdout, "", stderr);
+    return JSON.parse(stdout);
+  };
+
+  it("gives the same bits in an engine without products of bytes", () => {
+    const expected = multiplyAfter("");
+    assert.equal(expected.isOfBytes, hasRelaxedVectors());
+    const floats = new Float32Array(Uint32Array.from(expected.products).buffer);
+    assert.ok(floats.every((value) => Number.isFinite(value) && value !== 0));
+    const refusing = `
+const compile = WebAssembly.Module;
+WebAssembly.Module = function (bytes) {
+  if (has(bytes)) throw new WebAssembly.CompileError("invalid numeric opcode");
+  return compile(bytes);
+};`;
+    assert.deepEqual(multiplyAfter(refusing), { ...expected, isOfBytes: false });
+    // Node 20 has them behind a flag.
+    const isBehindFlag = process.versions.node.startsWith("20.");
+    const withoutFlag = 'require("node:v8").setFlagsFromString = () => {};';
+    const isOfBytes = expected.isOfBytes && !isBehindFlag;
+    assert.deepEqual(multiplyAfter(withoutFlag), { ...expected, isOfBytes });
+  });
 
   it("allocates zeros at multiples of what is asked for, none of them twice, also where it grows", () => {
     const sizes = fc.record({
