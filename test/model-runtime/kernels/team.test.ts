@@ -57,13 +57,60 @@ const watching = define("watching", parameters, "none", ({ values }) =>
   Array.from({ length: TEAM_BYTES / 16 }, (_, i) => v128.store(values, v128.load(i32.const(16 * i)), 16 * i)),
 );
 
-const jobs = [adds("one", 1), adds("many", 1000), meeting, watching];
+/** Writes how many parts a call has to the word of the first of them. */
+const counting = define("counting", parameters, "none", ({ values, first, count }) => [
+  i32.store(i32.add(values, i32.shl(first, i32.const(2))), count),
+]);
+
+/** A job of two parts, its argument the parts that have begun: who leads waits for the helper's, which takes long from then on. */
+function lingering(isHelper: boolean) {
+  return define("lingering", parameters, "none", ({ values, count }, local) => {
+    const looks = local("i32");
+    const isShared = i32.less(count, i32.const(2));
+    const isMissing = i32.less(atomic.load(values), i32.const(2));
+    return [
+      drop(atomic.add(values, count)),
+      isHelper
+        ? repeat(looks, i32.const(LINGERING_LOOKS), 1, drop(atomic.load(values)))
+        : when(isShared, during(isMissing)),
+    ];
+  });
+}
+
+/** Longer than the system lets one thread run while others wait, so that who leads looks meanwhile, also where all have one core. */
+const LINGERING_LOOKS = 2 ** 25;
+
+const jobsOf = (isHelper: boolean) => [
+  adds("one", 1),
+  adds("many", 1000),
+  meeting,
+  watching,
+  counting,
+  lingering(isHelper),
+];
+const jobs = jobsOf(false);
 const amounts = [1, 1000];
-const [MEETING, WATCHING] = [2, 3];
+const [MEETING, WATCHING, COUNTING, LINGERING] = [2, 3, 4, 5];
 /** Looks for other threads: some seconds. */
 const LONG = 2 ** 30;
 
-const module = new WebAssembly.Module(assemble([...jobs, ...teamFunctions(jobs)]));
+/** What leads, and what helps it. */
+interface Modules {
+  lead: WebAssembly.Module;
+  help: WebAssembly.Module;
+}
+
+function modulesOf(patience: number): Modules {
+  const [lead, help] = [false, true].map(
+    (isHelper) => new WebAssembly.Module(assemble([...jobsOf(isHelper), ...teamFunctions(jobs, patience)])),
+  );
+  return { lead, help };
+}
+
+/** More than one can look: all jobs are shared, however long other work on the machine keeps helpers amid their parts. */
+const ENDLESS = 2 ** 32 - 1;
+const patient = modulesOf(ENDLESS);
+const withoutHelp: Modules = { lead: patient.lead, help: new WebAssembly.Module(assemble(jobs)) };
 
 /** A team for the jobs above. */
 class TestTeam {
@@ -74,17 +121,16 @@ class TestTeam {
   private readonly areas = [0, 1, 2].map((area) => (TEAM_BYTES + 4 * area * AREA) / 4);
   private turn = 0;
 
-  /** @param ofHelpers what helpers run */
   constructor(
     readonly helpers: number,
-    ofHelpers = module,
+    { lead, help }: Modules = patient,
   ) {
     const bytes = TEAM_BYTES + 4 * 3 * AREA + TEAM_BYTES;
     const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 2 ** 16), maximum: MOST_PAGES, shared: true });
-    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+    const { exports } = new WebAssembly.Instance(lead, { env: { memory } });
     this.words = new Int32Array(memory.buffer);
     this.expected = new Int32Array(3 * AREA);
-    this.team = new Team(memory, ofHelpers, exports as unknown as TeamFunctions, helpers);
+    this.team = new Team(memory, help, exports as unknown as TeamFunctions, helpers);
   }
 
   /** Runs a job, and fails unless each of its parts was done once and nothing else by then. */
@@ -110,6 +156,26 @@ class TestTeam {
     this.team.run(MEETING, 4 * at, threads, isSmall);
     assert.equal(this.words[at], threads);
     return this.words[at + 3] === 0;
+  }
+
+  /** Runs a job; whether it was offered to the helpers, so that nobody took it all. */
+  isShared(): boolean {
+    const [at, parts] = [TEAM_BYTES / 4 + 3 * AREA, 20];
+    const counts = this.words.subarray(at, at + parts).fill(0);
+    this.team.run(COUNTING, 4 * at, parts);
+    assert.equal(
+      counts.reduce((sum, count) => sum + count),
+      parts,
+    );
+    return counts[0] < parts;
+  }
+
+  /** Runs a job in which a helper stays for long. */
+  linger(): void {
+    const at = TEAM_BYTES / 4 + 3 * AREA;
+    this.words[at] = 0;
+    this.team.run(LINGERING, 4 * at, 2);
+    assert.equal(this.words[at], 2);
   }
 
   /** What the threads share while a job of two parts is done. */
@@ -166,8 +232,8 @@ function numbers(seed: number): (end: number) => number {
 
 describe("Team", () => {
   const teams: TestTeam[] = [];
-  const teamOf = (helpers: number, ofHelpers?: typeof module) => {
-    const team = new TestTeam(helpers, ofHelpers);
+  const teamOf = (helpers: number, modules?: Modules) => {
+    const team = new TestTeam(helpers, modules);
     teams.push(team);
     return team;
   };
@@ -238,7 +304,7 @@ describe("Team", () => {
   });
 
   it("lets no two jobs look the same to a helper, which might take the part of one for the other's", () => {
-    const [team, count] = [teamOf(1, new WebAssembly.Module(assemble(jobs))), 10_000];
+    const [team, count] = [teamOf(1, withoutHelp), 10_000];
     assert.equal(new Set(Array.from({ length: count }, () => team.watch())).size, count);
   });
 
@@ -281,6 +347,49 @@ describe("Team", () => {
     }
     team.checkAll();
   });
+
+  it("leaves some jobs to who leads when a helper has been long amid a part, and then shares them again", async () => {
+    const team = teamOf(1, modulesOf(100));
+    await team.wake();
+    let [tries, alone] = [0, 0];
+    // Once more where the leader itself was stopped all the time.
+    do {
+      assert.ok(tries++ < 10, "it works alone");
+      team.linger();
+    } while (team.isShared());
+    do alone++;
+    while (!team.isShared() && alone < 100_000);
+    assert.ok(alone >= 100 && alone < 100_000, `${alone} jobs`);
+    team.team.end();
+  });
+
+  it("shares all jobs while its patience lasts", async () => {
+    const team = teamOf(1);
+    await team.wake();
+    for (let round = 0; round < 10; round++) {
+      team.linger();
+      assert.ok(team.isShared());
+    }
+    team.team.end();
+  });
+
+  for (const helpers of [1, 2])
+    it(`does each part of every job once where it works alone now and then (threads: ${helpers + 1})`, async () => {
+      const team = teamOf(helpers, modulesOf(0));
+      const next = numbers(8);
+      let [alone, shared] = [0, 0];
+      await team.wake();
+      for (let round = 0; round < 15 || alone === 0 || shared === 0; round++) {
+        assert.ok(round < 60, `${alone} times alone, ${shared} times not`);
+        team.linger();
+        // More or fewer than are done alone.
+        for (let job = 200 + next(500); job >= 0; job--) team.run(next(2), 1 + next(60));
+        if (team.isShared()) shared++;
+        else alone++;
+      }
+      team.team.end();
+      team.checkAll();
+    });
 
   it("works while nobody has begun, and while helpers are starting", async () => {
     const team = teamOf(2);
@@ -329,8 +438,7 @@ describe("Team", () => {
     const exits: Promise<unknown>[] = [];
     const onWorker = (worker: Worker) => exits.push(new Promise((resolve) => worker.once("exit", resolve)));
     process.on("worker", onWorker);
-    // Without what helpers run.
-    const team = teamOf(2, new WebAssembly.Module(assemble(jobs)));
+    const team = teamOf(2, withoutHelp);
     team.team.begin();
     for (const parts of [1, 2, 50]) team.run(1, parts);
     while (exits.length < 2) await setTimeout(2);
