@@ -46,11 +46,24 @@ export class Blt implements SequenceModel {
   }
 
   static async load(checkpoint: Checkpoint, options: LoadOptions): Promise<Blt> {
+    const memory = rowMemory(checkpoint, options);
+    try {
+      return await Blt.loadBeside(memory, checkpoint, options);
+    } catch (error) {
+      await memory?.team.release();
+      throw error;
+    }
+  }
+
+  private static async loadBeside(
+    memory: RowMemory | null,
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+  ): Promise<Blt> {
     const { config } = checkpoint;
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
-    const memory = rowMemory(checkpoint, options);
     const rows: Rows = {
       memory,
       patcher: config.patcher && patcherRows(source, memory),

@@ -71,6 +71,20 @@ export class LexiconModel {
   }
 
   static async load(checkpoint: LexiconCheckpoint, options: LoadOptions): Promise<LexiconModel> {
+    const memory = rowMemory(checkpoint, options);
+    try {
+      return await LexiconModel.loadBeside(memory, checkpoint, options);
+    } catch (error) {
+      await memory?.team.release();
+      throw error;
+    }
+  }
+
+  private static async loadBeside(
+    memory: RowMemory | null,
+    checkpoint: LexiconCheckpoint,
+    options: LoadOptions,
+  ): Promise<LexiconModel> {
     const lexicon = new Lexicon(readVocabulary(checkpoint));
     const table = new SortedPieces(lexicon.pieces);
     // Activations have outliers here: 8 bits for a whole matrix of them cost 0.03 bits a byte, in blocks 0.002.
@@ -81,7 +95,6 @@ export class LexiconModel {
       { ...checkpoint.tensors.get(pieceEmbeddingName)!, scales },
       { wholeTableBytes: 0, cacheBytes: 2 ** 20 },
     );
-    const memory = rowMemory(checkpoint, options);
     const rows = { memory, layers: pieceRows(source, memory) };
     const networks = {
       layers: await loadLayers(source, options.adapter ?? null, rows.layers, options),

@@ -41,8 +41,8 @@ interface SidePath {
 }
 
 export class RowLinears {
-  /** Inputs of the widest layer so far, and for so many the addresses of rows in whole numbers, their magnitudes, and rows in blocks. */
-  private inputs = 0;
+  /** Values of the rows of a product so far at most, and for so many the addresses of whole numbers, magnitudes of rows, and blocks. */
+  private room = 0;
   private integers = 0;
   private largest = 0;
   private blocks = 0;
@@ -55,13 +55,11 @@ export class RowLinears {
 
   /**
    * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
-   * @param rows at most
    */
   constructor(
     private readonly memory: RowMemory,
     private readonly checkpoint: Weights,
     private readonly levels: number,
-    private readonly rows: number,
   ) {}
 
   /** Loads layers of the same input; `names` without `.weight`. Those that are neither all blocks nor all int8 become float32. */
@@ -81,7 +79,6 @@ export class RowLinears {
     const shapes = names.map((name) => this.shapeOf(name));
     const inputs = shapes[0][1];
     const outputs = shapes.reduce((sum, [rows]) => sum + rows, 0);
-    this.makeRoom(inputs);
     const layer: LoadedLayer = { names, inputs, sides: [] };
     this.layers.push(layer);
     const product = load(inputs, outputs);
@@ -150,12 +147,12 @@ export class RowLinears {
     return matrixShape(this.checkpoint.tensors.get(`${name}.weight`)!);
   }
 
-  private makeRoom(inputs: number): void {
-    if (inputs <= this.inputs) return;
-    this.inputs = inputs;
-    this.integers = this.memory.allocate(2 * this.rows * inputs);
-    this.largest = this.memory.allocateFloats(this.rows);
-    this.blocks = this.memory.allocate(this.rows * Math.ceil(inputs / BLOCK_INPUTS) * ACTIVATION_BYTES);
+  private makeRoom(values: number): void {
+    if (values <= this.room) return;
+    this.room = values;
+    this.integers = this.memory.allocate(2 * values);
+    this.largest = this.memory.allocateFloats(values);
+    this.blocks = this.memory.allocate(Math.ceil(values / BLOCK_INPUTS) * ACTIVATION_BYTES);
   }
 
   private loadExpanded(names: readonly string[], inputs: number, outputs: number): RowLinear {
@@ -205,6 +202,7 @@ export class RowLinears {
     return {
       outputs,
       apply: (from, out, rows) => {
+        this.makeRoom(rows * inputs);
         job.values[x] = this.blocks;
         job.values[count] = rows;
         job.values[to] = out.at;
@@ -246,6 +244,7 @@ export class RowLinears {
     return {
       outputs,
       apply: (x, out, rows) => {
+        this.makeRoom(rows * inputs);
         job.values[at] = this.integers;
         job.values[largest] = this.largest;
         job.values[count] = rows;

@@ -97,7 +97,7 @@ export class RowNetwork {
   ) {
     const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
-    this.linears = new RowLinears(memory, checkpoint, levels, most);
+    this.linears = new RowLinears(memory, checkpoint, levels);
     const { linears } = this;
     const norm = (name: string) => memory.place(readWeight(checkpoint, `${name}.weight`));
     const tools = { memory, checkpoint, linears, norm, rows: most };

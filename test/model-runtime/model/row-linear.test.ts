@@ -116,7 +116,7 @@ describe("RowLinears", () => {
       ];
       const x = Float32Array.from({ length: rows.length * WIDTH }, (_, i) => rows[Math.floor(i / WIDTH)](i % WIDTH));
       const memory = RowMemory.create()!;
-      const linears = new RowLinears(memory, checkpoint, levels, 3);
+      const linears = new RowLinears(memory, checkpoint, levels);
       for (const names of [queryKeyValue(layer), [`${layer}.o_proj`]]) {
         const expected = await graphProducts(checkpoint, kernel, null, names, x, WIDTH);
         const loaded = linears.load(...names);
@@ -133,7 +133,7 @@ describe("RowLinears", () => {
 
   it("gives the graph's products of blocks and float32 rows up to the order of sums", async () => {
     const memory = RowMemory.create()!;
-    const linears = new RowLinears(memory, checkpoint, 63, 2);
+    const linears = new RowLinears(memory, checkpoint, 63);
     for (const [title, inputs, names] of forms.filter(([title]) => !title.includes("int8"))) {
       // Rows and blocks of other sizes, and of zeros.
       const x = randomNumbers(9 * inputs).map(
@@ -146,7 +146,7 @@ describe("RowLinears", () => {
 
   it("gives rows that are multiplied together the bits that each has alone, with an adapter too", () => {
     const memory = RowMemory.create()!;
-    const linears = new RowLinears(memory, checkpoint, 63, 5);
+    const linears = new RowLinears(memory, checkpoint, 63);
     const loaded = forms.map(([, , names]) => linears.load(...names));
     for (const adapter of [
       null,
@@ -167,7 +167,7 @@ describe("RowLinears", () => {
 
   it("adds side paths as the graph does, whichever of some joined layers have them, and changes them", async () => {
     const memory = RowMemory.create()!;
-    const linears = new RowLinears(memory, checkpoint, 63, 3);
+    const linears = new RowLinears(memory, checkpoint, 63);
     const loaded = forms.map(([, , names]) => linears.load(...names));
     const all = forms.flatMap(([, , names]) => names);
     const [middle, ends] = [
@@ -202,7 +202,7 @@ describe("RowLinears", () => {
   it("gives products of float32 where they are to be exact, whatever weights are stored as, with side paths too", async () => {
     const memory = RowMemory.create()!;
     for (const [title, inputs, names] of forms) {
-      const linears = new RowLinears(memory, checkpoint, 63, 1);
+      const linears = new RowLinears(memory, checkpoint, 63);
       const loaded = linears.loadFloats(...names);
       const x = randomNumbers(4 * inputs);
       for (const adapter of [null, adapterOf(2, names)]) {
@@ -223,7 +223,7 @@ describe("RowLinears", () => {
       // No graph to compare with: its weights must lie in one folder.
       const mixed = { ...checkpoint, tensors };
       const x = randomNumbers(4 * WIDTH);
-      const loaded = new RowLinears(memory, mixed, 63, 2).load(...names);
+      const loaded = new RowLinears(memory, mixed, 63).load(...names);
       const found = rowProducts(memory, loaded, x, WIDTH);
       const weights = names.flatMap((name) => [...readWeight(mixed, `${name}.weight`)]);
       const expected = Float32Array.from({ length: found.length }, (_, at) => {
