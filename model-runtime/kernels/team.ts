@@ -48,10 +48,10 @@ const SHARES_A_THREAD = 2;
 const LOOKS = 20_000;
 
 /**
- * How often a leader looks whether the helpers are done, some 0.5 ms, before it takes it that other work has their cores: the system then
+ * How often a leader looks whether the helpers are done, some 3 ms, before it takes it that other work has their cores: the system then
  * stops a helper amid its part again and again, for milliseconds each time. It does so many jobs alone then, some steps of a network.
  */
-const PATIENCE = 500_000;
+const PATIENCE = 6_000_000;
 const JOBS_ALONE = 500;
 
 /**
