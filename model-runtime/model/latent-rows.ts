@@ -192,16 +192,21 @@ class Room {
   private findSteps(blockScales: Float32Array, blocks: number, levels: number): Float32Array {
     const { memory } = this;
     memory.kernels.blockReach(this.numbers, this.blocks, blockScales.length);
-    const reach = new Int32Array(memory.floats.buffer, this.blocks, blockScales.length);
-    const ratios = new Float32Array(memory.floats.buffer, this.blocks, blockScales.length);
+    const place = memory.floats.subarray(this.blocks / 4, this.blocks / 4 + blockScales.length);
+    const reach = new Int32Array(place.slice().buffer);
     const steps = new Float32Array(blockScales.length / blocks);
+    const ratios = new Float32Array(blockScales.length);
     for (let row = 0, at = 0; row < steps.length; row++, at += blocks) {
       let largest = 0;
-      for (let block = at; block < at + blocks; block++)
-        largest = Math.max(largest, Math.abs(blockScales[block]) * reach[block]);
-      steps[row] = largest / levels || 1;
-      for (let block = at; block < at + blocks; block++) ratios[block] = blockScales[block] / steps[row];
+      for (let block = at; block < at + blocks; block++) {
+        const magnitude = Math.abs(blockScales[block]) * reach[block];
+        if (magnitude > largest) largest = magnitude;
+      }
+      const step = Math.fround(largest / levels) || 1;
+      steps[row] = step;
+      for (let block = at; block < at + blocks; block++) ratios[block] = blockScales[block] / step;
     }
+    place.set(ratios);
     return steps;
   }
 }

@@ -6,7 +6,7 @@
  *     node .cache/default-model.js score FILE...                  # bits per byte: byte by byte, and as `blt eval` reads
  *     node .cache/default-model.js curve FILE...                  # bits, latent steps and ms a byte by refresh threshold
  *
- * `--rows` does it again after long runs have been prepared (docs/performance-engine.md).
+ * `--rows` takes int8 rows for longer runs, as the editor does (docs/performance-engine.md).
  * `--device cuda` before the command, with `--require ./test/gpu/use-cuda-provider.cjs` for node, measures on a GPU.
  */
 import { readFileSync } from "node:fs";
