@@ -46,18 +46,19 @@ function wanted(rounds: Round[]): string {
       rows.push([what(part, bytes), ours, theirs, times(ratio), `${least} x`, verdict(ratio.median >= least)]);
     }
   };
-  for (const engine of [engineInt4, engineInt8]) compare("decode", engine, llama, 2);
-  for (const engine of [engineInt4, engineRows, engineInt8]) compare("prefill", engine, llama, 4);
+  const quantized = [engineInt4, engineRows, engineInt8];
+  for (const engine of quantized) compare("decode", engine, llama, 2);
+  for (const engine of quantized) compare("prefill", engine, llama, 4);
   compare("decode", engineInt8, transformers, 50);
   compare("prefill", engineInt8, productsInt8, 0.5);
   compare("prefill", engineInt8, productsFp32, 0.5);
   compare("prefill", engineFp32, productsFp32, 0.5);
 
-  for (const engine of [engineInt4, engineInt8]) {
+  for (const engine of quantized) {
     const start = spread(rounds.map(({ starts }) => starts[engine].ms / 1e3));
     rows.push(["start to first byte", engine, "", `${figure(start, 2)} s`, "1.5 s", verdict(start.median < 1.5)]);
   }
-  for (const engine of [engineInt4, engineRows, engineInt8]) {
+  for (const engine of quantized) {
     const memory = rounds.map(({ starts }) => starts[engine].memory);
     if (memory.some((value) => value === null)) continue;
     const megabytes = spread(memory.map((value) => value!.all / 1e6));
@@ -91,7 +92,7 @@ function speeds(title: string, part: Part, { rounds, settings }: Measurements): 
 }
 
 function costs(rounds: Round[]): string {
-  const rows = [engineInt8, engineInt4, engineFp32].flatMap((name) =>
+  const rows = [engineInt8, engineInt4, engineRows, engineFp32].flatMap((name) =>
     CONTEXTS.map((bytes) => {
       const ms = spread(rounds.map(({ tasks }) => tasks[name][bytes].decodeMs / tasks[name][bytes].decodedBytes));
       const patch = { median: 4 * ms.median, min: 4 * ms.min, max: 4 * ms.max };
