@@ -36,6 +36,12 @@ export interface RowKernels {
   ): void;
 }
 
+/** Rows of values in the memory: address of the first, and bytes from one to the next. */
+export interface RowSpan {
+  at: number;
+  bytes: number;
+}
+
 /** A job whose arguments lie in the kernels' memory. */
 export interface Job<J extends JobName> {
   values: Int32Array;
@@ -168,12 +174,12 @@ export class RowMemory {
   }
 
   /** Rows of so many float32, zeros. */
-  allocateRows(count: number, width: number): { at: number; bytes: number } {
+  allocateRows(count: number, width: number): RowSpan {
     return { at: this.allocateFloats(count * width), bytes: 4 * width };
   }
 
   /** The first `width` values of one of such rows, as long as nothing more is allocated. */
-  row({ at, bytes }: { at: number; bytes: number }, row: number, width: number): Float32Array {
+  row({ at, bytes }: RowSpan, row: number, width: number): Float32Array {
     const start = (at + row * bytes) / 4;
     return this.view.subarray(start, start + width);
   }

@@ -4,15 +4,17 @@
  *
  * Shapes: N patches, B bytes of theirs, k vectors a patch, h local width, E latent width.
  */
+
 import type { BltConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
+import type { RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { AttentionSlots } from "./attention-slots";
 import { crossLayerNames } from "./cross-attention";
 import { HIDDEN_SCORE } from "./kv-cache";
 import { encoderStateLayers } from "./networks";
 import { crossAttentionOf, type RowAttention } from "./row-attention";
-import type { RowLinear, RowSpan } from "./row-linear";
+import type { RowLinear } from "./row-linear";
 import type { RowSource, RowTools } from "./row-network";
 
 /** Bytes of patches that are run together at most; longer ones are onnxruntime's. */

@@ -1,9 +1,8 @@
 /** Attention of a few rows by the row kernels. Shapes: N rows, H query heads, K key/value heads, D head width. */
 import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor, VALUE_STRIP } from "../kernels/attention";
-import type { Job, RowMemory } from "../kernels/row-kernels";
+import type { Job, RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { AttentionSlots } from "./attention-slots";
-import type { RowSpan } from "./row-linear";
 
 /** Positions of a stretch at least, and values that a row attends to: less is not worth waking up for. */
 const LEAST_STRETCH = 64;

@@ -3,14 +3,9 @@ import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import { matrixShape, readBytes, readTensor, readWeight, scaleName } from "../checkpoint/tensor-data";
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
-import type { RowMemory } from "../kernels/row-kernels";
-import type { LowRank, LowRankPart } from "./low-rank";
-
-/** Rows of values in the kernels' memory: address of the first, and bytes from one to the next. */
-export interface RowSpan {
-  at: number;
-  bytes: number;
-}
+import type { RowMemory, RowSpan } from "../kernels/row-kernels";
+import type { LowRank } from "./low-rank";
+import { type SidePath, SidePaths } from "./row-side-paths";
 
 /** x * transpose(W), or several such products of the same x beside each other. */
 export interface RowLinear {
@@ -26,18 +21,7 @@ const LEAST_BYTES = 8192;
 /** A layer in the kernels' memory: what it is made of, and the side path that an adapter gives it. */
 interface LoadedLayer {
   names: readonly string[];
-  inputs: number;
   sides: SidePath[];
-}
-
-/** The side path of one of the layers that are joined: x -> low [r] -> added to outputs from `column` on. */
-interface SidePath {
-  /** r, filled up. */
-  rank: number;
-  down: number;
-  up: number;
-  column: number;
-  outputs: number;
 }
 
 export class RowLinears {
@@ -47,11 +31,7 @@ export class RowLinears {
   private largest = 0;
   private blocks = 0;
   private readonly layers: LoadedLayer[] = [];
-  /** Addresses of what an adapter has, by layer and rank: the next one of that rank takes its place. */
-  private readonly places = new Map<string, number>();
-  /** Address of what a side path makes, and how wide that may be. */
-  private side = 0;
-  private sideWidth = 0;
+  private readonly sidePaths: SidePaths;
 
   /**
    * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
@@ -60,7 +40,9 @@ export class RowLinears {
     private readonly memory: RowMemory,
     private readonly checkpoint: Weights,
     private readonly levels: number,
-  ) {}
+  ) {
+    this.sidePaths = new SidePaths(memory);
+  }
 
   /** Loads layers of the same input; `names` without `.weight`. Those that are neither all blocks nor all int8 become float32. */
   load(...names: string[]): RowLinear {
@@ -79,14 +61,14 @@ export class RowLinears {
     const shapes = names.map((name) => this.shapeOf(name));
     const inputs = shapes[0][1];
     const outputs = shapes.reduce((sum, [rows]) => sum + rows, 0);
-    const layer: LoadedLayer = { names, inputs, sides: [] };
+    const layer: LoadedLayer = { names, sides: [] };
     this.layers.push(layer);
     const product = load(inputs, outputs);
     return {
       outputs,
       apply: (x, out, rows) => {
         product.apply(x, out, rows);
-        for (const side of layer.sides) this.addSide(side, inputs, x, out, rows);
+        for (const side of layer.sides) this.sidePaths.add(side, x, out, rows);
       },
     };
   }
@@ -98,49 +80,10 @@ export class RowLinears {
       layer.sides = [];
       for (const name of layer.names) {
         const part = adapter?.parts.get(name);
-        if (adapter && part) layer.sides.push(this.placeSide(name, part, adapter.alpha / adapter.rank, column));
+        if (adapter && part) layer.sides.push(this.sidePaths.place(name, part, adapter.alpha / adapter.rank, column));
         column += this.shapeOf(name)[0];
       }
     }
-  }
-
-  private placeSide(name: string, { a, b, inputs, outputs }: LowRankPart, factor: number, column: number): SidePath {
-    const { memory } = this;
-    const rank = a.length / inputs;
-    const filled = filledUp(rank);
-    // As many columns as the kernel reads.
-    const up = new Float32Array(outputs * filled);
-    for (let output = 0; output < outputs; output++)
-      for (let i = 0; i < rank; i++) up[output * filled + i] = b[output * rank + i] * factor;
-    const packed = [packFloats(a, inputs), packFloats(up, filled)];
-    const [downAt, upAt] = packed.map((values, i) => {
-      const key = `${name} ${rank} ${i}`;
-      const at = this.places.get(key) ?? memory.allocateFloats(values.length);
-      this.places.set(key, at);
-      memory.floats.set(values, at / 4);
-      return at;
-    });
-    if (filled + filledUp(outputs) > this.sideWidth) {
-      this.sideWidth = filled + filledUp(outputs);
-      this.side = memory.allocateFloats(this.sideWidth);
-    }
-    return { rank: filled, down: downAt, up: upAt, column, outputs };
-  }
-
-  private addSide(
-    { rank, down, up, column, outputs }: SidePath,
-    inputs: number,
-    x: RowSpan,
-    out: RowSpan,
-    rows: number,
-  ) {
-    const { kernels } = this.memory;
-    const [low, made] = [this.side, this.side + 4 * rank];
-    each(rows, (row) => {
-      kernels.floatProduct(x.at + row * x.bytes, down, low, inputs, rank);
-      kernels.floatProduct(low, up, made, rank, outputs);
-      kernels.addTo(out.at + row * out.bytes + 4 * column, made, filledUp(outputs));
-    });
   }
 
   private shapeOf(name: string): number[] {

@@ -9,14 +9,14 @@ import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import { readWeight } from "../checkpoint/tensor-data";
 import { filledUp } from "../kernels/products";
-import type { RowMemory } from "../kernels/row-kernels";
+import type { RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { KvCache, RowView } from "./kv-cache";
 import type { LowRank } from "./low-rank";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, RowAttention } from "./row-attention";
 import { RowCache } from "./row-cache";
-import { type RowLinear, RowLinears, type RowSpan } from "./row-linear";
+import { type RowLinear, RowLinears } from "./row-linear";
 
 /** What a network is made of. */
 export interface RowNetworkParts {
