@@ -157,6 +157,22 @@ export function jobFunctions(indexOf: (kernel: WasmFunction) => number, blockPro
     ];
   });
 
+  /** Has kernels serve `left` query heads from `query` on, as many at a time as they can. */
+  const forQueries = (
+    kernels: readonly WasmFunction[],
+    query: Local<"i32">,
+    left: Local<"i32">,
+    operands: readonly I32[],
+  ): Statement[] =>
+    QUERIES_TOGETHER.map((together, i) =>
+      during(
+        i32.less(i32.const(together - 1), left),
+        call(indexOf(kernels[i]), "none", ...operands),
+        query.set(i32.add(query, i32.const(together))),
+        left.set(i32.sub(left, i32.const(together))),
+      ),
+    );
+
   const score = define("score", jobParameters, "none", ({ values, first: part, count }, local) => {
     const value = valuesOf("score", values);
     const [row, keyHead, first, positions, query, left] = [0, 1, 2, 3, 4, 5].map(() => local("i32"));
@@ -171,28 +187,19 @@ export function jobFunctions(indexOf: (kernel: WasmFunction) => number, blockPro
       when(i32.less(value("stretch"), positions), positions.set(value("stretch"))),
       query.set(i32.mul(keyHead, value("together"))),
       left.set(value("together")),
-      ...QUERIES_TOGETHER.flatMap((together, i) =>
-        during(
-          i32.less(i32.const(together - 1), left),
-          call(
-            indexOf(attentionScores[i]),
-            "none",
-            i32.add(
-              i32.add(value("queries"), i32.mul(row, value("queryBytes"))),
-              i32.shl(i32.mul(query, value("headDim")), i32.const(2)),
-            ),
-            // Keys of so many positions lie in front of these, each as long as a head is wide.
-            i32.add(i32.add(value("keys"), i32.mul(keyHead, value("headBytes"))), i32.mul(offset, value("headDim"))),
-            i32.add(i32.add(value("mask"), i32.mul(row, value("scoreBytes"))), offset),
-            i32.add(i32.add(value("scores"), i32.mul(i32.add(head, query), value("scoreBytes"))), offset),
-            value("scoreBytes"),
-            value("headDim"),
-            positions,
-          ),
-          query.set(i32.add(query, i32.const(together))),
-          left.set(i32.sub(left, i32.const(together))),
+      ...forQueries(attentionScores, query, left, [
+        i32.add(
+          i32.add(value("queries"), i32.mul(row, value("queryBytes"))),
+          i32.shl(i32.mul(query, value("headDim")), i32.const(2)),
         ),
-      ),
+        // Keys of so many positions lie in front of these, each as long as a head is wide.
+        i32.add(i32.add(value("keys"), i32.mul(keyHead, value("headBytes"))), i32.mul(offset, value("headDim"))),
+        i32.add(i32.add(value("mask"), i32.mul(row, value("scoreBytes"))), offset),
+        i32.add(i32.add(value("scores"), i32.mul(i32.add(head, query), value("scoreBytes"))), offset),
+        value("scoreBytes"),
+        value("headDim"),
+        positions,
+      ]),
     ]);
   });
 
@@ -220,27 +227,18 @@ export function jobFunctions(indexOf: (kernel: WasmFunction) => number, blockPro
       strip.set(i32.remainder(part, value("strips"))),
       query.set(i32.mul(keyHead, value("together"))),
       left.set(value("together")),
-      ...QUERIES_TOGETHER.flatMap((together, i) =>
-        during(
-          i32.less(i32.const(together - 1), left),
-          call(
-            indexOf(weightedSum[i]),
-            "none",
-            i32.add(value("scores"), i32.mul(head, value("scoreBytes"))),
-            value("scoreBytes"),
-            i32.add(i32.add(value("values"), i32.mul(keyHead, value("headBytes"))), i32.mul(strip, stripBytes)),
-            i32.add(
-              i32.add(i32.add(value("out"), i32.mul(row, value("outBytes"))), i32.mul(query, width)),
-              i32.mul(strip, i32.const(4 * VALUE_STRIP)),
-            ),
-            width,
-            value("positions"),
-            i32.add(value("factors"), i32.shl(head, i32.const(2))),
-          ),
-          query.set(i32.add(query, i32.const(together))),
-          left.set(i32.sub(left, i32.const(together))),
+      ...forQueries(weightedSum, query, left, [
+        i32.add(value("scores"), i32.mul(head, value("scoreBytes"))),
+        value("scoreBytes"),
+        i32.add(i32.add(value("values"), i32.mul(keyHead, value("headBytes"))), i32.mul(strip, stripBytes)),
+        i32.add(
+          i32.add(i32.add(value("out"), i32.mul(row, value("outBytes"))), i32.mul(query, width)),
+          i32.mul(strip, i32.const(4 * VALUE_STRIP)),
         ),
-      ),
+        width,
+        value("positions"),
+        i32.add(value("factors"), i32.shl(head, i32.const(2))),
+      ]),
     ]);
   });
   return [multiplyBlocks, multiplyIntegers, score, soften, sum];
