@@ -1,6 +1,6 @@
 /**
  * WebAssembly functions written as expressions: each operation is a function from the code of its operands to its own
- * code. It has what the kernels beside it use, of WebAssembly with 128-bit SIMD (core specification 2.0, chapter 5).
+ * code. It has what the kernels beside it use, of WebAssembly with 128-bit SIMD, relaxed SIMD (core specification 3.0, chapter 5) and threads.
  */
 
 type ValueType = "i32" | "f32" | "v128";

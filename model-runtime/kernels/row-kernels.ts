@@ -1,10 +1,10 @@
 /**
- * The kernels of single rows, compiled, and a memory of their own that they work in. They are WebAssembly that is made here, so
+ * The kernels of a few rows, compiled, and a memory of their own that they work in. They are WebAssembly that is made here, so
  * that nothing has to be built for a platform (docs/architecture.md, "Single rows").
  */
 import { setFlagsFromString } from "node:v8";
 import { addTo, rmsNorm, swiGlu } from "./activations";
-import { assemble, MOST_PAGES } from "./assembler";
+import { assemble, MOST_PAGES, type WasmFunction } from "./assembler";
 import { attentionScores, putRows, rotate, scale, softmax, weightedSum } from "./attention";
 import { blockProduct, blockProductOfBytes, quantizeBlocks, quantizeToBytes } from "./blocks";
 import { blockReach, expandBlocks } from "./expand";
@@ -72,7 +72,11 @@ function moduleOf(isRelaxed: boolean): WebAssembly.Module {
     softmax,
     ...weightedSum,
   ];
-  const jobs = jobFunctions((kernel) => jobNames.length + kernels.indexOf(kernel), multiply);
+  const indexOf = (kernel: WasmFunction) => {
+    if (!kernels.includes(kernel)) throw new Error(`kernel ${kernel.name} is in no module`);
+    return jobNames.length + kernels.indexOf(kernel);
+  };
+  const jobs = jobFunctions(indexOf, multiply);
   return new WebAssembly.Module(assemble([...jobs, ...kernels, ...teamFunctions(jobs)]));
 }
 
@@ -83,9 +87,9 @@ function compile(): WebAssembly.Module {
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
   }
-  // Node 20 has them behind a flag, which later engines do not know.
-  setFlagsFromString("--experimental-wasm-relaxed-simd");
   try {
+    // Node 20 has them behind a flag, which later engines do not know.
+    if (Number.parseFloat(process.versions.v8) < 11.4) setFlagsFromString("--experimental-wasm-relaxed-simd");
     return moduleOf(true);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;

@@ -79,6 +79,8 @@ export class Blt implements SequenceModel {
       encoder: await load(encoderGraph({ ...source, joinsPast: rows.encoder !== null }), config.encoder, rows.encoder),
       ...(await loadAdapted(source, options.adapter ?? null, rows, options)),
     };
+    // Threads help where the latent transformer's rows are run here.
+    if (rows.latent === null) await memory?.team.release();
     const { patcher } = networks;
     const tables = openHashTables(checkpoint);
     const bytes = readWeight(checkpoint, "model.local_encoder.embed_tokens.weight");
@@ -162,7 +164,7 @@ interface Rows {
   decoder: RowNetwork | null;
 }
 
-/** The networks that adapters change; those for a few rows take the adapter as it comes. */
+/** The networks that adapters change; those for a few rows take the adapter once the others are there. */
 async function loadAdapted(
   source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
   lowRank: LowRank | null,
@@ -182,7 +184,7 @@ async function loadAdapted(
     ),
     decoder: await CausalNetwork.load(decoderGraph(decoderSource), decoder, options, rows.decoder),
   };
-  rows.decoder?.useAdapter(lowRank);
+  for (const network of [rows.latent, rows.decoder]) network?.useAdapter(lowRank);
   return loaded;
 }
 

@@ -35,7 +35,7 @@ export class CausalNetwork {
   /**
    * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
    * than the thread saves, while prefill wants all threads.
-   * @param rowNetwork the same network for a few rows; single ones then need no session
+   * @param rowNetwork the same network for a few rows; single ones then need no session of their own
    */
   static async load(
     graph: Graph,

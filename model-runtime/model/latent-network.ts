@@ -22,23 +22,43 @@ export interface LatentSource<C extends Weights> extends Omit<GraphContext, "gra
   others: readonly string[];
 }
 
-/** @param few the same network for a few rows, which takes the adapter as well */
+/**
+ * Compiles the network. Rows are made where they are wanted and the row kernels run what comes by itself: a single row would be the slower one
+ * in them. Where they cannot be made after all, blocks serve as well.
+ * @param few the same network for a few rows; it is given the adapter by who calls
+ */
 export async function loadLatent<C extends Weights>(
   source: LatentSource<C>,
   lowRank: LowRank | null,
   few: RowNetwork | null,
   options: LoadOptions,
 ): Promise<CausalNetwork> {
-  const { checkpoint, config, int8Kernel, graph, isTurned, others } = source;
+  const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  const wantsRows =
-    options.rows && options.device === "cpu" && int8Kernel !== "float32" && canBeRows(checkpoint, config);
-  const form = { isNarrow: wantsRows ? await saturates(options) : false, isTurned };
-  const made = wantsRows ? makeLatentRows(checkpoint, config, form, others) : null;
-  const weights = made && { checkpoint: { ...checkpoint, ...made.weights }, rows: made.rows, joinsPast: true };
-  const context = { checkpoint, int8Kernel, adapter, ...weights };
-  const network = await CausalNetwork.load(graph(context), config, { ...options, file: made?.file }, few);
-  if (made) discard(made.file.data);
-  few?.useAdapter(lowRank);
-  return network;
+  if (options.rows && few !== null && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
+    try {
+      const network = await loadRows(source, adapter, few, options);
+      if (network !== null) return network;
+    } catch (error) {
+      console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
+    }
+  }
+  return CausalNetwork.load(graph({ checkpoint, int8Kernel, adapter }), config, options, few);
+}
+
+async function loadRows<C extends Weights>(
+  { checkpoint, config, int8Kernel, graph, isTurned, others }: LatentSource<C>,
+  adapter: GraphContext["adapter"],
+  few: RowNetwork,
+  options: LoadOptions,
+): Promise<CausalNetwork | null> {
+  const made = makeLatentRows(checkpoint, config, { isNarrow: await saturates(options), isTurned }, others);
+  if (made === null) return null;
+  const { weights, rows, file } = made;
+  const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true };
+  try {
+    return await CausalNetwork.load(graph(source), config, { ...options, file }, few);
+  } finally {
+    discard(file.data);
+  }
 }

@@ -102,6 +102,8 @@ export class LexiconModel {
       embedding,
       foresight: await loadForesight(source, embedding, options),
     };
+    rows.layers?.useAdapter(options.adapter ?? null);
+    if (rows.layers === null) await memory?.team.release();
     const { patcher: patcherConfig } = checkpoint.config;
     const network = patcherConfig && (await loadByteNetwork(source, patcherConfig, memory, options));
     const bytes = network && readWeight(checkpoint, "model.patcher.embed_tokens.weight");
@@ -128,6 +130,7 @@ export class LexiconModel {
     const { networks, checkpoint, int8Kernel, options } = this;
     const before = networks.layers;
     networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, this.rows.layers, options);
+    this.rows.layers?.useAdapter(adapter);
     await before.release();
   }
 

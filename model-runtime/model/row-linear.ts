@@ -1,6 +1,6 @@
 /** Linear layers for the row kernels: weights in their memory, as blocks, int8 or float32 as the checkpoint has them. */
 import type { Dtype, Weights } from "../checkpoint/checkpoint";
-import { matrixShape, readBytes, readTensor, readWeight, scaleName } from "../checkpoint/tensor-data";
+import { matrixShape, minimumName, readBytes, readTensor, readWeight, scaleName } from "../checkpoint/tensor-data";
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
 import type { RowMemory, RowSpan } from "../kernels/row-kernels";
@@ -44,10 +44,13 @@ export class RowLinears {
     this.sidePaths = new SidePaths(memory);
   }
 
-  /** Loads layers of the same input; `names` without `.weight`. Those that are neither all blocks nor all int8 become float32. */
+  /** Loads layers of the same input; `names` without `.weight`. Those that are neither all plain blocks nor all int8 become float32. */
   load(...names: string[]): RowLinear {
     const are = (dtype: Dtype) => names.every((name) => this.checkpoint.tensors.get(`${name}.weight`)!.dtype === dtype);
-    if (are("U8")) return this.add(names, (inputs, outputs) => this.loadBlocks(names, inputs, outputs));
+    const isPlain = (name: string) =>
+      !this.checkpoint.tensors.has(minimumName(`${name}.weight`)) && this.shapeOf(name)[0] % OUTPUTS_TOGETHER === 0;
+    if (are("U8") && names.every(isPlain))
+      return this.add(names, (inputs, outputs) => this.loadBlocks(names, inputs, outputs));
     if (are("I8")) return this.add(names, (inputs, outputs) => this.loadIntegers(names, inputs, outputs));
     return this.loadFloats(...names);
   }

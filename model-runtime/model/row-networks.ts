@@ -32,12 +32,12 @@ const LATENT_ROWS = 2;
 const LATENT_BYTES = 512 * 2 ** 20;
 /** Room for what a network has besides weights, keys and values. */
 const BESIDES_BYTES = 2 ** 20;
-/** Threads that rows are worth at most: more have no more memory to read from. */
+/** Threads that rows are worth at most: a step is some 400 jobs, for all of which they meet. */
 const MOST_THREADS = 4;
 
 /**
  * A memory for the networks of a model, which work in turns; null where the row kernels cannot be used. Threads that help take 10 MB
- * each, which is worth it where the latent transformer's rows are run here.
+ * each, so there are none where the latent transformer's weights are not for the kernels.
  */
 export function rowMemory(
   checkpoint: Weights & { config: Pick<BltConfig, "latent"> },
@@ -177,7 +177,14 @@ function networkIn(
   // Floats become float32, the scales of blocks among them.
   const bytes = weights.reduce((sum, { dtype, length }) => sum + (/F16$/.test(dtype) ? 2 : 1) * length, 0);
   const hasRoom = memory.reserve(bytes + seenBytes(parts) + BESIDES_BYTES);
-  return hasRoom ? new RowNetwork(memory, checkpoint, parts, levels, most) : null;
+  if (!hasRoom) return null;
+  try {
+    return new RowNetwork(memory, checkpoint, parts, levels, most);
+  } catch (error) {
+    // What lies around the layers had no room either.
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }
 
 function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {

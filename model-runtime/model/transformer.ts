@@ -4,7 +4,7 @@
  * Shapes: N new rows, E hidden width, H query heads, K key/value heads, G = H / K, D head width,
  * C slots of the cache (not all in use: the mask hides the others), L layers.
  *
- * The cache is an input and never copied; only the new rows' keys and values leave the graph. Each query head is a
+ * The cache is an input, and copied only where `joinsPast` says so; only the new rows' keys and values leave the graph. Each query head is a
  * product of its own that broadcasts over the key heads: for one row onnxruntime then reads the past in place,
  * where G rows in one product would make it copy the past into panels first (1.6 times slower, docs/performance.md).
  */

@@ -15,7 +15,7 @@ const llmSmollm2 = "0.1.2";
 export interface Prepared {
   engineInt8: SubjectCommand;
   engineInt4: SubjectCommand;
-  /** The same with int8 rows beside the 4-bit blocks. */
+  /** The same with int8 rows made of the 4-bit blocks. */
   engineRows: SubjectCommand;
   engineFp32: SubjectCommand;
   /** llama.cpp with each of the settings worth trying. */

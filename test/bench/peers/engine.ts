@@ -29,7 +29,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   phases.end("first byte");
 
   const used = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
-  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", rows for long runs" : ""}`;
+  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", int8 rows for longer runs" : ""}`;
   await serve({ settings, phases: phases.ms }, async (task) => {
     const text = way === "loop" ? model.createText(patching) : model.createSequence(patching);
     const start = performance.now();

@@ -10,7 +10,14 @@ import { useTemporaryFolder } from "../checkpoint/fixture";
 
 const ids = [BOS, ...Array.from({ length: 400 }, (_, i) => 4 + ((i * i * 31 + (i >> 3)) % 97))];
 /** All of whose latent matrices are whole blocks of 32. */
-const shape: RandomShape = { ...randomShapes[1][1], latentWidth: 96, k: 4, latentHeads: 3, latentKvHeads: 1 };
+const shape: RandomShape = {
+  ...randomShapes[1][1],
+  localWidth: 48,
+  latentWidth: 96,
+  k: 4,
+  latentHeads: 3,
+  latentKvHeads: 1,
+};
 
 function furthest(a: Float32Array, b: Float32Array): number {
   assert.equal(a.length, b.length);
