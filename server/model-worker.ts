@@ -102,8 +102,8 @@ async function load(choice: ModelChoice): Promise<void> {
     const { device, notice } = await resolveDeviceFor(checkpoint, choice.device, choice.threads);
     send({ type: "loading", fraction: 0.2 });
     const { lowRank, ...adapter } = openAdapter(checkpoint, choice.adapter);
-    const rows = hasMemoryToSpare(latentRowsBytes(checkpoint, checkpoint.config.latent));
-    const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank, rows });
+    const int8Rows = hasMemoryToSpare(latentRowsBytes(checkpoint, checkpoint.config.latent));
+    const texts = await loadModel(checkpoint, { device, threads: choice.threads, adapter: lowRank, int8Rows });
     model = {
       texts,
       checkpoint,

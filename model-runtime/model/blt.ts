@@ -35,7 +35,7 @@ export class Blt implements SequenceModel {
     /** The kernel in use; null when the checkpoint has no int8 weights. */
     readonly int8Kernel: Int8Kernel | null,
     private readonly deviceLoop: DeviceLoop | null,
-    private readonly rows: Rows,
+    private readonly rowNetworks: RowNetworks,
     private readonly options: LoadOptions,
   ) {
     this.isAdapted = (options.adapter ?? null) !== null;
@@ -64,7 +64,7 @@ export class Blt implements SequenceModel {
     const quantized = config.quantization !== null;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
-    const rows: Rows = {
+    const rows: RowNetworks = {
       memory,
       patcher: config.patcher && patcherRows(source, memory),
       encoder: encoderRows(source, memory),
@@ -109,7 +109,7 @@ export class Blt implements SequenceModel {
     const { networks, checkpoint, int8Kernel, options } = this;
     const { latent, decoder } = networks;
     const source = { checkpoint, int8Kernel: int8Kernel ?? ("float32" as const) };
-    Object.assign(networks, await loadAdapted(source, adapter, this.rows, options));
+    Object.assign(networks, await loadAdapted(source, adapter, this.rowNetworks, options));
     this.isAdapted = adapter !== null;
     await latent.release();
     await decoder.release();
@@ -149,14 +149,14 @@ export class Blt implements SequenceModel {
   async release(): Promise<void> {
     const { patcher, encoder, latent, decoder } = this.networks;
     for (const network of [patcher, encoder, latent, decoder]) await network?.release();
-    await this.rows.memory?.team.release();
+    await this.rowNetworks.memory?.team.release();
     await this.deviceLoop?.release();
     for (const table of this.tables) table.close();
   }
 }
 
 /** The networks for a few rows, and the memory that all of them are in. */
-interface Rows {
+interface RowNetworks {
   memory: RowMemory | null;
   patcher: RowNetwork | null;
   encoder: RowNetwork | null;
@@ -168,7 +168,7 @@ interface Rows {
 async function loadAdapted(
   source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
   lowRank: LowRank | null,
-  rows: Pick<Rows, "latent" | "decoder">,
+  rows: Pick<RowNetworks, "latent" | "decoder">,
   options: LoadOptions,
 ): Promise<Pick<Networks, "latent" | "decoder">> {
   const { checkpoint } = source;

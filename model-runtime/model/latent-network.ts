@@ -35,7 +35,7 @@ export async function loadLatent<C extends Weights>(
 ): Promise<CausalNetwork> {
   const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  if (options.rows && few !== null && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
+  if (options.int8Rows && few !== null && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
     try {
       const network = await loadRows(source, adapter, few, options);
       if (network !== null) return network;

@@ -52,7 +52,7 @@ export class LexiconModel {
     /** How weights of 4 or 8 bits are multiplied. */
     readonly int8Kernel: Int8Kernel,
     /** The memory that the networks for a few rows are in, and those layers, which take adapters as they come. */
-    private readonly rows: { memory: RowMemory | null; layers: RowNetwork | null },
+    private readonly rowNetworks: { memory: RowMemory | null; layers: RowNetwork | null },
   ) {}
 
   /** What is cached of all texts: those with the same beginning share it. */
@@ -129,8 +129,8 @@ export class LexiconModel {
   async useAdapter(adapter: LowRank | null): Promise<void> {
     const { networks, checkpoint, int8Kernel, options } = this;
     const before = networks.layers;
-    networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, this.rows.layers, options);
-    this.rows.layers?.useAdapter(adapter);
+    networks.layers = await loadLayers({ checkpoint, int8Kernel }, adapter, this.rowNetworks.layers, options);
+    this.rowNetworks.layers?.useAdapter(adapter);
     await before.release();
   }
 
@@ -160,7 +160,7 @@ export class LexiconModel {
     await this.networks.foresight?.release();
     await this.patcher?.release();
     await this.byteNetwork?.release();
-    await this.rows.memory?.team.release();
+    await this.rowNetworks.memory?.team.release();
     this.networks.embedding.close();
   }
 }

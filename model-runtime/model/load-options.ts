@@ -12,7 +12,7 @@ export interface LoadOptions extends SessionOptions {
    * Whether the latent transformer's 4-bit blocks are turned into int8 rows for runs of more than a few positions, which then take two
    * thirds of the time, and 40 MB more for a hundred million weights (`latent-rows.ts`). No by default.
    */
-  rows?: boolean;
+  int8Rows?: boolean;
   /** An adapter to use from the start. */
   adapter?: LowRank | null;
 }

@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   const [command, ...files] = positionals;
   const start = performance.now();
   const { device, rows } = values;
-  const model = await loadModel(openModel("models/default"), { device: device as ResolvedDevice, rows });
+  const model = await loadModel(openModel("models/default"), { device: device as ResolvedDevice, int8Rows: rows });
   if (!(model instanceof LexiconModel)) throw new Error("models/default has no lexicon");
   console.log(`loaded in ${(performance.now() - start).toFixed(0)} ms, ${residentMiB()} MiB resident`);
   await measure(model, command, files);

@@ -49,7 +49,7 @@ async function main(): Promise<void> {
       return (user + system) / 1000;
     };
   }
-  const network = await loadModel(openModel(values.model), { device: "cpu", rows: values.rows });
+  const network = await loadModel(openModel(values.model), { device: "cpu", int8Rows: values.rows });
   const llama = values.llama ? await startLlama() : null;
   writtenBytes = Number(values.bytes);
   const { index, files } = values.workspace

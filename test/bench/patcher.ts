@@ -29,12 +29,9 @@ async function measure(int8Kernel: Int8Kernel) {
   const checkpoint = openLexiconCheckpoint("models/default");
   const { patcher: config, patching } = checkpoint.config;
   const source = { checkpoint, int8Kernel };
-  const network = await CausalNetwork.load(
-    patcherGraph(source),
-    config!,
-    options,
-    patcherRows(source, rowMemory(checkpoint, options)),
-  );
+  const memory = rowMemory(checkpoint, options);
+  const few = patcherRows(source, memory);
+  const network = await CausalNetwork.load(patcherGraph({ ...source, joinsPast: few !== null }), config!, options, few);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   const text = readFileSync("model-runtime/model/sequence.ts").subarray(0, 8192);
 
@@ -60,6 +57,7 @@ async function measure(int8Kernel: Int8Kernel) {
   rows.push(["entropies of a long text, a byte", (performance.now() - start) / long.length]);
   for (const [name, ms] of rows) console.log(`${int8Kernel}, ${name}: ${ms.toFixed(4)} ms`);
   await network.release();
+  await memory?.team.release();
 }
 
 void main();

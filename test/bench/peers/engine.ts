@@ -19,7 +19,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
     device: device as ResolvedDevice,
     threads: Number(threads),
     int8Kernel: kernel as Int8Kernel | undefined,
-    rows: way === "rows",
+    int8Rows: way === "rows",
   });
   phases.end("load");
   const runs = recordRuns(model);

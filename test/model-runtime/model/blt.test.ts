@@ -27,7 +27,7 @@ function furthest(a: Float32Array, b: Float32Array): number {
 describe("a Blt with 4-bit weights", () => {
   const path = useTemporaryFolder();
   const load = (name: string, int8Kernel?: Int8Kernel, rows = false) =>
-    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, int8Kernel, rows });
+    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, int8Kernel, int8Rows: rows });
 
   beforeEach(async () => {
     await writeRandomCheckpoint(path("float"), shape, 3);

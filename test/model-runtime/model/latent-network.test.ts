@@ -23,7 +23,7 @@ describe("the latent transformer of a LexiconModel", () => {
   it("goes through int8 rows where they are asked for, and gives what blocks give up to rounding", async () => {
     const shape = { width: 96, heads: 6, kvHeads: 2, layers: 2, readoutMatrix: false };
     await writeRandomLexicon(path("pieces"), shape, 1);
-    const [blocks, rows] = [await load(path("pieces"), {}), await load(path("pieces"), { rows: true })];
+    const [blocks, rows] = [await load(path("pieces"), {}), await load(path("pieces"), { int8Rows: true })];
     const [expected, found] = [await ask(blocks, text), await ask(rows, text)];
     const apart = furthest(found, expected);
     assert.ok(apart > 0 && apart < 1, `log-probabilities ${apart} apart`);
@@ -48,7 +48,7 @@ describe("the latent transformer of a LexiconModel", () => {
     console.error = (line: string) => said.push(line);
     let rows: LexiconModel;
     try {
-      rows = await load(path("pieces"), { rows: true });
+      rows = await load(path("pieces"), { int8Rows: true });
     } finally {
       RowMemory.create = create;
       console.error = write;
@@ -66,7 +66,7 @@ describe("the latent transformer of a LexiconModel", () => {
       ["symmetric", "blocked"],
     ] as const) {
       const folder = lexiconFolder(name);
-      const models = [await load(folder, { int8Kernel }), await load(folder, { int8Kernel, rows: true })];
+      const models = [await load(folder, { int8Kernel }), await load(folder, { int8Kernel, int8Rows: true })];
       assert.deepEqual(await ask(models[1], text), await ask(models[0], text));
       for (const model of models) await model.release();
     }
