@@ -13,6 +13,9 @@ import {
   v128,
 } from "./assembler";
 
+/** Added to a number below 2 ** 22, it leaves no bits for fractions, and the nearest whole number in the lowest ones. */
+export const SHIFTER = 1.5 * 2 ** 23;
+
 /** RMSNorm: `x` [width] -> `out` = x / sqrt(mean of squares + epsilon) * `weight`. */
 export const rmsNorm = define(
   "rmsNorm",
@@ -105,8 +108,7 @@ export function exponential(x: Local<"v128">, local: (type: "v128") => Local<"v1
     .map(f32x4.const)
     .reduce((sum, coefficient) => f32x4.add(f32x4.mul(sum, x), coefficient));
   const power = i32x4.shl(i32x4.add(n, i32x4.splat(i32.const(127))), i32.const(23));
-  // Added to a number below 2 ** 22, it leaves the nearest whole number in the lowest bits.
-  const shifter = f32x4.const(1.5 * 2 ** 23);
+  const shifter = f32x4.const(SHIFTER);
   // ln 2 in two parts, the first of which times n is exact.
   const [ln2, rest] = [f32x4.const(0.693359375), f32x4.const(-2.1219444e-4)];
   return [

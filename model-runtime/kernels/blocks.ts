@@ -10,7 +10,7 @@
  *
  * Shapes: I inputs, O outputs, B = I / 32 blocks, R rows of activations. Pointers count bytes.
  */
-import { largestMagnitude } from "./activations";
+import { largestMagnitude, SHIFTER } from "./activations";
 import {
   advance,
   define,
@@ -30,6 +30,8 @@ import { OUTPUTS_TOGETHER, PAGE_BYTES } from "./products";
 
 /** Inputs of a block. */
 export const BLOCK_INPUTS = 32;
+/** Bytes of a block's numbers. */
+export const BLOCK_BYTES = 16;
 /** Bytes of a block of activations: what the weights' zero point takes off, four vectors of int16, and four times the scale. */
 export const ACTIVATION_BYTES = 96;
 /** Where the scale lies in it. */
@@ -107,11 +109,10 @@ function quantization(
   });
 }
 
-/** Nearest int32 of numbers below 2 ** 22: they lie in the lowest bits of a sum with a number that has no bits left for fractions. */
+/** Nearest int32 of numbers below 2 ** 22. */
 function nearest(x: V128): V128 {
-  const shifter = 1.5 * 2 ** 23;
-  const bits = new Int32Array(Float32Array.of(shifter).buffer)[0];
-  return i32x4.sub(f32x4.add(x, f32x4.const(shifter)), i32x4.splat(i32.const(bits)));
+  const bits = new Int32Array(Float32Array.of(SHIFTER).buffer)[0];
+  return i32x4.sub(f32x4.add(x, f32x4.const(SHIFTER)), i32x4.splat(i32.const(bits)));
 }
 
 /**
@@ -194,7 +195,7 @@ function product(dotOf: (local: (type: "v128") => Local<"v128">) => BlockDot) {
               return [
                 numbers.set(v128.load(streams[output])),
                 sum.set(f32x4.add(sum, f32x4.mul(f32x4.ofInt32(dot(v128.load(pointer))), ofOutput))),
-                advance(streams[output], 16),
+                advance(streams[output], BLOCK_BYTES),
               ];
             }),
             advance(scales, 16),
@@ -234,7 +235,7 @@ export interface PackedBlocks {
 
 /** Room for weights [O, I], O a multiple of 4. */
 export function packedBlocks(outputs: number, inputs: number): PackedBlocks {
-  const rowBytes = (inputs / BLOCK_INPUTS) * 16;
+  const rowBytes = (inputs / BLOCK_INPUTS) * BLOCK_BYTES;
   const streamBytes = Math.ceil(((outputs / OUTPUTS_TOGETHER) * rowBytes) / PAGE_BYTES) * PAGE_BYTES;
   const scalesAt = OUTPUTS_TOGETHER * streamBytes;
   return { streamBytes, scalesAt, byteLength: scalesAt + (outputs * rowBytes) / 4 };
@@ -253,7 +254,7 @@ export function packBlocks(
   scales: Float32Array,
   blocks: number,
 ): void {
-  const rowBytes = blocks * 16;
+  const rowBytes = blocks * BLOCK_BYTES;
   const outputs = scales.length / blocks;
   const packedScales = new Float32Array(to.buffer, to.byteOffset + scalesAt, to.byteLength / 4 - scalesAt / 4);
   for (let output = 0; output < outputs; output++) {

@@ -17,12 +17,10 @@ import {
   type V128,
   v128,
 } from "./assembler";
+import { BLOCK_BYTES } from "./blocks";
 
 /** Outputs that are turned at a time. */
 export const OUTPUTS_TURNED = 16;
-
-/** Bytes of a block's numbers. */
-const BLOCK_BYTES = 16;
 
 /** `numbers` of `count` blocks -> `out` [count] int32: the largest distance from 8 in each. */
 export const blockReach = define(

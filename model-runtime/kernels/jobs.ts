@@ -16,7 +16,7 @@ import {
   when,
 } from "./assembler";
 import { attentionScores, QUERIES_TOGETHER, softmax, VALUE_STRIP, weightedSum } from "./attention";
-import { ACTIVATION_BYTES } from "./blocks";
+import { ACTIVATION_BYTES, BLOCK_BYTES } from "./blocks";
 import { integerProduct, OUTPUTS_TOGETHER } from "./products";
 
 /** Names of the arguments of each job, in their order. */
@@ -95,7 +95,7 @@ export function jobFunctions(indexOf: (kernel: WasmFunction) => number, blockPro
     const [row, x, out, blocks, groups] = [0, 1, 2, 3, 4].map(() => local("i32"));
     const before = i32.mul(first, value("groups"));
     const left = i32.sub(value("allGroups"), before);
-    const rowBytes = i32.mul(blocks, i32.const(16));
+    const rowBytes = i32.mul(blocks, i32.const(BLOCK_BYTES));
     return [
       blocks.set(value("blocks")),
       groups.set(i32.mul(count, value("groups"))),

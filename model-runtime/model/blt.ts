@@ -18,7 +18,7 @@ import type { LoadOptions } from "./load-options";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import type { RowNetwork } from "./row-network";
-import { decoderRows, encoderRows, latentRows, patcherRows, rowMemory } from "./row-networks";
+import { besideRowMemory, decoderRows, encoderRows, latentRows, patcherRows } from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -45,14 +45,8 @@ export class Blt implements SequenceModel {
     return this.checkpoint.config;
   }
 
-  static async load(checkpoint: Checkpoint, options: LoadOptions): Promise<Blt> {
-    const memory = rowMemory(checkpoint, options);
-    try {
-      return await Blt.loadBeside(memory, checkpoint, options);
-    } catch (error) {
-      await memory?.team.release();
-      throw error;
-    }
+  static load(checkpoint: Checkpoint, options: LoadOptions): Promise<Blt> {
+    return besideRowMemory(checkpoint, options, (memory) => Blt.loadBeside(memory, checkpoint, options));
   }
 
   private static async loadBeside(

@@ -31,7 +31,7 @@ import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 import type { RowNetwork } from "./row-network";
-import { patcherRows, pieceRows, rowMemory } from "./row-networks";
+import { besideRowMemory, patcherRows, pieceRows } from "./row-networks";
 
 interface Source {
   checkpoint: LexiconCheckpoint;
@@ -70,14 +70,8 @@ export class LexiconModel {
     return this.config.patching;
   }
 
-  static async load(checkpoint: LexiconCheckpoint, options: LoadOptions): Promise<LexiconModel> {
-    const memory = rowMemory(checkpoint, options);
-    try {
-      return await LexiconModel.loadBeside(memory, checkpoint, options);
-    } catch (error) {
-      await memory?.team.release();
-      throw error;
-    }
+  static load(checkpoint: LexiconCheckpoint, options: LoadOptions): Promise<LexiconModel> {
+    return besideRowMemory(checkpoint, options, (memory) => LexiconModel.loadBeside(memory, checkpoint, options));
   }
 
   private static async loadBeside(

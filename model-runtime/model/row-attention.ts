@@ -11,6 +11,7 @@ const LEAST_VALUES = 16384;
 export class RowAttention {
   private readonly jobs: { score: Job<"score">; soften: Job<"soften">; sum: Job<"sum"> };
   private readonly scorePlaces: number[];
+  private readonly softenPlace: number;
   private readonly sumPlaces: number[];
 
   /**
@@ -41,6 +42,7 @@ export class RowAttention {
       sum: memory.job("sum", { ...shared, slots, strips: headDim / VALUE_STRIP }),
     };
     this.scorePlaces = this.jobs.score.places("queries", "queryBytes", "keys", "positions", "stretches", "stretch");
+    [this.softenPlace] = this.jobs.soften.places("positions");
     this.sumPlaces = this.jobs.sum.places("values", "out", "outBytes", "positions");
   }
 
@@ -63,7 +65,7 @@ export class RowAttention {
     const scoreValues = [queries.at, queries.bytes, sight.keysOf(layer, 0), positions, stretches, stretch];
     for (let i = 0; i < scoreValues.length; i++) score.values[this.scorePlaces[i]] = scoreValues[i];
     score.run(count * keyHeads * stretches, isSmall);
-    soften.values[soften.places("positions")[0]] = positions;
+    soften.values[this.softenPlace] = positions;
     soften.run(count * heads, isSmall);
     const sumValues = [sight.valuesOf(layer, 0), out.at, out.bytes, positions];
     for (let i = 0; i < sumValues.length; i++) sum.values[this.sumPlaces[i]] = sumValues[i];

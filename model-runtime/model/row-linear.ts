@@ -1,7 +1,7 @@
 /** Linear layers for the row kernels: weights in their memory, as blocks, int8 or float32 as the checkpoint has them. */
 import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import { matrixShape, minimumName, readBytes, readTensor, readWeight, scaleName } from "../checkpoint/tensor-data";
-import { ACTIVATION_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
+import { ACTIVATION_BYTES, BLOCK_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
 import type { RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { LowRank } from "./low-rank";
@@ -133,7 +133,7 @@ export class RowLinears {
       first += scales.length / blocks;
     }
     const groups = outputs / OUTPUTS_TOGETHER;
-    const { parts, groupsOfPart } = partsOf(groups, OUTPUTS_TOGETHER * blocks * 16);
+    const { parts, groupsOfPart } = partsOf(groups, OUTPUTS_TOGETHER * blocks * BLOCK_BYTES);
     const rowBytes = blocks * ACTIVATION_BYTES;
     const { streamBytes, scalesAt } = packed;
     const job = memory.job("multiplyBlocks", {

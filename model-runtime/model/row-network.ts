@@ -93,7 +93,7 @@ export class RowNetwork {
     checkpoint: Weights,
     private readonly parts: RowNetworkParts,
     levels: number,
-    readonly most = 1,
+    private readonly most = 1,
   ) {
     const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;

@@ -48,6 +48,21 @@ export function rowMemory(
   return RowMemory.create(Math.min(most, threads ?? availableParallelism()));
 }
 
+/** Loads a model beside such a memory; its threads end with a load that fails. */
+export async function besideRowMemory<C extends Parameters<typeof rowMemory>[0], M>(
+  checkpoint: C,
+  options: SessionOptions,
+  load: (memory: RowMemory | null) => Promise<M>,
+): Promise<M> {
+  const memory = rowMemory(checkpoint, options);
+  try {
+    return await load(memory);
+  } catch (error) {
+    await memory?.team.release();
+    throw error;
+  }
+}
+
 /** The latent transformer over patches as `latentGraph`; null where it is onnxruntime's. */
 export function latentRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
   const { config } = source.checkpoint;
