@@ -11,9 +11,11 @@ export type ResolvedDevice = Exclude<Device, "auto">;
  * Makes products of float32 numbers exact on NVIDIA GPUs, whose libraries otherwise round their factors to 10 bits (TF32),
  * which moves logits by some thousandths. The provider's own option for that cannot be set from Node; the libraries read
  * this variable when they are loaded. Who wants the faster products sets it to 1.
+ * @returns whether products are to be exact
  */
-export function keepFloat32Exact(environment: NodeJS.ProcessEnv = process.env): void {
+export function keepFloat32Exact(environment: NodeJS.ProcessEnv = process.env): boolean {
   environment.NVIDIA_TF32_OVERRIDE ??= "0";
+  return environment.NVIDIA_TF32_OVERRIDE === "0";
 }
 
 /**

@@ -2,6 +2,7 @@
 import "./no-telemetry";
 import * as ort from "onnxruntime-node";
 import { cudaLibraryProblem, type Device, keepFloat32Exact, providerReason, type ResolvedDevice } from "./device";
+import { addProbe, type Compiled, ExactSession, probe } from "./exact-session";
 import { Graph } from "./graph/graph";
 
 /** Inputs of a run by name. Data is handed over without a copy and must not change before the run ends. */
@@ -25,35 +26,52 @@ export interface Session {
 
 /** Compiles a graph; weights are mapped from the graph's folder. */
 export async function createSession(graph: Graph, options: SessionOptions): Promise<Session> {
-  if (options.device === "cuda") keepFloat32Exact();
-  const session = await ort.InferenceSession.create(graph.encode(), {
+  const { outputNames } = graph;
+  if (options.device !== "cuda" || !keepFloat32Exact())
+    return sessionOf(await compile(graph.encode(), graph.weightFolder, options), outputNames);
+  addProbe(graph);
+  const model = graph.encode();
+  const compileAgain = () => compile(model, graph.weightFolder, options);
+  return sessionOf(new ExactSession(await compileAgain(), compileAgain, tensorOf(probe)), outputNames);
+}
+
+function compile(
+  model: Uint8Array,
+  weightFolder: string | null,
+  options: SessionOptions,
+): Promise<Compiled<ort.Tensor>> {
+  const { file } = options;
+  return ort.InferenceSession.create(model, {
     ...sessionOptions(options),
-    ...(options.file ? { externalData: [options.file] } : {}),
+    ...(file ? { externalData: [file] } : {}),
     extra: {
       session: {
-        ...(graph.weightFolder && !options.file
-          ? { model_external_initializers_file_folder_path: graph.weightFolder }
-          : {}),
+        ...(weightFolder && !file ? { model_external_initializers_file_folder_path: weightFolder } : {}),
         // Each network has threads of its own, which would go on spinning on the cores that the next network needs.
         force_spinning_stop: "1",
       },
     },
   });
+}
+
+/** Holds nothing but what is compiled: what it was compiled from may be large. */
+function sessionOf(session: Compiled<ort.Tensor>, outputNames: readonly string[]): Session {
   return {
     async run(feeds, signal) {
       signal?.throwIfAborted();
       const tensors: Record<string, ort.Tensor> = {};
-      for (const name in feeds) {
-        const { data, shape } = feeds[name];
-        tensors[name] = new ort.Tensor(data instanceof Float32Array ? "float32" : "int64", data as Float32Array, shape);
-      }
-      const results = await session.run(tensors);
+      for (const name in feeds) tensors[name] = tensorOf(feeds[name]);
+      const results = await session.run(tensors, outputNames);
       const outputs: Record<string, Float32Array> = {};
-      for (const name of session.outputNames) outputs[name] = results[name].data as Float32Array;
+      for (const name of outputNames) outputs[name] = results[name].data as Float32Array;
       return outputs;
     },
     release: () => session.release(),
   };
+}
+
+function tensorOf({ data, shape }: Feeds[string]): ort.Tensor {
+  return new ort.Tensor(data instanceof Float32Array ? "float32" : "int64", data as Float32Array, shape);
 }
 
 /** A graph that is compiled when it is first run. */

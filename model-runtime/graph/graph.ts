@@ -70,6 +70,11 @@ export class Graph {
     return this.record.nodes;
   }
 
+  /** Names of the graph's results. */
+  get outputNames(): string[] {
+    return this.record.outputs.map(({ name }) => name);
+  }
+
   /** Inputs and constants, with their shapes. */
   get sources(): readonly ValueRecord[] {
     return [...this.record.inputs, ...this.shared.initializers];

@@ -456,6 +456,8 @@ describe("patches and entropies in VS Code", function () {
     await openFile(page, "shapes.ts");
     await openAnyFile("long.txt");
     await runCommand(page, "View: Close Editor");
+    await page.locator(`.tab[data-resource-name="long.txt"]`).waitFor({ state: "detached" });
+    await page.locator(`.tab.active[data-resource-name="shapes.ts"]`).waitFor();
     const about = explorer().locator("#about");
     await about.filter({ hasText: "531 bytes" }).waitFor();
     await openAnyFile("long.txt");

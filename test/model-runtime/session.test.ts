@@ -107,8 +107,7 @@ describe("providerReason", () => {
 describe("keepFloat32Exact", () => {
   it("asks for exact products, unless the user has chosen", () => {
     const [unset, chosen]: NodeJS.ProcessEnv[] = [{}, { NVIDIA_TF32_OVERRIDE: "1" }];
-    keepFloat32Exact(unset);
-    keepFloat32Exact(chosen);
+    assert.deepEqual([keepFloat32Exact(unset), keepFloat32Exact(chosen)], [true, false]);
     assert.deepEqual([unset, chosen], [{ NVIDIA_TF32_OVERRIDE: "0" }, { NVIDIA_TF32_OVERRIDE: "1" }]);
   });
 });
