@@ -1,6 +1,6 @@
 /**
  * Writes a graph as an ONNX model file (the protobuf messages of onnx.proto, IR version 10).
- * Only what our graphs use is written: nodes, attributes, initializers (inline or external), inputs and outputs.
+ * Only what our graphs use is written: nodes, attributes, initializers (inline or external), inputs, outputs and some shapes.
  */
 import { Writer } from "protobufjs/minimal";
 
@@ -38,6 +38,8 @@ export interface GraphRecord {
   initializers: TensorRecord[];
   inputs: ValueRecord[];
   outputs: ValueRecord[];
+  /** Results of nodes whose shapes are said. */
+  described: ValueRecord[];
 }
 
 /** The ONNX model file of a graph. */
@@ -88,6 +90,7 @@ function encodeGraph(w: Writer, graph: GraphRecord): void {
   for (const tensor of graph.initializers) message(w, 5, (t) => encodeTensor(t, tensor));
   for (const value of graph.inputs) message(w, 11, (v) => encodeValue(v, value));
   for (const value of graph.outputs) message(w, 12, (v) => encodeValue(v, value));
+  for (const value of graph.described) message(w, 13, (v) => encodeValue(v, value));
 }
 
 function encodeNode(w: Writer, node: NodeRecord): void {

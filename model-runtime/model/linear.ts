@@ -187,7 +187,7 @@ function blockLinear(context: GraphContext, x: Value, names: readonly string[]):
     [minima, graph.node("Mul", [scales, graph.float32([8], [])], scales.shape)],
     scales.shape,
   );
-  const byBlock = graph.node("Reshape", [x, graph.int64([-1, blocks, BLOCK_SIZE])], [x.shape[0], blocks, BLOCK_SIZE]);
+  const byBlock = graph.node("Reshape", [x, graph.int64([0, blocks, BLOCK_SIZE])], [x.shape[0], blocks, BLOCK_SIZE]);
   const sums = graph.node("ReduceSum", [byBlock, graph.int64([2])], [x.shape[0], blocks], {
     attributes: { keepdims: 0 },
   });

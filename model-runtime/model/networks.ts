@@ -104,7 +104,7 @@ export function latentNodes(context: Context, inputs: StackInputs, seen: PatchIn
   const { encoder, latent, decoder, crossAttentionK: k } = context.checkpoint.config;
   const h = encoder.hiddenSize;
   const vectors = patchVectors(context, seen);
-  let patches = graph.node("Reshape", [vectors, graph.int64([-1, k * h])], ["N", k * h]);
+  let patches = graph.node("Reshape", [vectors, graph.int64([-1, k * h])], ["N", k * h], { isDescribed: true });
   if (k * h !== latent.hiddenSize)
     patches = linear(context, patches, "model.global_transformer.token_embedding_projection");
   const stack = transformerStack(context, "model.global_transformer", latent, inputs, patches);

@@ -10,6 +10,7 @@
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph, Value } from "../graph/graph";
+import type { Dim } from "../graph/onnx-format";
 import { floatWeight, type GraphContext, linear } from "./linear";
 
 /** What the rows of one run share in all layers, and the cached past of each layer. */
@@ -142,7 +143,7 @@ export function pack(graph: Graph, results: Value[], newKeysAndValues: Value[]):
 
 /** [N, heads * D] -> [1, heads, N, D]. */
 export function splitHeads(graph: Graph, x: Value, heads: number, headDim: number): Value {
-  return transpose(graph, reshape(graph, x, [1, -1, heads, headDim]), [0, 2, 1, 3]);
+  return transpose(graph, reshape(graph, x, [0, 1, heads, headDim]), [1, 2, 0, 3]);
 }
 
 /**
@@ -167,14 +168,15 @@ export function attention(
   const groups = heads / kvHeads;
   // With a key head for each query head all tensors have their axes already.
   const byKeyHead = (x: Value, perHead: number) =>
-    groups === 1 || x.shape[0] === kvHeads ? x : reshape(graph, x, [kvHeads, perHead, -1, headDim]);
+    groups === 1 || x.shape[0] === kvHeads ? x : reshape(graph, x, [kvHeads, perHead, 0, headDim]);
   // Queries are scaled by themselves: onnxruntime multiplies a single row without copying the keys only at scale 1. By a vector of
   // equal numbers, as a single one before the product would be made its scale again.
   const scale = new Float32Array(headDim).fill(1 / Math.sqrt(headDim));
   const scaled = graph.node("Mul", [queries, graph.float32(scale)], queries.shape);
   const grouped = byKeyHead(scaled, groups);
+  const scoresOf = (columns: Dim) => [...grouped.shape.slice(0, 3), columns];
   const products = keys.map((part) =>
-    graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], ["?", "?", "N", "?"], {
+    graph.node("FusedMatMul", [grouped, byKeyHead(part, 1)], scoresOf(part.shape[2]), {
       domain: "com.microsoft",
       attributes: { transB: 1 },
     }),
@@ -182,21 +184,20 @@ export function attention(
   const scores =
     products.length === 1
       ? products[0]
-      : graph.node("Concat", products, products[0].shape, { attributes: { axis: 3 } });
+      : graph.node("Concat", products, scoresOf(mask.shape[1]), { attributes: { axis: 3 }, isDescribed: true });
   const weights = graph.node("Softmax", [add(graph, scores, mask)], scores.shape, { attributes: { axis: -1 } });
   const weightsOfParts = partLengths
     ? graph.nodes(
         "Split",
         [weights, partLengths],
-        keys.map(() => scores.shape),
-        { attributes: { axis: 3 } },
+        keys.map((part) => scoresOf(part.shape[2])),
+        { attributes: { axis: 3 }, isDescribed: true },
       )
     : [weights];
   const attended = values
     .map((part, i) => graph.node("MatMul", [weightsOfParts[i], byKeyHead(part, 1)], grouped.shape))
     .reduce((sum, part) => add(graph, sum, part));
-  const rows = transpose(graph, attended, groups === 1 ? [0, 2, 1, 3] : [2, 0, 1, 3]);
-  return { ...reshape(graph, rows, [-1, heads * headDim]), shape: ["N", heads * headDim] };
+  return reshape(graph, transpose(graph, attended, [2, 0, 1, 3]), [0, heads * headDim]);
 }
 
 function selfAttention(
@@ -232,9 +233,11 @@ function selfAttention(
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
   // Copying the past costs less than copying the scores of many rows, and more than those of a few.
+  const joined = [...headShape(heads, kvHeads), inputs.mask.shape[1], headDim];
   const join = (past: Value, added: Value) =>
-    graph.node("Concat", [past, reshape(graph, added, [...headShape(heads, kvHeads), -1, headDim])], past.shape, {
+    graph.node("Concat", [past, reshape(graph, added, [...headShape(heads, kvHeads), 0, headDim])], joined, {
       attributes: { axis: 2 },
+      isDescribed: true,
     });
   const parts = (past: Value[], added: Value) => {
     if (!isCached) return [added];
@@ -271,8 +274,9 @@ function add(graph: Graph, a: Value, b: Value): Value {
   return graph.node("Add", [a, b], a.shape);
 }
 
+/** @param shape 0 where x has the dimension in the same place: with -1 onnxruntime would not know what stands there (`NodeOptions.isDescribed`). */
 function reshape(graph: Graph, x: Value, shape: number[]): Value {
-  const named = shape.map((dim) => (dim === -1 ? "N" : dim));
+  const named = shape.map((dim, i) => (dim === 0 ? x.shape[i] : dim));
   return graph.node("Reshape", [x, graph.int64(shape)], named);
 }
 

@@ -44,6 +44,20 @@ describe("Graph", () => {
     assert.throws(() => graph.weight(location("/two", "b", [2], 0)), /\/one.*\/two/);
   });
 
+  it("says the shape of a described result, unless it is unknown", () => {
+    const fileOf = (shape: (number | string)[], isDescribed: boolean) => {
+      const graph = new Graph("described");
+      const [a, b] = ["A", "B"].map((rows) => graph.input(rows.toLowerCase(), [rows, 2]));
+      graph.output("y", graph.node("Concat", [a, b], shape, { attributes: { axis: 0 }, isDescribed }));
+      return Buffer.from(graph.encode());
+    };
+    const [plain, described] = [fileOf(["A+B", 2], false), fileOf(["A+B", 2], true)];
+    // The output's own shape is said in any case.
+    assert.equal(plain.indexOf("A+B"), plain.lastIndexOf("A+B"));
+    assert.notEqual(described.indexOf("A+B"), described.lastIndexOf("A+B"));
+    assert.deepEqual(fileOf(["?", 2], true), fileOf(["?", 2], false));
+  });
+
   it("writes attributes of each kind", async () => {
     const graph = new Graph("attributes");
     const x = graph.input("x", [1, 4]);
