@@ -19,10 +19,11 @@ import type { AppendOptions, TextState } from "./text-state";
 
 /**
  * Bytes whose patches go through the latent transformer in one run, and bytes that go through the other networks in one: large
- * enough for full speed, small enough to stop soon. Those attend to a window, so that a row costs the more the larger a run is.
+ * enough for full speed, small enough to stop soon and to need little memory. Those attend to a window, so that a row costs, and
+ * scores take, the more the larger a run is.
  */
 const TEXT_CHUNK = 512;
-const BYTE_CHUNK = 256;
+const BYTE_CHUNK = 128;
 
 export interface Networks {
   patcher: CausalNetwork | null;
