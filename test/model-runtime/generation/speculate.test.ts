@@ -7,6 +7,8 @@ import { DraftRecord } from "../../../model-runtime/generation/draft-record";
 import type { Drafter } from "../../../model-runtime/generation/drafter";
 import { ForesightDrafter } from "../../../model-runtime/generation/foresight-drafter";
 import { type GenerateOptions, generate } from "../../../model-runtime/generation/generate";
+import { createRandom } from "../../../model-runtime/generation/random";
+import { samplingDistribution } from "../../../model-runtime/generation/sampling";
 import { createSpeculation, type Speculation } from "../../../model-runtime/generation/speculate";
 import { StaleLatentDrafter } from "../../../model-runtime/generation/stale-latent-drafter";
 import { BYTE_OFFSET, encode } from "../../../model-runtime/ids";
@@ -85,6 +87,9 @@ async function checkSame(model: TextModel, prompt: Uint8Array, how: GenerateOpti
   const [plain, drafted] = [model.createSequence(), model.createSequence()];
   const expected = await write(plain, encode(prompt), how);
   const found = await write(drafted, encode(prompt), { ...how, speculation });
+  const at = found.bytes.findIndex((byte, i) => byte !== expected.bytes[i]);
+  if (at >= 0 && how.temperature > 0 && (await isDrawnAtBorder(model, prompt, how, expected.bytes.slice(0, at + 1))))
+    return;
   assert.deepEqual(found.bytes, expected.bytes);
   assert.equal(found.end, expected.end);
   found.logProbs.forEach((logProb, i) => {
@@ -95,6 +100,22 @@ async function checkSame(model: TextModel, prompt: Uint8Array, how: GenerateOpti
   a.forEach((logit, i) => {
     assert.ok(logit === b[i] || Math.abs(logit - b[i]) < 1e-3, `logit ${i} after it: ${b[i]}, ${logit}`);
   });
+}
+
+/**
+ * Whether the number that drew the last of some bytes lies at the border of that byte's share: a byte is then another one as soon as a
+ * logit is rounded otherwise, which it is with how many rows are run together.
+ */
+async function isDrawnAtBorder(model: TextModel, prompt: Uint8Array, how: GenerateOptions, bytes: readonly number[]) {
+  const random = createRandom(how.seed!);
+  const [drawn] = bytes.map(() => random()).slice(-1);
+  const logits = await model
+    .createSequence()
+    .append([...encode(prompt), ...bytes.slice(0, -1).map((byte) => byte + BYTE_OFFSET)]);
+  const shares = samplingDistribution(logits, how);
+  const id = bytes[bytes.length - 1] + BYTE_OFFSET;
+  const below = shares.subarray(0, id).reduce((sum, share) => sum + share, 0);
+  return Math.min(Math.abs(drawn - below), Math.abs(drawn - below - shares[id])) < 1e-6;
 }
 
 const plans = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 6 });
