@@ -232,13 +232,15 @@ function selfAttention(
   const [key, value] = inputs.extend ? inputs.extend(layer, newKey, newValue) : [newKey, newValue];
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
+  const axes = headShape(heads, kvHeads);
   // Copying the past costs less than copying the scores of many rows, and more than those of a few.
-  const joined = [...headShape(heads, kvHeads), inputs.mask.shape[1], headDim];
   const join = (past: Value, added: Value) =>
-    graph.node("Concat", [past, reshape(graph, added, [...headShape(heads, kvHeads), 0, headDim])], joined, {
-      attributes: { axis: 2 },
-      isDescribed: true,
-    });
+    graph.node(
+      "Concat",
+      [past, reshape(graph, added, [...axes, 0, headDim])],
+      [...axes, inputs.mask.shape[1], headDim],
+      { attributes: { axis: 2 }, isDescribed: true },
+    );
   const parts = (past: Value[], added: Value) => {
     if (!isCached) return [added];
     return context.joinsPast ? [join(past[layer], added)] : [past[layer], added];
