@@ -75,12 +75,12 @@ function tensorOf({ data, shape }: Feeds[string]): ort.Tensor {
 }
 
 /** A graph that is compiled when it is first run. */
-export function createSessionLater(graph: Graph, options: SessionOptions): Session {
+export function createSessionLater(graph: () => Graph, options: SessionOptions): Session {
   let session: Promise<Session> | null = null;
   return {
     async run(feeds, signal) {
       signal?.throwIfAborted();
-      session ??= createSession(graph, options);
+      session ??= createSession(graph(), options);
       return (await session).run(feeds, signal);
     },
     release: async () => (await session)?.release(),

@@ -9,8 +9,10 @@ import { attentionScores, putRows, rotate, scale, softmax, weightedSum } from ".
 import { blockProduct, blockProductOfBytes, quantizeBlocks, quantizeToBytes } from "./blocks";
 import { blockReach, expandBlocks } from "./expand";
 import { type JobArgument, type JobName, jobArguments, jobFunctions, jobNames } from "./jobs";
+import { nativeKernels, nativeKernelsFile } from "./native";
+import { type NativeJobArgument, type NativeJobName, nativeJobArguments, nativeJobNames } from "./native-jobs";
 import { floatProduct, integerProduct, quantize } from "./products";
-import { TEAM_BYTES, Team, type TeamFunctions, teamFunctions } from "./team";
+import { nativeHelper, TEAM_BYTES, Team, type TeamFunctions, teamFunctions, wasmHelper } from "./team";
 
 /** The kernels as functions of addresses and sizes, described where each is defined. */
 export interface RowKernels {
@@ -42,11 +44,11 @@ export interface RowSpan {
   bytes: number;
 }
 
-/** A job whose arguments lie in the kernels' memory. */
-export interface Job<J extends JobName> {
+/** A job whose arguments lie in the kernels' memory, by their names. */
+export interface Job<A extends string> {
   values: Int32Array;
   /** Where arguments lie among these. */
-  places(...names: JobArgument<J>[]): number[];
+  places(...names: A[]): number[];
   /** Does all of so many parts; `isSmall` where it is not worth more than one thread. */
   run(parts: number, isSmall?: boolean): void;
 }
@@ -108,6 +110,8 @@ export class RowMemory {
   readonly kernels: RowKernels;
   /** Who does the jobs. */
   readonly team: Team;
+  /** Whether the team runs the native kernels, which take any number of rows. */
+  readonly isNative: boolean;
   private used = TEAM_BYTES;
   private view: Float32Array;
 
@@ -115,11 +119,13 @@ export class RowMemory {
    * A new memory; null where there can be none: the engine has no WebAssembly (`--jitless`), the processor not its vectors, or the
    * system no room. Each memory reserves 10 GB of addresses, which may be limited.
    * @param threads that do jobs together, the caller's included
+   * @param mayBeNative whether the native kernels are used where there are some
    */
-  static create(threads = 1): RowMemory | null {
+  static create(threads = 1, mayBeNative = false): RowMemory | null {
     if (typeof WebAssembly === "undefined") return null;
     try {
-      return new RowMemory(new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES, shared: true }), threads - 1);
+      const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES, shared: true });
+      return new RowMemory(memory, threads - 1, mayBeNative);
     } catch (error) {
       if (error instanceof WebAssembly.CompileError || error instanceof RangeError) return null;
       throw error;
@@ -129,12 +135,24 @@ export class RowMemory {
   private constructor(
     private readonly memory: WebAssembly.Memory,
     helpers: number,
+    mayBeNative: boolean,
   ) {
     this.view = new Float32Array(memory.buffer);
     compiled ??= compile();
     const { exports } = new WebAssembly.Instance(compiled, { env: { memory: this.memory } });
     this.kernels = exports as unknown as RowKernels;
-    this.team = new Team(memory, compiled, exports as unknown as TeamFunctions, helpers);
+    const native = mayBeNative ? nativeKernels() : null;
+    this.isNative = native !== null;
+    if (native === null) {
+      this.team = new Team(memory, exports as unknown as TeamFunctions, helpers, wasmHelper(compiled));
+      return;
+    }
+    const address = native.memoryOf(new Uint8Array(memory.buffer));
+    const functions: TeamFunctions = {
+      doAlone: (kind, values, parts) => native.lead(address, kind, values, parts, 1),
+      lead: (kind, values, parts) => native.lead(address, kind, values, parts, 0),
+    };
+    this.team = new Team(memory, functions, helpers, nativeHelper(nativeKernelsFile()!));
   }
 
   /** All of the memory as float32: an address is four times the index. Another array once more has been allocated. */
@@ -192,8 +210,19 @@ export class RowMemory {
    * A job for the team (`jobs.ts`).
    * @param fixed its arguments, but for those that are set before it is run
    */
-  job<J extends JobName>(name: J, fixed: Partial<Record<JobArgument<J>, number>>): Job<J> {
-    const names: readonly JobArgument<J>[] = jobArguments[name];
+  job<J extends JobName>(name: J, fixed: Partial<Record<JobArgument<J>, number>>): Job<JobArgument<J>> {
+    return this.jobOf(jobNames.indexOf(name), jobArguments[name], fixed);
+  }
+
+  /** A job of the native kernels alone (`native-jobs.ts`). */
+  nativeJob<J extends NativeJobName>(
+    name: J,
+    fixed: Partial<Record<NativeJobArgument<J>, number>>,
+  ): Job<NativeJobArgument<J>> {
+    return this.jobOf(nativeJobNames.indexOf(name), nativeJobArguments[name], fixed);
+  }
+
+  private jobOf<A extends string>(kind: number, names: readonly A[], fixed: Partial<Record<A, number>>): Job<A> {
     const at = this.allocate(4 * names.length);
     // A memory that threads share grows in its place, so that the view stays.
     const values = new Int32Array(this.memory.buffer, at, names.length);
@@ -201,7 +230,7 @@ export class RowMemory {
     return {
       values,
       places: (...wanted) => wanted.map((each) => names.indexOf(each)),
-      run: (parts, isSmall) => this.team.run(jobNames.indexOf(name), at, parts, isSmall),
+      run: (parts, isSmall) => this.team.run(kind, at, parts, isSmall),
     };
   }
 
@@ -211,7 +240,7 @@ export class RowMemory {
   }
 
   /** Address of a copy of values, a multiple of `alignment`. */
-  place(values: Float32Array | Int8Array, alignment = ALIGNMENT): number {
+  place(values: Float32Array | Int32Array | Int8Array, alignment = ALIGNMENT): number {
     const address = this.allocate(values.byteLength, alignment);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     this.bytes(address, bytes.length).set(bytes);

@@ -163,18 +163,20 @@ export class Team {
   readonly threads: number;
 
   /**
-   * @param functions of an instance over this memory
+   * @param functions that work over this memory
    * @param helpers threads besides the one that leads, fewer where the system has no more
+   * @param helper what such a thread runs
    */
   constructor(
     memory: WebAssembly.Memory,
-    module: WebAssembly.Module,
     private readonly functions: TeamFunctions,
     helpers: number,
+    helper: HelperProgram,
   ) {
     this.control = new Int32Array(memory.buffer, 0, TEAM_BYTES / 4);
     this.control[TICKET / 4] = PART_MASK;
-    this.helpers = Array.from({ length: helpers }, () => startHelper(memory, module)).filter((each) => each !== null);
+    const started = Array.from({ length: helpers }, (_, i) => startHelper(helper, { memory, thread: i + 1 }));
+    this.helpers = started.filter((each) => each !== null);
     this.threads = this.helpers.length + 1;
     this.control[SHARE / 4] = SHARES_A_THREAD * this.threads;
   }
@@ -210,9 +212,9 @@ export class Team {
 }
 
 /** A helper that does not keep the process alive; null where there can be no more threads. */
-function startHelper(memory: WebAssembly.Memory, module: WebAssembly.Module): Worker | null {
+function startHelper({ source, data }: HelperProgram, own: object): Worker | null {
   try {
-    const helper = new Worker(HELPER, { eval: true, workerData: { module, memory }, env: SHARE_ENV, execArgv: [] });
+    const helper = new Worker(source, { eval: true, workerData: { ...data, ...own }, env: SHARE_ENV, execArgv: [] });
     // Without it the leader does the work alone.
     helper.on("error", () => {});
     helper.unref();
@@ -222,6 +224,29 @@ function startHelper(memory: WebAssembly.Memory, module: WebAssembly.Module): Wo
   }
 }
 
-/** A helper's program: nothing to bundle, as the kernels come with it. */
-const HELPER = `const { workerData } = require("node:worker_threads");
-new WebAssembly.Instance(workerData.module, { env: { memory: workerData.memory } }).exports.help();`;
+/** What a helper runs: nothing to bundle. `data` reaches it with `memory` and its number, `thread`. */
+export interface HelperProgram {
+  source: string;
+  data: object;
+}
+
+/** The kernels come with the program. */
+export function wasmHelper(module: WebAssembly.Module): HelperProgram {
+  const source = `const { module, memory } = require("node:worker_threads").workerData;
+new WebAssembly.Instance(module, { env: { memory } }).exports.help();`;
+  return { source, data: { module } };
+}
+
+/** Looks for work natively, and sleeps here, where it can be ended. @param file the native kernels */
+export function nativeHelper(file: string): HelperProgram {
+  const source = `const { file, memory, thread } = require("node:worker_threads").workerData;
+const kernels = require(file);
+const address = kernels.memoryOf(new Uint8Array(memory.buffer));
+const control = new Int32Array(memory.buffer);
+for (;;) {
+  const wake = Atomics.load(control, ${WAKE / 4});
+  kernels.help(address, thread);
+  Atomics.wait(control, ${WAKE / 4}, wake);
+}`;
+  return { source, data: { file } };
+}

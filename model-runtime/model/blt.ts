@@ -11,7 +11,7 @@ import { CausalNetwork } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
 import { type Patcher, patcherOf } from "./entropy-model";
 import { HashEmbedding } from "./hash-embedding";
-import { fastestInt8Kernel } from "./int8-kernel";
+import { exactRowsKernel, fastestInt8Kernel } from "./int8-kernel";
 import { loadLatent } from "./latent-network";
 import type { Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
@@ -56,7 +56,9 @@ export class Blt implements SequenceModel {
   ): Promise<Blt> {
     const { config } = checkpoint;
     const quantized = config.quantization !== null;
-    const int8Kernel = quantized ? (options.int8Kernel ?? (await fastestInt8Kernel(options))) : null;
+    // What the native kernels leave to sessions is seldom run, and not worth a timing.
+    const choose = memory?.isNative ? exactRowsKernel : fastestInt8Kernel;
+    const int8Kernel = quantized ? (options.int8Kernel ?? (await choose(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
     const rows: RowNetworks = {
       memory,
@@ -65,12 +67,13 @@ export class Blt implements SequenceModel {
       latent: latentRows(source, memory),
       decoder: decoderRows(source, memory),
     };
-    const load = (graph: Graph, network: TransformerConfig, few: RowNetwork | null) =>
+    const load = (graph: () => Graph, network: TransformerConfig, few: RowNetwork | null) =>
       CausalNetwork.load(graph, network, options, few);
     const patcherSource = { ...source, joinsPast: rows.patcher !== null };
+    const encoderSource = { ...source, joinsPast: rows.encoder !== null };
     const networks: Networks = {
-      patcher: config.patcher && (await load(patcherGraph(patcherSource), config.patcher, rows.patcher)),
-      encoder: await load(encoderGraph({ ...source, joinsPast: rows.encoder !== null }), config.encoder, rows.encoder),
+      patcher: config.patcher && (await load(() => patcherGraph(patcherSource), config.patcher, rows.patcher)),
+      encoder: await load(() => encoderGraph(encoderSource), config.encoder, rows.encoder),
       ...(await loadAdapted(source, options.adapter ?? null, rows, options)),
     };
     // Threads help where the latent transformer's rows are run here.
@@ -176,7 +179,7 @@ async function loadAdapted(
       rows.latent,
       options,
     ),
-    decoder: await CausalNetwork.load(decoderGraph(decoderSource), decoder, options, rows.decoder),
+    decoder: await CausalNetwork.load(() => decoderGraph(decoderSource), decoder, options, rows.decoder),
   };
   for (const network of [rows.latent, rows.decoder]) network?.useAdapter(lowRank);
   return loaded;

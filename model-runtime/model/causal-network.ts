@@ -35,29 +35,42 @@ export class CausalNetwork {
   /**
    * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
    * than the thread saves, while prefill wants all threads.
-   * @param rowNetwork the same network for a few rows; single ones then need no session of their own
+   * @param graphOf builds its graph
+   * @param rowNetwork the same network for a few rows; single ones then need no session of their own. Where it is for all rows, nothing is
+   * compiled before it is needed after all
    */
   static async load(
-    graph: Graph,
+    graphOf: () => Graph,
     config: TransformerConfig,
     options: SessionOptions,
     rowNetwork: RowNetwork | null = null,
   ): Promise<CausalNetwork> {
+    if (rowNetwork?.runsAll) return CausalNetwork.compiledLater(graphOf, config, options, rowNetwork);
+    const graph = graphOf();
     const session = await createSession(graph, options);
     const small = graph.weightBytes < SMALL_NETWORK_BYTES && options.device === "cpu" && options.threads !== 1;
     const stepSession = small && rowNetwork === null ? await createSession(graph, { ...options, threads: 1 }) : session;
     return new CausalNetwork(session, stepSession, config, rowNetwork);
   }
 
-  /** The same network, each of its sessions compiled when it is first run. */
-  static compiledLater(graph: Graph, config: TransformerConfig, options: SessionOptions): CausalNetwork {
+  /**
+   * The same network, each of its sessions compiled when it is first run.
+   * @param rowNetwork the same network for all rows that it takes
+   */
+  static compiledLater(
+    graph: () => Graph,
+    config: TransformerConfig,
+    options: SessionOptions,
+    rowNetwork: RowNetwork | null = null,
+  ): CausalNetwork {
     const session = createSessionLater(graph, options);
-    const twice = options.device === "cpu" && options.threads !== 1;
-    return new CausalNetwork(session, twice ? createSessionLater(graph, { ...options, threads: 1 }) : session, config);
+    const twice = options.device === "cpu" && options.threads !== 1 && rowNetwork === null;
+    const stepSession = twice ? createSessionLater(graph, { ...options, threads: 1 }) : session;
+    return new CausalNetwork(session, stepSession, config, rowNetwork);
   }
 
   createCache(): KvCache {
-    return new KvCache(this.config, this.rotary);
+    return new KvCache(this.config, this.rotary, this.rowNetwork?.runsAll);
   }
 
   /**
@@ -72,13 +85,8 @@ export class CausalNetwork {
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    if (this.rowNetwork?.takes(cache, count, inputs)) {
-      signal?.throwIfAborted();
-      // As after any other run, what was received meanwhile is looked at.
-      await setImmediate();
-      const data = this.rowNetwork.run(cache, inputs, cache.views(count, floors));
-      return { data, count, stride: data.length / count };
-    }
+    if (this.rowNetwork?.takes(cache, count, inputs))
+      return this.runRows(this.rowNetwork, cache, count, inputs, floors, signal);
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
@@ -100,7 +108,7 @@ export class CausalNetwork {
     signal?: AbortSignal,
   ): Promise<Rows> {
     const count = parents.length;
-    if (this.rowNetwork?.takes(cache, count, inputs)) {
+    if (this.rowNetwork?.takes(cache, count, inputs) && count <= this.rowNetwork.mostRows) {
       signal?.throwIfAborted();
       await setImmediate();
       const data = this.rowNetwork.run(cache, inputs, cache.treeViews(parents), kept);
@@ -111,6 +119,35 @@ export class CausalNetwork {
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
     if (kept > 0) cache.append(packed.subarray(results), kept, count);
     return { data: packed.subarray(0, results), count, stride: results / count };
+  }
+
+  /** Runs the next rows by the row kernels, as many at a time as those take. */
+  private async runRows(
+    network: RowNetwork,
+    cache: KvCache,
+    count: number,
+    inputs: Feeds,
+    floors: ArrayLike<number> | null,
+    signal?: AbortSignal,
+  ): Promise<Rows> {
+    let data: Float32Array = new Float32Array(0);
+    const before = cache.length;
+    for (let from = 0; from < count; ) {
+      const rows = Math.min(network.mostRows, count - from);
+      if (signal?.aborted) cache.truncate(before);
+      signal?.throwIfAborted();
+      // As after any other run, what was received meanwhile is looked at.
+      await setImmediate();
+      const lowest = floors && Array.prototype.slice.call(floors, from, from + rows);
+      const made = network.run(cache, inputs, cache.views(rows, lowest), rows, from);
+      if (rows === count) data = made;
+      else {
+        if (from === 0) data = new Float32Array((made.length / rows) * count);
+        data.set(made, (made.length / rows) * from);
+      }
+      from += rows;
+    }
+    return { data, count, stride: data.length / count };
   }
 
   private sessionFor(rows: number): Session {

@@ -65,7 +65,7 @@ export async function loadPatcher(checkpoint: PatcherSource, options: LoadOption
   }
   const { semantics = "meta", quantization = null } = config;
   const int8Kernel = quantization === null ? "float32" : (options.int8Kernel ?? (await fastestInt8Kernel(options)));
-  const network = await CausalNetwork.load(patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
+  const network = await CausalNetwork.load(() => patcherGraph({ checkpoint, int8Kernel }), config.patcher, options);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   return patcherOf(network, table, { separatesDocuments: semantics === "meta" });
 }

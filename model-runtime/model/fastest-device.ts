@@ -46,7 +46,7 @@ export async function latentCost(checkpoint: Source, options: SessionOptions): P
   const inputs = stackInputs(context.graph, config);
   const stack = transformerStack(context, "model.global_transformer", config, inputs, embedding);
   pack(context.graph, [stack.hidden], stack.newKeysAndValues);
-  const network = await CausalNetwork.load(context.graph, config, options);
+  const network = await CausalNetwork.load(() => context.graph, config, options);
   const time = async (rows: number, runs: number) => {
     const data = Float32Array.from({ length: rows * config.hiddenSize }, (_, i) => Math.sin(i));
     let best = Number.POSITIVE_INFINITY;

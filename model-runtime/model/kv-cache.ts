@@ -43,6 +43,8 @@ export class KvCache {
   constructor(
     private readonly config: TransformerConfig,
     private readonly rotary = new RotaryTable(config.ropeTheta, config.headDim),
+    /** Whether rows are run where empty slots cost nothing: then there are more of them, and what is held is moved less often. */
+    private readonly isRoomy = false,
   ) {
     this.reallocate(64);
   }
@@ -216,7 +218,7 @@ export class KvCache {
 
   /** An independent copy of the first `length` positions, for caches without a window; it takes no more room than they need. */
   forkFirst(length: number): KvCache {
-    const copy = new KvCache(this.config, this.rotary);
+    const copy = new KvCache(this.config, this.rotary, this.isRoomy);
     [copy.slots, copy.keys, copy.values, copy.length] = [this.slots, [...this.keys], [...this.values], length];
     copy.names = this.names;
     copy.reallocate(roundUp(length + 64));
@@ -225,7 +227,7 @@ export class KvCache {
 
   /** An independent copy. */
   fork(): KvCache {
-    const copy = new KvCache(this.config, this.rotary);
+    const copy = new KvCache(this.config, this.rotary, this.isRoomy);
     copy.length = this.length;
     copy.first = this.first;
     copy.base = this.base;
@@ -277,12 +279,13 @@ export class KvCache {
     const needed = this.length + count - this.base;
     if (needed <= this.slots) return;
     if (window === null) {
-      // Empty slots are multiplied like others at every step, so room grows by little.
-      this.reallocate(roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * 1.125))));
+      // A session multiplies empty slots like others at every step, so room grows by little.
+      this.reallocate(roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * (this.isRoomy ? 1.5 : 1.125)))));
       return;
     }
     // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
-    const room = roundUp(Math.max(count, Math.min(needed, window + 2 * slack(window))));
+    const most = window + 2 * slack(window) + (this.isRoomy ? Math.min(window, ROOMY) : 0);
+    const room = roundUp(Math.max(count, Math.min(needed, most)));
     if (room < needed) {
       const keep = Math.max(0, window + slack(window) - count);
       this.first = Math.max(this.first, this.length - keep);
@@ -311,6 +314,9 @@ export class KvCache {
     this.base = this.first;
   }
 }
+
+/** Slots that a roomy cache with a window has besides, at most. */
+const ROOMY = 256;
 
 /** Names of rows are numbers from 0 on. */
 let newestName = 0;

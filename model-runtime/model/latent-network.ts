@@ -35,7 +35,7 @@ export async function loadLatent<C extends Weights>(
 ): Promise<CausalNetwork> {
   const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  if (options.int8Rows && few !== null && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
+  if (options.int8Rows && few !== null && !few.runsAll && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
     try {
       const network = await loadRows(source, adapter, few, options);
       if (network !== null) return network;
@@ -43,7 +43,7 @@ export async function loadLatent<C extends Weights>(
       console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
     }
   }
-  return CausalNetwork.load(graph({ checkpoint, int8Kernel, adapter }), config, options, few);
+  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter }), config, options, few);
 }
 
 async function loadRows<C extends Weights>(
@@ -57,7 +57,7 @@ async function loadRows<C extends Weights>(
   const { weights, rows, file } = made;
   const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true };
   try {
-    return await CausalNetwork.load(graph(source), config, { ...options, file }, few);
+    return await CausalNetwork.load(() => graph(source), config, { ...options, file }, few);
   } finally {
     discard(file.data);
   }

@@ -169,7 +169,7 @@ function exactPatcher(
   table: Float32Array,
   options: LoadOptions,
 ): Patcher {
-  const graph = patcherGraph({ checkpoint, int8Kernel: "float32" });
+  const graph = () => patcherGraph({ checkpoint, int8Kernel: "float32" });
   return patcherOf(CausalNetwork.compiledLater(graph, config, options), table, { separatesDocuments: true });
 }
 
@@ -182,7 +182,7 @@ async function loadByteNetwork(
 ): Promise<CausalNetwork> {
   const source = { checkpoint, int8Kernel: await rowsUnlessFloat(int8Kernel, options) };
   const rows = patcherRows(source, memory);
-  return CausalNetwork.load(patcherGraph({ ...source, joinsPast: rows !== null }), config, options, rows);
+  return CausalNetwork.load(() => patcherGraph({ ...source, joinsPast: rows !== null }), config, options, rows);
 }
 
 async function loadForesight(source: Source, embedding: RowReader, options: LoadOptions): Promise<Foresight | null> {
@@ -191,7 +191,7 @@ async function loadForesight(source: Source, embedding: RowReader, options: Load
   const pieces = draftedPieces(source.checkpoint);
   // Drafts are verified, so that here the fastest kernel is the right one.
   const int8Kernel = await rowsUnlessFloat(source.int8Kernel, options);
-  const network = await CausalNetwork.load(draftLayerGraph({ ...source, int8Kernel }, pieces), drafter, options);
+  const network = await CausalNetwork.load(() => draftLayerGraph({ ...source, int8Kernel }, pieces), drafter, options);
   return new Foresight(network, pieces, embedding);
 }
 

@@ -18,6 +18,9 @@ export interface PatchAttention {
   patches: number;
 }
 
+/** Rows that come in one question at most, of which the native kernels run a part at a time (`sequence.ts`). */
+const GIVEN_ROWS = 160;
+
 export class PatchVectors extends AttentionSlots {
   /** P k of the last rows. */
   private vectors = 0;
@@ -29,7 +32,8 @@ export class PatchVectors extends AttentionSlots {
   constructor(memory: RowMemory, { config, names, k, patches }: PatchAttention, rows: number) {
     const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads } = config;
     const shape = { layers: names.length, kvHeads: crossAttentionKvHeads, headDim: hiddenSize / crossAttentionHeads };
-    super(memory, shape, k * (patches + rows - 1), rows);
+    const given = memory.isNative ? Math.max(rows, GIVEN_ROWS) : rows;
+    super(memory, shape, k * (patches + given - 1), rows);
     this.k = k;
     this.given = memory.allocateFloats(2 * names.length * this.slots * crossAttentionKvHeads * shape.headDim);
   }
@@ -39,21 +43,24 @@ export class PatchVectors extends AttentionSlots {
     return patchMask.shape[1] <= this.slots;
   }
 
-  /** Takes `cross` [P, layers, 2, k, K, D] and `patchMask` [N, P k]. */
-  take({ cross, patchMask }: Feeds): void {
+  /** Takes `cross` [P, layers, 2, k, K, D], and of `patchMask` [all, P k] the rows `first` to `first + rows`. */
+  take({ cross, patchMask }: Feeds, first: number, rows: number): void {
     const { k } = this;
     const { layers, kvHeads, headDim } = this.shape;
-    const rows = cross.data as Float32Array;
-    const [count, vectors] = patchMask.shape;
+    const [, vectors] = patchMask.shape;
     // Patches behind those in sight are another text's, or were taken back.
     if (vectors < this.vectors) this.clear();
     this.vectors = vectors;
     this.slotsInUse = slotsFor(vectors);
-    for (let row = 0; row < count; row++)
+    for (let row = 0; row < rows; row++) {
+      const start = (first + row) * vectors;
       this.maskOf(row)
         .fill(HIDDEN_SCORE)
-        .set((patchMask.data as Float32Array).subarray(row * vectors, (row + 1) * vectors));
-    this.memory.floats.set(rows, this.given / 4);
+        .set((patchMask.data as Float32Array).subarray(start, start + vectors));
+    }
+    // Those of a run's further rows are there.
+    if (first > 0) return;
+    this.memory.floats.set(cross.data as Float32Array, this.given / 4);
     const headsBytes = 4 * kvHeads * headDim;
     const kindBytes = k * headsBytes;
     for (let patch = 0; patch < vectors / k; patch++)

@@ -14,11 +14,11 @@ import { crossLayerNames } from "./cross-attention";
 import { HIDDEN_SCORE } from "./kv-cache";
 import { encoderStateLayers } from "./networks";
 import { crossAttentionOf, type RowAttention } from "./row-attention";
-import type { RowLinear } from "./row-linear";
+import { type RowLinear, SPARE_OUTPUTS } from "./row-linear";
 import type { RowSource, RowTools } from "./row-network";
 
-/** Bytes of patches that are run together at most; longer ones are onnxruntime's. */
-const MOST_BYTES = 96;
+/** Bytes of patches that are run together at most, by two rows and by many; longer ones are onnxruntime's. */
+const MOST_BYTES = { few: 96, many: 1024 };
 
 export function pooledPatches(config: BltConfig): (tools: RowTools) => RowSource {
   return (tools) => new PooledPatches(tools, config);
@@ -38,12 +38,13 @@ class PooledPatches implements RowSource {
   private readonly looks: Look[];
   private readonly bytes: ByteStates;
   private readonly attention: RowAttention;
-  /** A patch's pooled state; its vectors [k, h]; what a product reads and makes of a vector; a byte's state. */
+  /** Patches' pooled states; their vectors [N k, h]; what a product reads and makes of vectors, or of bytes' states [B, h]. */
   private readonly pooled: RowSpan;
   private readonly vectors: RowSpan;
   private readonly narrow: RowSpan;
   private readonly wide: RowSpan;
-  private readonly state: RowSpan;
+  private readonly states: RowSpan;
+  private readonly mostBytes: number;
 
   constructor(
     private readonly tools: RowTools,
@@ -67,30 +68,33 @@ class PooledPatches implements RowSource {
       };
     });
     const headDim = hiddenSize / heads;
-    this.bytes = new ByteStates(memory, { layers: 1, kvHeads, headDim }, MOST_BYTES, rows * k);
+    this.mostBytes = memory.isNative ? MOST_BYTES.many : MOST_BYTES.few;
+    const products = Math.max(rows * k, this.mostBytes);
+    this.bytes = new ByteStates(memory, { layers: 1, kvHeads, headDim }, this.mostBytes, rows * k);
     this.pooled = memory.allocateRows(rows, hiddenSize);
     this.vectors = memory.allocateRows(rows * k, hiddenSize);
-    this.narrow = memory.allocateRows(rows * k, hiddenSize);
-    this.wide = memory.allocateRows(rows * k, Math.max(hiddenSize, 2 * kvHeads * headDim) + 3);
-    this.state = memory.allocateRows(1, hiddenSize);
+    memory.allocateFloats(SPARE_OUTPUTS);
+    this.narrow = memory.allocateRows(products, hiddenSize);
+    this.wide = memory.allocateRows(products, Math.max(hiddenSize, 2 * kvHeads * headDim) + SPARE_OUTPUTS);
+    this.states = memory.allocateRows(this.mostBytes, hiddenSize);
     this.attention = crossAttentionOf(memory, this.bytes, encoder, rows * k);
   }
 
   hasRoomFor({ patchMask }: Feeds): boolean {
-    return patchMask.shape[1] <= MOST_BYTES;
+    return patchMask.shape[1] <= this.mostBytes;
   }
 
-  /** `pooled` [N, h], `states` [B, layers * h], `patchMask` [N * k, B] -> rows [N, E]. */
-  write({ pooled, states, patchMask }: Feeds, rows: RowSpan): void {
+  /** `pooled` [all, h], `states` [B, layers * h], `patchMask` [all * k, B] -> rows [N, E]. */
+  write({ pooled, states, patchMask }: Feeds, rows: RowSpan, first: number, count: number): void {
     const { memory } = this.tools;
     const { encoder, latent, crossAttentionK: k } = this.config;
     const { hiddenSize } = encoder;
-    const count = pooled.shape[0];
-    memory.floats.set(pooled.data as Float32Array, this.pooled.at / 4);
+    const given = pooled.data as Float32Array;
+    memory.floats.set(given.subarray(first * hiddenSize, (first + count) * hiddenSize), this.pooled.at / 4);
     // A patch's k vectors lie behind each other, as does the row of all of them.
     this.project.apply(this.pooled, { at: this.vectors.at, bytes: k * this.vectors.bytes }, count);
     this.looks.forEach((look, layer) => {
-      this.bytes.take(patchMask, (byte) => this.keysAndValues(look, states, layer, byte));
+      this.bytes.take(patchMask, first * k, count * k, this.keysAndValues(look, states, layer));
       this.look(look, count * k);
     });
     const joined = { at: this.vectors.at, bytes: k * this.vectors.bytes };
@@ -100,53 +104,63 @@ class PooledPatches implements RowSource {
         memory.row(rows, row, latent.hiddenSize).set(memory.row(joined, row, k * hiddenSize));
   }
 
-  /** Address of keys and values of a byte's state in one of the state layers. */
-  private keysAndValues(look: Look, { data, shape }: Feeds[string], layer: number, byte: number): number {
-    const { memory } = this.tools;
+  /** Keys and values of the bytes' states in one of the state layers, two of [K D] in each row. */
+  private keysAndValues(look: Look, { data, shape }: Feeds[string], layer: number): RowSpan {
+    const { memory, operations } = this.tools;
     const { hiddenSize, normEps } = this.config.encoder;
-    const from = byte * shape[1] + layer * hiddenSize;
-    memory.floats.set((data as Float32Array).subarray(from, from + hiddenSize), this.state.at / 4);
-    memory.kernels.rmsNorm(this.state.at, look.keyNorm, this.narrow.at, hiddenSize, normEps);
-    look.keysAndValues.apply(this.narrow, this.wide, 1);
-    return this.wide.at;
+    const [bytes, stride] = shape;
+    for (let byte = 0; byte < bytes; byte++) {
+      const from = byte * stride + layer * hiddenSize;
+      memory.row(this.states, byte, hiddenSize).set((data as Float32Array).subarray(from, from + hiddenSize));
+    }
+    operations.norm(this.states, look.keyNorm, this.narrow, hiddenSize, normEps, bytes);
+    look.keysAndValues.apply(this.narrow, this.wide, bytes);
+    return this.wide;
   }
 
   /** vectors = 2 vectors + W_o attention to the bytes. */
   private look({ queryNorm, query, output }: Look, count: number): void {
-    const { memory } = this.tools;
-    const { kernels } = memory;
+    const { operations } = this.tools;
     const { vectors, narrow, wide } = this;
     const { hiddenSize, normEps } = this.config.encoder;
-    const at = (rows: RowSpan, row: number) => rows.at + row * rows.bytes;
-    for (let row = 0; row < count; row++)
-      kernels.rmsNorm(at(vectors, row), queryNorm, at(narrow, row), hiddenSize, normEps);
+    operations.norm(vectors, queryNorm, narrow, hiddenSize, normEps, count);
     query.apply(narrow, wide, count);
     this.attention.apply(0, wide, narrow, count);
     output.apply(narrow, wide, count);
-    for (let row = 0; row < count; row++) {
-      kernels.addTo(at(vectors, row), at(vectors, row), hiddenSize);
-      kernels.addTo(at(vectors, row), at(wide, row), hiddenSize);
-    }
+    operations.add(vectors, vectors, hiddenSize, count);
+    operations.add(vectors, wide, hiddenSize, count);
   }
 }
 
 /** Keys and values of bytes that vectors look at, of one layer. */
 class ByteStates extends AttentionSlots {
+  /** Address of zeros [D]. */
+  private readonly zeros: number;
+
+  constructor(...given: ConstructorParameters<typeof AttentionSlots>) {
+    super(...given);
+    this.zeros = this.memory.allocateFloats(this.shape.headDim);
+  }
+
   /**
-   * @param mask [rows, B]
-   * @param keysAndValues address of a byte's, two of [K D], as long as it is not asked for the next one
+   * @param mask [all, B], of which the rows `first` to `first + rows` are taken
+   * @param keysAndValues of each byte, two of [K D]
    */
-  take({ data, shape }: Feeds[string], keysAndValues: (byte: number) => number): void {
-    const [rows, bytes] = shape;
+  take({ data, shape }: Feeds[string], first: number, rows: number, keysAndValues: RowSpan): void {
+    const [, bytes] = shape;
     const { kvHeads, headDim } = this.shape;
-    this.clear();
     this.slotsInUse = slotsFor(bytes);
-    for (let row = 0; row < rows; row++)
+    // Hidden slots count 0 times what lies in them, and 0 times infinity is no number.
+    for (let slot = bytes; slot < this.slotsInUse; slot++)
+      for (let head = 0; head < kvHeads; head++) this.putRows(0, head, slot, 1, this.zeros, this.zeros);
+    for (let row = 0; row < rows; row++) {
+      const start = (first + row) * bytes;
       this.maskOf(row)
         .fill(HIDDEN_SCORE)
-        .set((data as Float32Array).subarray(row * bytes, (row + 1) * bytes));
+        .set((data as Float32Array).subarray(start, start + bytes));
+    }
     for (let byte = 0; byte < bytes; byte++) {
-      const both = keysAndValues(byte);
+      const both = keysAndValues.at + byte * keysAndValues.bytes;
       for (let head = 0; head < kvHeads; head++) {
         const key = both + 4 * head * headDim;
         this.putRows(0, head, byte, 1, key, key + 4 * kvHeads * headDim);

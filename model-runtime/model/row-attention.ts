@@ -1,18 +1,29 @@
 /** Attention of a few rows by the row kernels. Shapes: N rows, H query heads, K key/value heads, D head width. */
 import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor, VALUE_STRIP } from "../kernels/attention";
+import type { JobArgument } from "../kernels/jobs";
+import { MOST_QUERIES } from "../kernels/native-jobs";
 import type { Job, RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { AttentionSlots } from "./attention-slots";
+import { set } from "./native-products";
 
 /** Positions of a stretch at least, and values that a row attends to: less is not worth waking up for. */
 const LEAST_STRETCH = 64;
 const LEAST_VALUES = 16384;
+/** Rows whose scores lie beside each other in memory for threads to share; more are worked through by tiles, whose scores stay in a cache. */
+const FEW_ROWS = 2;
 
 export class RowAttention {
-  private readonly jobs: { score: Job<"score">; soften: Job<"soften">; sum: Job<"sum"> };
+  private readonly jobs: {
+    score: Job<JobArgument<"score">>;
+    soften: Job<JobArgument<"soften">>;
+    sum: Job<JobArgument<"sum">>;
+  };
   private readonly scorePlaces: number[];
   private readonly softenPlace: number;
   private readonly sumPlaces: number[];
+  /** Attends for many rows; null where the kernels have nothing for that. */
+  private readonly attend: ((layer: number, queries: RowSpan, out: RowSpan, count: number) => void) | null;
 
   /**
    * @param heads H; `keyHeads` K; `headDim` D
@@ -27,10 +38,11 @@ export class RowAttention {
     most: number,
   ) {
     const { slots } = sight;
+    const scored = memory.isNative ? Math.min(most, FEW_ROWS) : most;
     const shared = {
-      scores: memory.allocateFloats(most * heads * slots),
+      scores: memory.allocateFloats(scored * heads * slots),
       scoreBytes: 4 * slots,
-      factors: memory.allocateFloats(most * heads),
+      factors: memory.allocateFloats(scored * heads),
       headBytes: sight.headBytes,
       keyHeads,
       together: heads / keyHeads,
@@ -44,6 +56,7 @@ export class RowAttention {
     this.scorePlaces = this.jobs.score.places("queries", "queryBytes", "keys", "positions", "stretches", "stretch");
     [this.softenPlace] = this.jobs.soften.places("positions");
     this.sumPlaces = this.jobs.sum.places("values", "out", "outBytes", "positions");
+    this.attend = memory.isNative && most > FEW_ROWS ? this.tiles() : null;
   }
 
   /** Queries [N, H D] -> attended [N, H D] in `out`; zeros where nothing is in sight. */
@@ -57,19 +70,45 @@ export class RowAttention {
     }
     const scale = Math.fround(1 / Math.sqrt(headDim));
     for (let row = 0; row < count; row++) memory.kernels.scale(queries.at + row * queries.bytes, width, scale);
+    if (this.attend !== null && count > FEW_ROWS) return this.attend(layer, queries, out, count);
     const isSmall = count * keyHeads * headDim * positions < LEAST_VALUES;
     // Two stretches a thread, so that all threads end at about the same time whatever the number of key heads.
     const stretch = slotsFor(Math.max(LEAST_STRETCH, positions / (2 * memory.team.threads)));
     const stretches = Math.ceil(positions / stretch);
     const { score, soften, sum } = this.jobs;
-    const scoreValues = [queries.at, queries.bytes, sight.keysOf(layer, 0), positions, stretches, stretch];
-    for (let i = 0; i < scoreValues.length; i++) score.values[this.scorePlaces[i]] = scoreValues[i];
+    const keys = sight.keysOf(layer, 0);
+    set(score.values, this.scorePlaces, queries.at, queries.bytes, keys, positions, stretches, stretch);
     score.run(count * keyHeads * stretches, isSmall);
     soften.values[this.softenPlace] = positions;
     soften.run(count * heads, isSmall);
-    const sumValues = [sight.valuesOf(layer, 0), out.at, out.bytes, positions];
-    for (let i = 0; i < sumValues.length; i++) sum.values[this.sumPlaces[i]] = sumValues[i];
+    set(sum.values, this.sumPlaces, sight.valuesOf(layer, 0), out.at, out.bytes, positions);
     sum.run((count * keyHeads * headDim) / VALUE_STRIP, isSmall);
+  }
+
+  private tiles(): NonNullable<RowAttention["attend"]> {
+    const { memory, sight, heads, keyHeads, headDim } = this;
+    const { slots } = sight;
+    const together = heads / keyHeads;
+    const tile = Math.max(1, Math.floor(MOST_QUERIES / together));
+    const scratchBytes = 4 * MOST_QUERIES * slots;
+    const job = memory.nativeJob("attend", {
+      headBytes: sight.headBytes,
+      mask: sight.mask,
+      maskBytes: 4 * slots,
+      keyHeads,
+      together,
+      headDim,
+      slots,
+      tile,
+      scratch: memory.allocate(memory.team.threads * scratchBytes),
+      scratchBytes,
+    });
+    const places = job.places("queries", "queryBytes", "rows", "keys", "values", "out", "outBytes", "positions");
+    return (layer, queries, out, count) => {
+      const [keys, values] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0)];
+      set(job.values, places, queries.at, queries.bytes, count, keys, values, out.at, out.bytes, sight.slotsInUse);
+      job.run(Math.ceil(count / tile) * keyHeads);
+    };
   }
 }
 

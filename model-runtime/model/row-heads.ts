@@ -5,6 +5,7 @@
 import type { BltConfig } from "../checkpoint/config";
 import { crossLayerNames } from "./cross-attention";
 import { crossRowWidth } from "./networks";
+import { SPARE_OUTPUTS } from "./row-linear";
 import type { RowHead, RowTools } from "./row-network";
 
 /**
@@ -17,19 +18,18 @@ export function normedHead(
   norm: string,
   projection: { name: string; isExact: boolean } | null,
 ): (tools: RowTools) => RowHead {
-  return ({ memory, linears, norm: place, rows: most }) => {
+  return ({ memory, linears, operations, norm: place, rows: most }) => {
     const weight = place(norm);
     const linear =
       projection && (projection.isExact ? linears.loadFloats(projection.name) : linears.load(projection.name));
     const outputs = linear?.outputs ?? width;
     const normed = memory.allocateRows(most, width);
-    const made = linear ? memory.allocateRows(most, outputs + 3) : normed;
+    const made = linear ? memory.allocateRows(most, outputs + SPARE_OUTPUTS) : normed;
     return {
       width: outputs,
       read(rows, count) {
         const results = new Float32Array(count * outputs);
-        for (let row = 0; row < count; row++)
-          memory.kernels.rmsNorm(rows.at + row * rows.bytes, weight, normed.at + row * normed.bytes, width, epsilon);
+        operations.norm(rows, weight, normed, width, epsilon, count);
         linear?.apply(normed, made, count);
         for (let row = 0; row < count; row++) results.set(memory.row(made, row, outputs), row * outputs);
         return results;
@@ -43,39 +43,35 @@ export function patchKeysHead(config: BltConfig): (tools: RowTools) => RowHead {
   const { decoder, crossAttentionK: k } = config;
   const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads, normEps } = decoder;
   const headWidth = crossAttentionKvHeads * (hiddenSize / crossAttentionHeads);
-  return ({ memory, linears, norm, rows: most }) => {
+  return ({ memory, linears, operations, norm, rows: most }) => {
     const project = linears.load("model.local_decoder.patch_embedding_projection");
     const layers = crossLayerNames("model.local_decoder", decoder).map((name) => ({
       norm: norm(`${name}.k_norm`),
       keysAndValues: linears.load(`${name}.k_proj`, `${name}.v_proj`),
     }));
-    const projected = memory.allocateRows(most, k * hiddenSize + 3);
-    const normed = memory.allocateRows(k, hiddenSize);
-    const made = memory.allocateRows(k, 2 * headWidth + 3);
+    // A row's k vectors lie behind each other, and so do those of all rows.
+    const vectors = memory.allocateRows(most * k, hiddenSize);
+    const projected = { at: vectors.at, bytes: k * vectors.bytes };
+    memory.allocateFloats(SPARE_OUTPUTS);
+    const normed = memory.allocateRows(most * k, hiddenSize);
+    const made = memory.allocateRows(most * k, 2 * headWidth + SPARE_OUTPUTS);
     const width = crossRowWidth(config);
     return {
       width,
       read(rows, count) {
         const results = new Float32Array(count * width);
         project.apply(rows, projected, count);
-        for (let row = 0; row < count; row++)
-          layers.forEach((layer, index) => {
-            for (let vector = 0; vector < k; vector++)
-              memory.kernels.rmsNorm(
-                projected.at + row * projected.bytes + 4 * vector * hiddenSize,
-                layer.norm,
-                normed.at + vector * normed.bytes,
-                hiddenSize,
-                normEps,
-              );
-            layer.keysAndValues.apply(normed, made, k);
+        layers.forEach((layer, index) => {
+          operations.norm(vectors, layer.norm, normed, hiddenSize, normEps, count * k);
+          layer.keysAndValues.apply(normed, made, count * k);
+          for (let row = 0; row < count; row++)
             for (let vector = 0; vector < k; vector++) {
-              const both = memory.row(made, vector, 2 * headWidth);
+              const both = memory.row(made, row * k + vector, 2 * headWidth);
               const to = row * width + 2 * index * k * headWidth + vector * headWidth;
               results.set(both.subarray(0, headWidth), to);
               results.set(both.subarray(headWidth), to + k * headWidth);
             }
-          });
+        });
         return results;
       },
     };

@@ -8,7 +8,7 @@
 import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import { readWeight } from "../checkpoint/tensor-data";
-import { filledUp } from "../kernels/products";
+import { inGroups } from "../kernels/native-jobs";
 import type { RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { KvCache, RowView } from "./kv-cache";
@@ -17,6 +17,7 @@ import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, RowAttention } from "./row-attention";
 import { RowCache } from "./row-cache";
 import { type RowLinear, RowLinears } from "./row-linear";
+import { type RowOperations, rowOperations } from "./row-operations";
 
 /** What a network is made of. */
 export interface RowNetworkParts {
@@ -38,6 +39,7 @@ export interface RowTools {
   memory: RowMemory;
   checkpoint: Weights;
   linears: RowLinears;
+  operations: RowOperations;
   /** N at most. */
   rows: number;
   /** Address of a norm's weights. */
@@ -48,7 +50,8 @@ export interface RowTools {
 export interface RowSource {
   /** Whether there is room for these inputs. */
   hasRoomFor(inputs: Feeds): boolean;
-  write(inputs: Feeds, rows: RowSpan): void;
+  /** Writes `count` rows, from the inputs' row `first` on. */
+  write(inputs: Feeds, rows: RowSpan, first: number, count: number): void;
 }
 
 /** Makes results of the last layer's output. */
@@ -71,6 +74,7 @@ interface Layer {
 
 export class RowNetwork {
   private readonly linears: RowLinears;
+  private readonly operations: RowOperations;
   private readonly past: RowCache;
   private readonly layers: Layer[];
   private readonly source: RowSource | null;
@@ -98,9 +102,10 @@ export class RowNetwork {
     const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
     this.linears = new RowLinears(memory, checkpoint, levels);
-    const { linears } = this;
+    this.operations = rowOperations(memory);
+    const { linears, operations } = this;
     const norm = (name: string) => memory.place(readWeight(checkpoint, `${name}.weight`));
-    const tools = { memory, checkpoint, linears, norm, rows: most };
+    const tools = { memory, checkpoint, linears, operations, norm, rows: most };
     this.past = new RowCache(memory, config, most);
     this.patches = cross && new PatchVectors(memory, cross, most);
     this.source = typeof input === "string" ? null : input(tools);
@@ -129,18 +134,28 @@ export class RowNetwork {
     this.narrow = memory.allocateRows(most, Math.max(hiddenSize, heads * headDim));
     this.wide = memory.allocateRows(
       most,
-      filledUp(Math.max(hiddenSize, (heads + 2 * kvHeads) * headDim, 2 * intermediateSize)),
+      inGroups(Math.max(hiddenSize, (heads + 2 * kvHeads) * headDim, 2 * intermediateSize)),
     );
     this.rotations = memory.allocateRows(most, 2 * headDim);
     this.attention = new RowAttention(memory, this.past, heads, kvHeads, headDim, most);
     this.crossAttention = this.patches && crossAttentionOf(memory, this.patches, cross!.config, most);
   }
 
-  /** Whether so many rows can be run here. */
+  /** Whether it takes any number of rows, so that no session is needed but for what `takes` refuses. */
+  get runsAll(): boolean {
+    return this.memory.isNative;
+  }
+
+  /** Rows of a run at most; of more, the next ones are run after them. */
+  get mostRows(): number {
+    return this.most;
+  }
+
+  /** Whether so many rows can be run here, in as many runs as it takes. */
   takes(cache: KvCache, rows: number, inputs: Feeds): boolean {
-    const { source, patches, past } = this;
+    const { source, patches, past, most, memory } = this;
     return (
-      rows <= this.most &&
+      (rows <= most || memory.isNative) &&
       past.hasRoomFor(cache, rows) &&
       (source === null || source.hasRoomFor(inputs)) &&
       (patches === null || patches.hasRoomFor(inputs))
@@ -149,15 +164,16 @@ export class RowNetwork {
 
   /**
    * Runs the next rows.
-   * @param inputs as the network's graph reads them, N rows
-   * @param views what each row sees
+   * @param inputs as the network's graph reads them
+   * @param views what each row sees [N]
    * @param kept how many of them are appended to the cache, the first ones
+   * @param first of the inputs' rows that are these
    * @returns results [N, width]
    */
-  run(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept = views.length): Float32Array {
+  run(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept = views.length, first = 0): Float32Array {
     this.memory.team.begin();
     try {
-      return this.runRows(cache, inputs, views, kept);
+      return this.runRows(cache, inputs, views, kept, first);
     } finally {
       this.memory.team.end();
     }
@@ -168,14 +184,17 @@ export class RowNetwork {
     this.linears.useAdapter(adapter);
   }
 
-  private runRows(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept: number): Float32Array {
+  private runRows(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept: number, first: number): Float32Array {
     const { memory, parts, layers, hidden, narrow, wide, head } = this;
     const { hiddenSize, kvHeads, headDim } = parts.config;
     const count = views.length;
     this.past.follow(cache, views);
-    this.patches?.take(inputs);
-    if (this.source !== null) this.source.write(inputs, hidden);
-    else memory.floats.set(inputs[parts.input as string].data as Float32Array, hidden.at / 4);
+    this.patches?.take(inputs, first, count);
+    if (this.source !== null) this.source.write(inputs, hidden, first, count);
+    else {
+      const rows = inputs[parts.input as string].data as Float32Array;
+      memory.floats.set(rows.subarray(first * hiddenSize, (first + count) * hiddenSize), hidden.at / 4);
+    }
     this.placeRotations(views);
     const kvWidth = kvHeads * headDim;
     const keysAndValues = new Float32Array(layers.length * 2 * kvWidth * count);
@@ -249,33 +268,21 @@ export class RowNetwork {
   }
 
   private feedForward({ feedForwardNorm, gateAndUp, down }: Layer, count: number): void {
-    const { memory, narrow, wide } = this;
-    const { intermediateSize } = this.parts.config;
+    const { narrow, wide } = this;
     this.norm(feedForwardNorm, count);
     gateAndUp.apply(narrow, wide, count);
-    for (let row = 0; row < count; row++) memory.kernels.swiGlu(wide.at + row * wide.bytes, intermediateSize);
+    this.operations.swiGlu(wide, this.parts.config.intermediateSize, count);
     down.apply(wide, narrow, count);
     this.add(narrow, count);
   }
 
   /** Norm of the stream, in `narrow`. */
   private norm(weight: number, count: number, epsilon = this.parts.config.normEps): void {
-    const { memory, hidden, narrow } = this;
-    const { hiddenSize } = this.parts.config;
-    for (let row = 0; row < count; row++)
-      memory.kernels.rmsNorm(
-        hidden.at + row * hidden.bytes,
-        weight,
-        narrow.at + row * narrow.bytes,
-        hiddenSize,
-        epsilon,
-      );
+    this.operations.norm(this.hidden, weight, this.narrow, this.parts.config.hiddenSize, epsilon, count);
   }
 
   /** Adds rows to the stream. */
   private add(rows: RowSpan, count: number): void {
-    const { memory, hidden } = this;
-    for (let row = 0; row < count; row++)
-      memory.kernels.addTo(hidden.at + row * hidden.bytes, rows.at + row * rows.bytes, this.parts.config.hiddenSize);
+    this.operations.add(this.hidden, rows, this.parts.config.hiddenSize, count);
   }
 }

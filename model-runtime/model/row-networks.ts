@@ -10,11 +10,11 @@ import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-le
 import { BLOCK_INPUTS } from "../kernels/blocks";
 import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
-import type { SessionOptions } from "../session";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
 import { crossLayerNames } from "./cross-attention";
 import { hasPlainBlocks } from "./latent-rows";
 import { type Int8Kernel, rowLevels } from "./linear";
+import type { LoadOptions } from "./load-options";
 import { encoderStateLayers } from "./networks";
 import { pooledPatches } from "./pooled-rows";
 import { MOST_POSITIONS } from "./row-cache";
@@ -26,8 +26,10 @@ interface Source<C> {
   int8Kernel: Int8Kernel;
 }
 
-/** Rows of the latent transformer that the kernels run at a time; more are onnxruntime's. */
+/** Rows of the latent transformer that the kernels in WebAssembly run at a time; more are onnxruntime's. */
 const LATENT_ROWS = 2;
+/** Rows that the native kernels run at a time: more use weights that were read oftener, but those of byte networks make a window longer. */
+const NATIVE_ROWS = { latent: 128, bytes: 32 };
 /** Bytes of the latent transformer's weights at most, which lie in onnxruntime's memory as well. */
 const LATENT_BYTES = 512 * 2 ** 20;
 /** Room for what a network has besides weights, keys and values. */
@@ -41,17 +43,17 @@ const MOST_THREADS = 4;
  */
 export function rowMemory(
   checkpoint: Weights & { config: Pick<BltConfig, "latent"> },
-  { device, threads }: SessionOptions,
+  { device, threads, nativeKernels = true, int8Kernel }: LoadOptions,
 ): RowMemory | null {
   if (device !== "cpu") return null;
-  const most = fitsLatent(checkpoint) ? MOST_THREADS : 1;
-  return RowMemory.create(Math.min(most, threads ?? availableParallelism()));
+  const most = fitsLatent(checkpoint, nativeKernels) ? MOST_THREADS : 1;
+  return RowMemory.create(Math.min(most, threads ?? availableParallelism()), nativeKernels && int8Kernel === undefined);
 }
 
 /** Loads a model beside such a memory; its threads end with a load that fails. */
 export async function besideRowMemory<C extends Parameters<typeof rowMemory>[0], M>(
   checkpoint: C,
-  options: SessionOptions,
+  options: LoadOptions,
   load: (memory: RowMemory | null) => Promise<M>,
 ): Promise<M> {
   const memory = rowMemory(checkpoint, options);
@@ -66,7 +68,7 @@ export async function besideRowMemory<C extends Parameters<typeof rowMemory>[0],
 /** The latent transformer over patches as `latentGraph`; null where it is onnxruntime's. */
 export function latentRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
   const { config } = source.checkpoint;
-  const levels = rowLevels(source.int8Kernel);
+  const levels = levelsOf(source, memory);
   const { hiddenSize } = config.encoder;
   const fitsEnds =
     [config.encoder, config.decoder].every(
@@ -96,7 +98,7 @@ function latentNetwork(
   input: RowNetworkParts["input"],
   head: RowNetworkParts["head"],
 ): RowNetwork | null {
-  if (memory === null || !fitsLatent(checkpoint)) return null;
+  if (memory === null || !fitsLatent(checkpoint, memory.isNative)) return null;
   const parts: RowNetworkParts = {
     prefix: "model.global_transformer",
     config: checkpoint.config.latent,
@@ -105,18 +107,20 @@ function latentNetwork(
     head,
     cross: null,
   };
-  return networkIn(memory, checkpoint, parts, levels, LATENT_ROWS);
+  return networkIn(memory, checkpoint, parts, levels, memory.isNative ? NATIVE_ROWS.latent : LATENT_ROWS);
 }
 
-function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> }): boolean {
+/** @param isNative whether int8 rows are run as well: the native kernels run all of them, so that onnxruntime has no copy */
+function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> }, isNative: boolean): boolean {
   const config = checkpoint.config.latent;
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim, layers } = config;
   const matrices = [...checkpoint.tensors.values()].filter(
-    ({ name, dtype }) => dtype === "U8" && name.startsWith("model.global_transformer.layers."),
+    ({ name, shape }) => shape.length >= 2 && name.startsWith("model.global_transformer.layers."),
   );
+  const isInteger = isNative && matrices.every(({ dtype }) => dtype === "I8");
   return (
     layers > 0 &&
-    hasPlainBlocks(checkpoint, config) &&
+    (isInteger || hasPlainBlocks(checkpoint, config)) &&
     [hiddenSize, intermediateSize, heads * headDim].every((width) => width % BLOCK_INPUTS === 0) &&
     [headDim, kvHeads * headDim].every((width) => width % INPUTS_TOGETHER === 0) &&
     matrices.reduce((sum, { length }) => sum + length, 0) < LATENT_BYTES
@@ -175,9 +179,16 @@ function rowNetwork(
   memory: RowMemory | null,
   parts: RowNetworkParts,
 ): RowNetwork | null {
-  const levels = rowLevels(int8Kernel);
+  const levels = levelsOf({ int8Kernel }, memory);
   if (memory === null || levels === null || !fits(checkpoint, parts)) return null;
-  return networkIn(memory, checkpoint, parts, levels, 1);
+  return networkIn(memory, checkpoint, parts, levels, memory.isNative ? NATIVE_ROWS.bytes : 1);
+}
+
+/** Whole numbers on either side of zero that activations are rounded to; null where int8 weights are not multiplied in rows. */
+function levelsOf({ int8Kernel }: { int8Kernel: Int8Kernel }, memory: RowMemory | null): number | null {
+  const levels = rowLevels(int8Kernel);
+  // Native products never saturate.
+  return levels !== null && memory?.isNative ? 127 : levels;
 }
 
 /** Null where there is no room: addresses reach 4 GB, and the system may have less. */

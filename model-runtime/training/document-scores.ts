@@ -43,7 +43,7 @@ export async function pieceScorer(
   const { latent, bosPiece, maxPositions } = checkpoint.config;
   const source = { checkpoint, int8Kernel: options.device === "cpu" ? ("blocked" as const) : ("float32" as const) };
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  const layers = await CausalNetwork.load(pieceLatentGraph({ ...source, adapter }), latent, options);
+  const layers = await CausalNetwork.load(() => pieceLatentGraph({ ...source, adapter }), latent, options);
   const readout = await createSession(scoreGraph(source), options);
   const scales = checkpoint.tensors.get(scaleName(pieceEmbeddingName)) ?? null;
   const embedding = new RowReader({ ...checkpoint.tensors.get(pieceEmbeddingName)!, scales });

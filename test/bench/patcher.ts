@@ -31,7 +31,8 @@ async function measure(int8Kernel: Int8Kernel) {
   const source = { checkpoint, int8Kernel };
   const memory = rowMemory(checkpoint, options);
   const few = patcherRows(source, memory);
-  const network = await CausalNetwork.load(patcherGraph({ ...source, joinsPast: few !== null }), config!, options, few);
+  const graph = () => patcherGraph({ ...source, joinsPast: few !== null });
+  const network = await CausalNetwork.load(graph, config!, options, few);
   const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
   const text = readFileSync("model-runtime/model/sequence.ts").subarray(0, 8192);
 

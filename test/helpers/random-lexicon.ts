@@ -77,5 +77,5 @@ export async function comparedLayers(model: LexiconModel, adapter: LowRank | nul
   const applied = adapter === null ? undefined : appliedAdapter(adapter, checkpoint);
   const graph = pieceLatentGraph({ checkpoint, int8Kernel, adapter: applied });
   const options = { device: "cpu", threads: 1 } as const;
-  return new ComparedRuns(networks.layers, await CausalNetwork.load(graph, checkpoint.config.latent, options));
+  return new ComparedRuns(networks.layers, await CausalNetwork.load(() => graph, checkpoint.config.latent, options));
 }

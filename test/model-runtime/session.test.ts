@@ -56,7 +56,7 @@ describe("createSessionLater", () => {
       compiled++;
       return encode();
     };
-    const session = createSessionLater(graph, { device: "cpu" });
+    const session = createSessionLater(() => graph, { device: "cpu" });
     assert.equal(compiled, 0);
     const x = { data: Float32Array.of(1), shape: [1] };
     await assert.rejects(session.run({ x }, AbortSignal.abort()), { name: "AbortError" });
@@ -66,7 +66,7 @@ describe("createSessionLater", () => {
   });
 
   it("may be released without ever having run", () =>
-    createSessionLater(new Graph("test"), { device: "cpu" }).release());
+    createSessionLater(() => new Graph("test"), { device: "cpu" }).release());
 });
 
 describe("resolveDevice", () => {

@@ -20,7 +20,14 @@ import {
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packedBlocks } from "../../../model-runtime/kernels/blocks";
 import { PAGE_BYTES } from "../../../model-runtime/kernels/products";
 import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
-import { MOST_PARTS, TEAM_BYTES, Team, type TeamFunctions, teamFunctions } from "../../../model-runtime/kernels/team";
+import {
+  MOST_PARTS,
+  TEAM_BYTES,
+  Team,
+  type TeamFunctions,
+  teamFunctions,
+  wasmHelper,
+} from "../../../model-runtime/kernels/team";
 
 const parameters = { values: "i32", first: "i32", count: "i32" } as const;
 
@@ -130,7 +137,7 @@ class TestTeam {
     const { exports } = new WebAssembly.Instance(lead, { env: { memory } });
     this.words = new Int32Array(memory.buffer);
     this.expected = new Int32Array(3 * AREA);
-    this.team = new Team(memory, help, exports as unknown as TeamFunctions, helpers);
+    this.team = new Team(memory, exports as unknown as TeamFunctions, helpers, wasmHelper(help));
   }
 
   /** Runs a job, and fails unless each of its parts was done once and nothing else by then. */

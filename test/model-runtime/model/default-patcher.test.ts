@@ -38,7 +38,7 @@ describe("the patcher of models/default", () => {
       const source = { checkpoint, int8Kernel };
       const options = { device: "cpu", threads: 1 } as const;
       const singleRows = patcherRows(source, rowMemory(checkpoint, options));
-      const network = await CausalNetwork.load(patcherGraph(source), config!, options, singleRows);
+      const network = await CausalNetwork.load(() => patcherGraph(source), config!, options, singleRows);
       const table = readWeight(checkpoint, "model.patcher.embed_tokens.weight");
       const read = await patcherByteModel(network, table).after(text, 0, text.length - 1);
       const typed: Float64Array[] = [];

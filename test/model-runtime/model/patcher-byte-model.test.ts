@@ -17,7 +17,7 @@ describe("patcherByteModel", () => {
   before(async () => {
     const checkpoint = goldenCheckpoint("k2", { patcher_window: 16 });
     network = await CausalNetwork.load(
-      patcherGraph({ checkpoint, int8Kernel: "float32" }),
+      () => patcherGraph({ checkpoint, int8Kernel: "float32" }),
       checkpoint.config.patcher!,
       { device: "cpu", threads: 1 },
     );

@@ -88,7 +88,7 @@ describe("RowNetwork", () => {
     const adapted = { ...source, adapter: adapter === null ? undefined : appliedAdapter(adapter, checkpoint) };
     const { patcher, encoder, latent, decoder } = checkpoint.config;
     const watch = async (network: CausalNetwork, graph: Graph, config: TransformerConfig) =>
-      new ComparedRuns(network, await CausalNetwork.load(graph, config, options));
+      new ComparedRuns(network, await CausalNetwork.load(() => graph, config, options));
     return {
       patcher: await watch(networks.patcher!, patcherGraph(source), patcher!),
       encoder: await watch(networks.encoder, encoderGraph(source), encoder),
@@ -173,8 +173,11 @@ describe("RowNetwork", () => {
     const { config } = checkpoint;
     const source = { checkpoint, int8Kernel: "rows-narrow" } as const;
     const rows = latentNetwork(checkpoint, RowMemory.create()!);
-    const network = await CausalNetwork.load(latentGraph(source), config.latent, options, rows);
-    const compared = new ComparedRuns(network, await CausalNetwork.load(latentGraph(source), config.latent, options));
+    const network = await CausalNetwork.load(() => latentGraph(source), config.latent, options, rows);
+    const compared = new ComparedRuns(
+      network,
+      await CausalNetwork.load(() => latentGraph(source), config.latent, options),
+    );
     const release = () => Promise.all([network, compared].map((each) => each.release()));
     return { config, rows, network, compared, release };
   }

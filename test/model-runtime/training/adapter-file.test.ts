@@ -56,7 +56,7 @@ describe("an adapter that PEFT made", () => {
     const { pieces, logProbs } = goldenLogProbs();
     const adapter = appliedAdapter(peft.lowRank, plain);
     const source = { checkpoint: plain, int8Kernel: "float32" as const };
-    const layers = await CausalNetwork.load(pieceLatentGraph({ ...source, adapter }), plain.config.latent, {
+    const layers = await CausalNetwork.load(() => pieceLatentGraph({ ...source, adapter }), plain.config.latent, {
       device: "cpu",
     });
     const score = await createSession(scoreGraph(source), { device: "cpu" });

@@ -1,0 +1,158 @@
+/** Jobs that the native kernels have (`native/jobs.c`), and how they want weights to lie. */
+
+/** Names of the arguments of each job, in their order, 32 bits each. */
+export const nativeJobArguments = {
+  /** Rows, as `roundBlocks` gives them, times weights in blocks (`packNativeBlocks`): a part is so many `groups` of 16 outputs. */
+  multiplyBlocks: ["x", "xBytes", "rows", "weights", "out", "outBytes", "blocks", "groups", "allGroups"],
+  /** Rows, as `roundRows` gives them, times int8 rows (`packNativeIntegers`): a part is so many `groups` of 16 outputs. */
+  multiplyIntegers: [
+    "x",
+    "xBytes",
+    "largest",
+    "rows",
+    "weights",
+    "sums",
+    "scales",
+    "out",
+    "outBytes",
+    "inputs",
+    "groups",
+    "allGroups",
+  ],
+  /** Attention for many rows, from scores to sums: a part is a key head of `tile` rows. */
+  attend: [
+    "queries",
+    "queryBytes",
+    "rows",
+    "keys",
+    "values",
+    "headBytes",
+    "mask",
+    "maskBytes",
+    "out",
+    "outBytes",
+    "keyHeads",
+    "together",
+    "headDim",
+    "slots",
+    "positions",
+    "tile",
+    "scratch",
+    "scratchBytes",
+  ],
+  /** RMSNorm; a part of this job and of those below is a row. `epsilon` and `step` are the bits of float32 (`floatBits`). */
+  norm: ["x", "xBytes", "weight", "out", "outBytes", "width", "epsilon"],
+  roundBlocks: ["x", "xBytes", "out", "outBytes", "inputs"],
+  roundRows: ["x", "xBytes", "out", "outBytes", "largest", "inputs", "step"],
+  swiGlu: ["x", "xBytes", "width"],
+  add: ["x", "xBytes", "y", "yBytes", "width"],
+  /** Rows times float32 rows (`packNativeFloats`): a part is a group of 16 outputs. */
+  multiplyFloats: ["x", "xBytes", "rows", "weights", "out", "outBytes", "inputs", "isAdded"],
+} as const;
+
+/** A job by name; its kind is its place. Attention of a few rows takes what jobs.ts says. */
+export const nativeJobNames = [
+  "multiplyBlocks",
+  "multiplyIntegers",
+  "score",
+  "soften",
+  "sum",
+  "attend",
+  "norm",
+  "roundBlocks",
+  "roundRows",
+  "swiGlu",
+  "add",
+  "multiplyFloats",
+] as const;
+export type NativeJobName = keyof typeof nativeJobArguments;
+export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArguments)[J][number];
+
+/** Outputs whose weights lie together; O is filled up to a multiple of it. */
+export const OUTPUTS_OF_GROUP = 16;
+/** Queries that meet a key at a time, at most: scores of so many are worked on in a thread's scratch. */
+export const MOST_QUERIES = 12;
+const BLOCK_INPUTS = 32;
+const FOUR = 4;
+/** Bytes of a block of activations: whole numbers, their scale, and what the weights' zero point takes off. */
+export const NATIVE_ACTIVATION_BYTES = 40;
+/** Bytes of a block of 16 outputs' weights, their scales behind them. */
+const NUMBERS_BYTES = 256;
+const BLOCK_BYTES = NUMBERS_BYTES + 4 * OUTPUTS_OF_GROUP;
+
+/** Outputs that are computed for so many that are wanted. */
+export function inGroups(outputs: number): number {
+  return Math.ceil(outputs / OUTPUTS_OF_GROUP) * OUTPUTS_OF_GROUP;
+}
+
+/** A float32 as an argument. */
+export function floatBits(value: number): number {
+  return new Int32Array(Float32Array.of(value).buffer)[0];
+}
+
+/** Bytes of 4-bit weights [O, I]. */
+export function nativeBlocksBytes(outputs: number, inputs: number): number {
+  return (inGroups(outputs) / OUTPUTS_OF_GROUP) * (inputs / BLOCK_INPUTS) * BLOCK_BYTES;
+}
+
+/**
+ * Writes numbers [O, B, 16 bytes], two to a byte, and scales [O, B] as the kernels read them: [O / 16, B], in each the 16 outputs beside
+ * each other, four inputs at a time.
+ * @param to where the matrix begins; a multiple of 4
+ * @param first output of these, where the matrix has others before them
+ */
+export function packNativeBlocks(
+  to: Uint8Array,
+  first: number,
+  numbers: Uint8Array,
+  scales: Float32Array,
+  blocks: number,
+): void {
+  const half = BLOCK_INPUTS / 2;
+  const floats = new Float32Array(to.buffer, to.byteOffset, to.byteLength / 4);
+  for (let output = 0, from = 0; output < scales.length / blocks; output++) {
+    const [group, lane] = [Math.floor((first + output) / OUTPUTS_OF_GROUP), (first + output) % OUTPUTS_OF_GROUP];
+    for (let block = 0; block < blocks; block++, from += half) {
+      const start = (group * blocks + block) * BLOCK_BYTES;
+      // Byte i of a block holds inputs 2 i and 2 i + 1; here a byte holds inputs i and i + 16.
+      for (let i = 0; i < half; i += 2) {
+        const at = start + (i >> 2) * 4 * OUTPUTS_OF_GROUP + FOUR * lane + (i & 3);
+        const [near, far] = [numbers[from + (i >> 1)], numbers[from + ((i + half) >> 1)]];
+        to[at] = (near & 15) | ((far & 15) << 4);
+        to[at + 1] = (near >> 4) | (far & 0xf0);
+      }
+      floats[(start + NUMBERS_BYTES) / 4 + lane] = scales[output * blocks + block];
+    }
+  }
+}
+
+/** Int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4], and the sum of each; zeros where O is no multiple of 16. */
+export function packNativeIntegers(rows: Int8Array, inputs: number): { packed: Int8Array; sums: Int32Array } {
+  const outputs = rows.length / inputs;
+  const packed = new Int8Array(inGroups(outputs) * inputs);
+  const sums = new Int32Array(inGroups(outputs));
+  const words = new Int32Array(packed.buffer);
+  const given = new Int32Array(rows.buffer, rows.byteOffset, rows.length / FOUR);
+  for (let output = 0, from = 0; output < outputs; output++) {
+    const lane = output % OUTPUTS_OF_GROUP;
+    const start = ((output - lane) * inputs) / FOUR + lane;
+    for (let four = 0; four < inputs / FOUR; four++, from++) words[start + four * OUTPUTS_OF_GROUP] = given[from];
+    let sum = 0;
+    for (let input = 0; input < inputs; input++) sum += rows[output * inputs + input];
+    sums[output] = sum;
+  }
+  return { packed, sums };
+}
+
+/** Float32 rows [O, I] as the kernels read them, [O / 16, I, 16], zeros where O is no multiple of 16. */
+export function packNativeFloats(rows: Float32Array, inputs: number): Float32Array {
+  const outputs = rows.length / inputs;
+  const packed = new Float32Array(inGroups(outputs) * inputs);
+  for (let output = 0; output < outputs; output++) {
+    const lane = output % OUTPUTS_OF_GROUP;
+    const start = (output - lane) * inputs + lane;
+    for (let input = 0; input < inputs; input++)
+      packed[start + input * OUTPUTS_OF_GROUP] = rows[output * inputs + input];
+  }
+  return packed;
+}

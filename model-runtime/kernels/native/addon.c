@@ -1,0 +1,92 @@
+/* The door for JavaScript (native.ts): picks the variant of the jobs that this processor runs fastest. */
+#include <node_api.h>
+
+#include "team.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+#endif
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+#if defined(_WIN32) && defined(_M_ARM64)
+#include <windows.h>
+#endif
+
+/* Null where the processor has none of the instructions that the jobs are compiled for. */
+static const Variant *variantOf(void) {
+#if defined(__x86_64__) || defined(_M_X64)
+  unsigned a, b, c, d;
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq"))
+    return &jobs_avx512vnni;
+  /* AVX-VNNI. */
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & (1 << 4)) return &jobs_avxvnni;
+  return &jobs_avx2;
+#elif defined(__APPLE__)
+  return &jobs_dotprod;
+#elif defined(__linux__)
+  return getauxval(AT_HWCAP) & (1 << 20) ? &jobs_dotprod : NULL;
+#elif defined(_WIN32)
+  return IsProcessorFeaturePresent(43) ? &jobs_dotprod : NULL;
+#else
+  return NULL;
+#endif
+}
+
+static const Variant *variant;
+
+/* (memory, kind, values, parts, isAlone) */
+static napi_value leadCall(napi_env env, napi_callback_info info) {
+  size_t count = 5;
+  napi_value given[5];
+  void *memory;
+  int32_t numbers[4] = {0};
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  napi_get_value_external(env, given[0], &memory);
+  for (int i = 0; i < 4; i++) napi_get_value_int32(env, given[i + 1], numbers + i);
+  lead(variant, memory, numbers[0], numbers[1], numbers[2], numbers[3]);
+  return NULL;
+}
+
+/* (memory, thread) */
+static napi_value helpCall(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value given[2];
+  void *memory;
+  int32_t thread = 0;
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  napi_get_value_external(env, given[0], &memory);
+  napi_get_value_int32(env, given[1], &thread);
+  help(variant, memory, thread);
+  return NULL;
+}
+
+/* (bytes: Uint8Array from the beginning of a memory that stays where it is) -> what the other functions take for it */
+static napi_value memoryOf(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value given[1], memory;
+  void *data = NULL;
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  if (napi_get_typedarray_info(env, given[0], NULL, NULL, &data, NULL, NULL) != napi_ok || data == NULL) return NULL;
+  napi_create_external(env, data, NULL, NULL, &memory);
+  return memory;
+}
+
+NAPI_MODULE_INIT() {
+  napi_value function, name;
+  if (variant == NULL) variant = variantOf();
+  napi_create_string_utf8(env, variant == NULL ? "" : variant->name, NAPI_AUTO_LENGTH, &name);
+  napi_set_named_property(env, exports, "variant", name);
+  const struct {
+    const char *name;
+    napi_callback call;
+  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"memoryOf", memoryOf}};
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
+    napi_set_named_property(env, exports, functions[i].name, function);
+  }
+  return exports;
+}

@@ -1,0 +1,13 @@
+/* A team of threads that do the parts of a job together (team.ts, which has the same in WebAssembly and says why it is done so). */
+#ifndef BLT_TEAM_H
+#define BLT_TEAM_H
+
+#include "jobs.h"
+
+/* Does all parts of a job of a kind, `values` the address of its arguments, alone or with the helpers. */
+void lead(const Variant *variant, uint8_t *memory, int kind, int values, int parts, int isAlone);
+
+/* Takes parts of every job until there has been none for a while. */
+void help(const Variant *variant, uint8_t *memory, int thread);
+
+#endif
