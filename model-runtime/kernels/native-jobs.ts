@@ -19,7 +19,7 @@ export const nativeJobArguments = {
     "groups",
     "allGroups",
   ],
-  /** Attention for many rows, from scores to sums: a part is a key head of `tile` rows. */
+  /** Attention for many rows, from scores to sums: a part is a key head of `tile` rows. A row sees nothing from its end [R] on. */
   attend: [
     "queries",
     "queryBytes",
@@ -35,12 +35,13 @@ export const nativeJobArguments = {
     "together",
     "headDim",
     "slots",
-    "positions",
+    "ends",
     "tile",
     "scratch",
     "scratchBytes",
+    "scale",
   ],
-  /** RMSNorm; a part of this job and of those below is a row. `epsilon` and `step` are the bits of float32 (`floatBits`). */
+  /** RMSNorm; a part of this job and of those below is a row. `epsilon`, `step` and `scale` are the bits of float32 (`floatBits`). */
   norm: ["x", "xBytes", "weight", "out", "outBytes", "width", "epsilon"],
   roundBlocks: ["x", "xBytes", "out", "outBytes", "inputs"],
   roundRows: ["x", "xBytes", "out", "outBytes", "largest", "inputs", "step"],
@@ -48,6 +49,26 @@ export const nativeJobArguments = {
   add: ["x", "xBytes", "y", "yBytes", "width"],
   /** Rows times float32 rows (`packNativeFloats`): a part is a group of 16 outputs. */
   multiplyFloats: ["x", "xBytes", "rows", "weights", "out", "outBytes", "inputs", "isAdded"],
+  /**
+   * Rotates queries and keys of rows, and puts keys and values into slots [R] and, [2, key heads, R, head width], where they are read
+   * for a `KvCache`.
+   */
+  place: [
+    "x",
+    "xBytes",
+    "rows",
+    "turns",
+    "turnBytes",
+    "heads",
+    "keyHeads",
+    "headDim",
+    "slotsOfRows",
+    "keys",
+    "values",
+    "headBytes",
+    "slots",
+    "made",
+  ],
 } as const;
 
 /** A job by name; its kind is its place. Attention of a few rows takes what jobs.ts says. */
@@ -64,6 +85,7 @@ export const nativeJobNames = [
   "swiGlu",
   "add",
   "multiplyFloats",
+  "place",
 ] as const;
 export type NativeJobName = keyof typeof nativeJobArguments;
 export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArguments)[J][number];

@@ -224,14 +224,18 @@ export class RowMemory {
 
   private jobOf<A extends string>(kind: number, names: readonly A[], fixed: Partial<Record<A, number>>): Job<A> {
     const at = this.allocate(4 * names.length);
-    // A memory that threads share grows in its place, so that the view stays.
-    const values = new Int32Array(this.memory.buffer, at, names.length);
+    const values = this.integers(at, names.length);
     values.set(names.map((each) => fixed[each] ?? 0));
     return {
       values,
       places: (...wanted) => wanted.map((each) => names.indexOf(each)),
       run: (parts, isSmall) => this.team.run(kind, at, parts, isSmall),
     };
+  }
+
+  /** So many int32 of the memory: one that threads share grows in its place, so that the view stays. */
+  integers(address: number, length: number): Int32Array {
+    return new Int32Array(this.memory.buffer, address, length);
   }
 
   /** Bytes of the memory, as long as nothing more is allocated. */

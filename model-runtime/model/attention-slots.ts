@@ -15,11 +15,14 @@ export class AttentionSlots {
   readonly slots: number;
   /** Address of [R, S] added to the scores of the next rows. */
   readonly mask: number;
+  /** Address of where each of the next rows' sight ends [R]: it sees none of the slots from there on, a multiple of 16. */
+  readonly ends: number;
   /** How many of the slots the next rows' attention goes over, from the first on; a multiple of 16. */
   slotsInUse = 0;
   /** Addresses of keys [layers, K, S / 16, D, 16] and values [layers, K, D / 16, S, 16]. */
   private readonly keys: number;
   private readonly values: number;
+  protected readonly endValues: Int32Array;
   /** Values of all keys. */
   private readonly size: number;
 
@@ -38,6 +41,8 @@ export class AttentionSlots {
     this.keys = memory.allocateFloats(this.size);
     this.values = memory.allocateFloats(this.size);
     this.mask = memory.allocateFloats(rows * this.slots);
+    this.ends = memory.allocateFloats(rows);
+    this.endValues = memory.integers(this.ends, rows);
   }
 
   /** Bytes between the keys of two heads, or their values. */

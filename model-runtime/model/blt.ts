@@ -18,7 +18,7 @@ import type { LoadOptions } from "./load-options";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import type { RowNetwork } from "./row-network";
-import { besideRowMemory, decoderRows, encoderRows, latentRows, patcherRows } from "./row-networks";
+import { besideRowMemory, decoderRows, encoderRows, latentRows, patcherRows, rounding } from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -60,12 +60,13 @@ export class Blt implements SequenceModel {
     const choose = memory?.isNative ? exactRowsKernel : fastestInt8Kernel;
     const int8Kernel = quantized ? (options.int8Kernel ?? (await choose(options))) : null;
     const source = { checkpoint, int8Kernel: int8Kernel ?? "float32" };
+    const rowSource = { checkpoint, int8Kernel: rounding(source.int8Kernel, memory, options) };
     const rows: RowNetworks = {
       memory,
-      patcher: config.patcher && patcherRows(source, memory),
-      encoder: encoderRows(source, memory),
-      latent: latentRows(source, memory),
-      decoder: decoderRows(source, memory),
+      patcher: config.patcher && patcherRows(rowSource, memory),
+      encoder: encoderRows(rowSource, memory),
+      latent: latentRows(rowSource, memory),
+      decoder: decoderRows(rowSource, memory),
     };
     const load = (graph: () => Graph, network: TransformerConfig, few: RowNetwork | null) =>
       CausalNetwork.load(graph, network, options, few);

@@ -280,7 +280,9 @@ export class KvCache {
     if (needed <= this.slots) return;
     if (window === null) {
       // A session multiplies empty slots like others at every step, so room grows by little.
-      this.reallocate(roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * (this.isRoomy ? 1.5 : 1.125)))));
+      this.reallocate(
+        roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * (this.isRoomy ? ROOMY_GROWTH : 1.125)))),
+      );
       return;
     }
     // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
@@ -315,6 +317,8 @@ export class KvCache {
   }
 }
 
+/** How much more room a roomy cache without a window takes. */
+const ROOMY_GROWTH = 1.75;
 /** Slots that a roomy cache with a window has besides, at most. */
 const ROOMY = 256;
 

@@ -31,7 +31,7 @@ import { patcherByteModel } from "./patcher-byte-model";
 import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 import type { RowNetwork } from "./row-network";
-import { besideRowMemory, patcherRows, pieceRows } from "./row-networks";
+import { besideRowMemory, patcherRows, pieceRows, rounding } from "./row-networks";
 
 interface Source {
   checkpoint: LexiconCheckpoint;
@@ -181,7 +181,7 @@ async function loadByteNetwork(
   options: LoadOptions,
 ): Promise<CausalNetwork> {
   const source = { checkpoint, int8Kernel: await rowsUnlessFloat(int8Kernel, options) };
-  const rows = patcherRows(source, memory);
+  const rows = patcherRows({ checkpoint, int8Kernel: rounding(source.int8Kernel, memory, options) }, memory);
   return CausalNetwork.load(() => patcherGraph({ ...source, joinsPast: rows !== null }), config, options, rows);
 }
 

@@ -6,7 +6,7 @@ import type { LowRank } from "./low-rank";
 export interface LoadOptions extends SessionOptions {
   /** How int8 weights are multiplied in sessions; found by a short timing when undefined. */
   int8Kernel?: Int8Kernel;
-  /** Whether the native kernels are used where there are some (`kernels/native.ts`). Yes by default. */
+  /** Whether the native kernels are used where there are some (`kernels/native.ts`). By default where `int8Kernel` is not given. */
   nativeKernels?: boolean;
   /** Whether texts of `createText` decode in a loop on the device; by default where that is not the CPU. */
   deviceLoop?: boolean;

@@ -52,6 +52,7 @@ export class PatchVectors extends AttentionSlots {
     if (vectors < this.vectors) this.clear();
     this.vectors = vectors;
     this.slotsInUse = slotsFor(vectors);
+    this.endValues.fill(this.slotsInUse);
     for (let row = 0; row < rows; row++) {
       const start = (first + row) * vectors;
       this.maskOf(row)

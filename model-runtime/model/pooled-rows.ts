@@ -150,6 +150,7 @@ class ByteStates extends AttentionSlots {
     const [, bytes] = shape;
     const { kvHeads, headDim } = this.shape;
     this.slotsInUse = slotsFor(bytes);
+    this.endValues.fill(this.slotsInUse);
     // Hidden slots count 0 times what lies in them, and 0 times infinity is no number.
     for (let slot = bytes; slot < this.slotsInUse; slot++)
       for (let head = 0; head < kvHeads; head++) this.putRows(0, head, slot, 1, this.zeros, this.zeros);

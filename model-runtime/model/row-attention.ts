@@ -2,7 +2,7 @@
 import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor, VALUE_STRIP } from "../kernels/attention";
 import type { JobArgument } from "../kernels/jobs";
-import { MOST_QUERIES } from "../kernels/native-jobs";
+import { floatBits, MOST_QUERIES } from "../kernels/native-jobs";
 import type { Job, RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { AttentionSlots } from "./attention-slots";
 import { set } from "./native-products";
@@ -22,6 +22,7 @@ export class RowAttention {
   private readonly scorePlaces: number[];
   private readonly softenPlace: number;
   private readonly sumPlaces: number[];
+  private readonly scale: number;
   /** Attends for many rows; null where the kernels have nothing for that. */
   private readonly attend: ((layer: number, queries: RowSpan, out: RowSpan, count: number) => void) | null;
 
@@ -38,6 +39,7 @@ export class RowAttention {
     most: number,
   ) {
     const { slots } = sight;
+    this.scale = Math.fround(1 / Math.sqrt(headDim));
     const scored = memory.isNative ? Math.min(most, FEW_ROWS) : most;
     const shared = {
       scores: memory.allocateFloats(scored * heads * slots),
@@ -68,9 +70,11 @@ export class RowAttention {
       for (let row = 0; row < count; row++) memory.row(out, row, width).fill(0);
       return;
     }
-    const scale = Math.fround(1 / Math.sqrt(headDim));
-    for (let row = 0; row < count; row++) memory.kernels.scale(queries.at + row * queries.bytes, width, scale);
-    if (this.attend !== null && count > FEW_ROWS) return this.attend(layer, queries, out, count);
+    if (this.attend !== null && count > FEW_ROWS) {
+      this.attend(layer, queries, out, count);
+      return;
+    }
+    for (let row = 0; row < count; row++) memory.kernels.scale(queries.at + row * queries.bytes, width, this.scale);
     const isSmall = count * keyHeads * headDim * positions < LEAST_VALUES;
     // Two stretches a thread, so that all threads end at about the same time whatever the number of key heads.
     const stretch = slotsFor(Math.max(LEAST_STRETCH, positions / (2 * memory.team.threads)));
@@ -90,7 +94,7 @@ export class RowAttention {
     const { slots } = sight;
     const together = heads / keyHeads;
     const tile = Math.max(1, Math.floor(MOST_QUERIES / together));
-    const scratchBytes = 4 * MOST_QUERIES * slots;
+    const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const job = memory.nativeJob("attend", {
       headBytes: sight.headBytes,
       mask: sight.mask,
@@ -99,14 +103,16 @@ export class RowAttention {
       together,
       headDim,
       slots,
+      ends: sight.ends,
       tile,
       scratch: memory.allocate(memory.team.threads * scratchBytes),
       scratchBytes,
+      scale: floatBits(this.scale),
     });
-    const places = job.places("queries", "queryBytes", "rows", "keys", "values", "out", "outBytes", "positions");
+    const places = job.places("queries", "queryBytes", "rows", "keys", "values", "out", "outBytes");
     return (layer, queries, out, count) => {
       const [keys, values] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0)];
-      set(job.values, places, queries.at, queries.bytes, count, keys, values, out.at, out.bytes, sight.slotsInUse);
+      set(job.values, places, queries.at, queries.bytes, count, keys, values, out.at, out.bytes);
       job.run(Math.ceil(count / tile) * keyHeads);
     };
   }

@@ -80,6 +80,11 @@ export class RowCache extends AttentionSlots {
     }
   }
 
+  /** Slots of the rows that were made ready for. */
+  slotsOfRows(count: number): number[] {
+    return Array.from({ length: count }, (_, row) => (this.next + row) % this.slots);
+  }
+
   /**
    * Appends the first `kept` of these rows to the cache as well.
    * @param keysAndValues [L, 2, K, N, D]
@@ -137,15 +142,22 @@ export class RowCache extends AttentionSlots {
     this.clean = Math.max(this.clean, this.slotsInUse);
   }
 
-  /** Writes the mask of a row. */
+  /** Writes the mask of a row, and where its sight ends. */
   private hideAllBut({ from, to, rows }: RowView, row: number): void {
     const mask = this.maskOf(row).fill(HIDDEN_SCORE);
+    let last = 0;
     if (from < to) {
       const [first, end] = [from % this.slots, ((to - 1) % this.slots) + 1];
       if (first < end) mask.fill(0, first, end);
       else mask.fill(0, 0, end).fill(0, first);
+      last = first < end ? end : this.slots;
     }
-    for (const each of rows) mask[(this.next + each) % this.slots] = 0;
+    for (const each of rows) {
+      const slot = (this.next + each) % this.slots;
+      mask[slot] = 0;
+      if (slot >= last) last = slot + 1;
+    }
+    this.endValues[row] = slotsFor(last);
   }
 }
 

@@ -13,6 +13,7 @@ import type { RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { KvCache, RowView } from "./kv-cache";
 import type { LowRank } from "./low-rank";
+import { NativePlacing } from "./native-placing";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, RowAttention } from "./row-attention";
 import { RowCache } from "./row-cache";
@@ -87,6 +88,7 @@ export class RowNetwork {
   private readonly narrow: RowSpan;
   private readonly wide: RowSpan;
   private readonly rotations: RowSpan;
+  private readonly placing: NativePlacing | null;
 
   /**
    * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
@@ -137,6 +139,7 @@ export class RowNetwork {
       inGroups(Math.max(hiddenSize, (heads + 2 * kvHeads) * headDim, 2 * intermediateSize)),
     );
     this.rotations = memory.allocateRows(most, 2 * headDim);
+    this.placing = memory.isNative ? new NativePlacing(memory, this.past, config, this.rotations, most) : null;
     this.attention = new RowAttention(memory, this.past, heads, kvHeads, headDim, most);
     this.crossAttention = this.patches && crossAttentionOf(memory, this.patches, cross!.config, most);
   }
@@ -196,15 +199,17 @@ export class RowNetwork {
       memory.floats.set(rows.subarray(first * hiddenSize, (first + count) * hiddenSize), hidden.at / 4);
     }
     this.placeRotations(views);
-    const kvWidth = kvHeads * headDim;
-    const keysAndValues = new Float32Array(layers.length * 2 * kvWidth * count);
+    const { placing } = this;
+    placing?.begin(count);
+    const copied = new Float32Array(placing === null ? layers.length * 2 * kvHeads * headDim * count : 0);
     const results = new Float32Array(head === null ? count * parts.resultLayers.length * hiddenSize : 0);
 
     layers.forEach((layer, index) => {
       if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
       this.norm(layer.inputNorm, count);
       layer.queryKeyValue.apply(narrow, wide, count);
-      this.rotateAndPut(index, count, keysAndValues);
+      if (placing !== null) placing.place(index, wide, count);
+      else this.rotateAndPut(index, count, copied);
       this.attention.apply(index, wide, narrow, count);
       layer.output.apply(narrow, wide, count);
       this.add(wide, count);
@@ -214,7 +219,7 @@ export class RowNetwork {
       for (let row = 0; row < count; row++)
         results.set(memory.row(hidden, row, hiddenSize), (row * parts.resultLayers.length + place) * hiddenSize);
     });
-    this.past.append(cache, keysAndValues, kept, count);
+    this.past.append(cache, placing?.keysAndValues(count) ?? copied, kept, count);
     return head === null ? results : head.read(hidden, count);
   }
 

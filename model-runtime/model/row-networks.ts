@@ -8,6 +8,7 @@ import type { Weights } from "../checkpoint/checkpoint";
 import type { BltConfig, TransformerConfig } from "../checkpoint/config";
 import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
 import { BLOCK_INPUTS } from "../kernels/blocks";
+import { nativeKernels } from "../kernels/native";
 import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
@@ -23,6 +24,7 @@ import { RowNetwork, type RowNetworkParts } from "./row-network";
 
 interface Source<C> {
   checkpoint: Weights & { config: C };
+  /** As whose products rows are rounded. */
   int8Kernel: Int8Kernel;
 }
 
@@ -43,11 +45,17 @@ const MOST_THREADS = 4;
  */
 export function rowMemory(
   checkpoint: Weights & { config: Pick<BltConfig, "latent"> },
-  { device, threads, nativeKernels = true, int8Kernel }: LoadOptions,
+  { device, threads, int8Kernel, nativeKernels: mayBeNative = int8Kernel === undefined }: LoadOptions,
 ): RowMemory | null {
   if (device !== "cpu") return null;
-  const most = fitsLatent(checkpoint, nativeKernels) ? MOST_THREADS : 1;
-  return RowMemory.create(Math.min(most, threads ?? availableParallelism()), nativeKernels && int8Kernel === undefined);
+  const isNative = mayBeNative && nativeKernels() !== null;
+  const most = fitsLatent(checkpoint, isNative) ? MOST_THREADS : 1;
+  return RowMemory.create(Math.min(most, threads ?? availableParallelism()), isNative);
+}
+
+/** As which kernel rows are rounded beside sessions with this one: native products never saturate, so they need not be narrow. */
+export function rounding(kernel: Int8Kernel, memory: RowMemory | null, options: LoadOptions): Int8Kernel {
+  return kernel === "rows-narrow" && options.int8Kernel === undefined && memory?.isNative ? "rows" : kernel;
 }
 
 /** Loads a model beside such a memory; its threads end with a load that fails. */
@@ -68,7 +76,7 @@ export async function besideRowMemory<C extends Parameters<typeof rowMemory>[0],
 /** The latent transformer over patches as `latentGraph`; null where it is onnxruntime's. */
 export function latentRows(source: Source<BltConfig>, memory: RowMemory | null): RowNetwork | null {
   const { config } = source.checkpoint;
-  const levels = levelsOf(source, memory);
+  const levels = rowLevels(source.int8Kernel);
   const { hiddenSize } = config.encoder;
   const fitsEnds =
     [config.encoder, config.decoder].every(
@@ -179,16 +187,9 @@ function rowNetwork(
   memory: RowMemory | null,
   parts: RowNetworkParts,
 ): RowNetwork | null {
-  const levels = levelsOf({ int8Kernel }, memory);
+  const levels = rowLevels(int8Kernel);
   if (memory === null || levels === null || !fits(checkpoint, parts)) return null;
   return networkIn(memory, checkpoint, parts, levels, memory.isNative ? NATIVE_ROWS.bytes : 1);
-}
-
-/** Whole numbers on either side of zero that activations are rounded to; null where int8 weights are not multiplied in rows. */
-function levelsOf({ int8Kernel }: { int8Kernel: Int8Kernel }, memory: RowMemory | null): number | null {
-  const levels = rowLevels(int8Kernel);
-  // Native products never saturate.
-  return levels !== null && memory?.isNative ? 127 : levels;
 }
 
 /** Null where there is no room: addresses reach 4 GB, and the system may have less. */

@@ -7,7 +7,9 @@ import type { Feeds } from "../../model-runtime/session";
 export class ComparedRuns {
   /** Rows of each run that the kernels took. */
   readonly inKernels: number[] = [];
+  /** Of all rows, and of those that saw no row of their run that was rounded otherwise. */
   private readonly differences: number[] = [];
+  private readonly unspoilt: number[] = [];
 
   /**
    * Watches a network from now on.
@@ -36,19 +38,24 @@ export class ComparedRuns {
     const expected = await run(this.graph, copy);
     this.inKernels.push(count);
     assert.deepEqual([found.count, found.stride, cache.length], [expected.count, expected.stride, copy.length]);
-    for (let row = 0; row < count; row++) {
+    for (let row = 0, isSpoilt = false; row < count; row++) {
       const [from, to] = [row * found.stride, (row + 1) * found.stride];
-      this.differences.push(relative(found.data.subarray(from, to), expected.data.subarray(from, to)));
+      const difference = relative(found.data.subarray(from, to), expected.data.subarray(from, to));
+      this.differences.push(difference);
+      if (!isSpoilt) this.unspoilt.push(difference);
+      isSpoilt ||= difference > 1e-5;
     }
     return found;
   }
 
   /** Fails where the kernels gave other rows than onnxruntime. */
   check(): void {
-    const sorted = this.differences.sort((a, b) => a - b);
+    const sorted = this.unspoilt.sort((a, b) => a - b);
     // Sums in another order let an activation fall to the other side of a half now and then; then rows differ by a step.
-    assert.ok(sorted[sorted.length >> 1] < 1e-5, `most of ${this.differences.length} rows: ${sorted.join(" ")}`);
-    assert.ok(sorted[sorted.length - 1] < 0.1, `furthest: ${sorted[sorted.length - 1]}`);
+    assert.ok(sorted[sorted.length >> 1] < 1e-5, `most of ${this.unspoilt.length} rows: ${sorted.join(" ")}`);
+    assert.ok(sorted.length > this.differences.length / 3, `${sorted.length} of ${this.differences.length} rows`);
+    const furthest = Math.max(...this.differences);
+    assert.ok(furthest < 0.1, `furthest: ${furthest}`);
   }
 
   release(): Promise<void> {

@@ -53,10 +53,11 @@ INLINE Floats larger(Floats a, Floats b) {
   const Ints isLarger = a > b;
   return (Floats)((isLarger & (Ints)a) | (~isLarger & (Ints)b));
 }
+/* Lanes are folded by halves, so that it does not matter in which lane the first of some neighbouring numbers is. */
 INLINE float sumOf(Floats value) {
-  float sum = 0;
-  for (int lane = 0; lane < LANES; lane++) sum += value[lane];
-  return sum;
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; lane++) value[lane] += value[lane + half];
+  return value[0];
 }
 INLINE float largestOf(Floats value) {
   float largest = value[0];
@@ -481,16 +482,18 @@ static void sumJob(uint8_t *memory, const int32_t *values, int first, int count,
 }
 
 /*
- * All of attention for many rows: a part is a key head of `tile` rows. Each thread has `scratchBytes` for the scores of
- * MOST_QUERIES.
+ * All of attention for many rows, `scale` times their scores: a part is a key head of `tile` rows. A row sees nothing from its end
+ * [R] on, a multiple of 16. Each thread has `scratchBytes` for MOST_QUERIES and their scores.
  */
 static void attend(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
   typedef struct {
     int32_t queries, queryBytes, rows, keys, values, headBytes, mask, maskBytes, out, outBytes, keyHeads, together, headDim, slots,
-        positions, tile, scratch, scratchBytes;
+        ends, tile, scratch, scratchBytes;
+    float scale;
   } Arguments;
   READ(memory, values, Arguments);
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
+  float *const scaled = scores + (intptr_t)MOST_QUERIES * job->slots;
   for (int part = first; part < first + count; part++) {
     const int keyHead = part % job->keyHeads, firstRow = part / job->keyHeads * job->tile;
     const int left = job->rows - firstRow, rows = left < job->tile ? left : job->tile;
@@ -499,21 +502,65 @@ static void attend(uint8_t *memory, const int32_t *values, int first, int count,
     for (int done = 0; done < rows * job->together; done += MOST_QUERIES) {
       const int rest = rows * job->together - done, some = rest < MOST_QUERIES ? rest : MOST_QUERIES;
       Query queries[MOST_QUERIES];
+      int positions = TOGETHER;
       for (int i = 0; i < some; i++) {
         const int row = firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
+        const float *const query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim;
+        for (int channel = 0; channel < job->headDim; channel++) scaled[i * job->headDim + channel] = query[channel] * job->scale;
         queries[i] = (Query){
-            .query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim,
+            .query = scaled + i * job->headDim,
             .mask = (const float *)(AT(job->mask) + (intptr_t)row * job->maskBytes),
             .scores = scores + (intptr_t)i * job->slots,
             .out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim,
         };
+        const int end = ((const int32_t *)AT(job->ends))[row];
+        positions = end > positions ? end : positions;
       }
-      scoreSome(queries, some, keys, job->headDim, 0, job->positions);
-      for (int i = 0; i < some; i++) queries[i].factor = soften(queries[i].scores, job->positions);
+      scoreSome(queries, some, keys, job->headDim, 0, positions);
+      for (int i = 0; i < some; i++) queries[i].factor = soften(queries[i].scores, positions);
       for (int column = 0; column < job->headDim; column += TOGETHER)
-        sumSome(queries, some, strips + (intptr_t)column * job->slots, column, job->positions);
+        sumSome(queries, some, strips + (intptr_t)column * job->slots, column, positions);
     }
   }
+}
+
+/* Rotates pairs of neighbouring values of some heads: `turn` has each cosine twice, then each sine with a minus and without. */
+INLINE void rotate(float *x, const float *turn, int headDim, int heads) {
+  const float *const sines = turn + headDim;
+  for (int head = 0; head < heads; head++, x += headDim)
+    for (int i = 0; i < headDim; i += 2) {
+      const float first = x[i], second = x[i + 1];
+      x[i] = first * turn[i] + second * sines[i];
+      x[i + 1] = second * turn[i + 1] + first * sines[i + 1];
+    }
+}
+
+/*
+ * Rotates queries and keys of rows [(heads + 2 keyHeads) D], and puts keys and values into a slot each: tiles, strips, and `made`
+ * [2, keyHeads, R, D]. A part is a row.
+ */
+static void place(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int headDim = job->headDim;
+  for (int row = first; row < first + count; row++) {
+    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    rotate(x, (const float *)(AT(job->turns) + (intptr_t)row * job->turnBytes), headDim, job->heads + job->keyHeads);
+    const int slot = ((const int32_t *)AT(job->slotsOfRows))[row], within = slot % TOGETHER;
+    for (int head = 0; head < job->keyHeads; head++) {
+      const float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
+      float *const tile = (float *)(AT(job->keys) + (intptr_t)head * job->headBytes) + (intptr_t)(slot - within) * headDim + within;
+      float *const strips = (float *)(AT(job->values) + (intptr_t)head * job->headBytes) + (intptr_t)slot * TOGETHER;
+      for (int i = 0; i < headDim; i++) tile[i * TOGETHER] = key[i];
+      for (int i = 0; i < headDim; i += TOGETHER) memcpy(strips + (intptr_t)i * job->slots, value + i, sizeof(float) * TOGETHER);
+      float *const made = FLOATS(job->made) + ((intptr_t)head * job->rows + row) * headDim;
+      memcpy(made, key, sizeof(float) * headDim);
+      memcpy(made + (intptr_t)job->keyHeads * job->rows * headDim, value, sizeof(float) * headDim);
+    }
+  }
+  (void)thread;
 }
 
 /* ---- Rows between products: a part is a row. Widths are multiples of 16. ---- */
@@ -643,5 +690,5 @@ static void roundRows(uint8_t *memory, const int32_t *values, int first, int cou
 
 DEFINE(JOBS_VARIANT) = {
     .name = TEXT(JOBS_VARIANT),
-    .jobs = {multiplyBlocks, multiplyIntegers, scoreJob, softenJob, sumJob, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats},
+    .jobs = {multiplyBlocks, multiplyIntegers, scoreJob, softenJob, sumJob, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats, place},
 };

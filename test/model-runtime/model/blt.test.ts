@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoin
 import { quantizeCheckpoint } from "../../../model-runtime/checkpoint/quantize";
 import { BOS, VOCABULARY_SIZE } from "../../../model-runtime/ids";
 import { Blt } from "../../../model-runtime/model/blt";
-import type { Int8Kernel } from "../../../model-runtime/model/linear";
+import type { LoadOptions } from "../../../model-runtime/model/load-options";
 import { type RandomShape, randomShapes, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
 import { useTemporaryFolder } from "../checkpoint/fixture";
 
@@ -26,8 +26,8 @@ function furthest(a: Float32Array, b: Float32Array): number {
 
 describe("a Blt with 4-bit weights", () => {
   const path = useTemporaryFolder();
-  const load = (name: string, int8Kernel?: Int8Kernel, rows = false) =>
-    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, int8Kernel, int8Rows: rows });
+  const load = (name: string, options: Partial<LoadOptions> = {}) =>
+    Blt.load(openCheckpoint(path(name)), { device: "cpu", threads: 1, ...options });
 
   beforeEach(async () => {
     await writeRandomCheckpoint(path("float"), shape, 3);
@@ -41,7 +41,7 @@ describe("a Blt with 4-bit weights", () => {
       ["4", "float32"],
       ["expanded", undefined],
     ] as const) {
-      const model = await load(name, kernel);
+      const model = await load(name, { int8Kernel: kernel });
       const sequence = model.createSequence();
       results.push({ logits: await sequence.append(ids, { logits: "all" }), starts: sequence.patchStarts });
       await model.release();
@@ -51,7 +51,7 @@ describe("a Blt with 4-bit weights", () => {
   });
 
   it("gives an appended and truncated text what a fresh one gets", async () => {
-    const model = await load("4", "float32");
+    const model = await load("4", { int8Kernel: "float32" });
     const fresh = await model.createSequence().append(ids, { logits: "all" });
     const sequence = model.createSequence();
     for (const id of ids.slice(0, 60)) await sequence.append([id]);
@@ -64,7 +64,7 @@ describe("a Blt with 4-bit weights", () => {
 
   it("reads long texts through int8 rows where they are asked for, which is the same up to rounding", async () => {
     const read = async (rows: boolean) => {
-      const model = await load("4", undefined, rows);
+      const model = await load("4", { int8Rows: rows, nativeKernels: false });
       const logits = await model.createSequence().append(ids, { logits: "all" });
       await model.release();
       return logits;

@@ -50,7 +50,7 @@ describe("networks for a few rows", () => {
   ): boolean[] {
     const source = { checkpoint: open(name), int8Kernel };
     change(source.checkpoint.config);
-    const memory = rowMemory(source.checkpoint, { device, threads: 1 });
+    const memory = rowMemory(source.checkpoint, { device, threads: 1, nativeKernels: false });
     return [patcherRows, encoderRows, decoderRows, latentRows].map((rows) => rows(source, memory) !== null);
   }
 
@@ -134,7 +134,7 @@ describe("networks for a few rows", () => {
 
   /** Threads of the memory where so many are asked for. */
   async function threadsOf(checkpoint: Checkpoint, asked: number): Promise<number> {
-    const { team } = rowMemory(checkpoint, { device: "cpu", threads: asked })!;
+    const { team } = rowMemory(checkpoint, { device: "cpu", threads: asked, nativeKernels: false })!;
     await team.release();
     return team.threads;
   }
