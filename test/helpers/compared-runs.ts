@@ -53,7 +53,7 @@ export class ComparedRuns {
     const sorted = this.unspoilt.sort((a, b) => a - b);
     // Sums in another order let an activation fall to the other side of a half now and then; then rows differ by a step.
     assert.ok(sorted[sorted.length >> 1] < 1e-5, `most of ${this.unspoilt.length} rows: ${sorted.join(" ")}`);
-    assert.ok(sorted.length > this.differences.length / 3, `${sorted.length} of ${this.differences.length} rows`);
+    assert.ok(sorted.length > this.differences.length / 8, `${sorted.length} of ${this.differences.length} rows`);
     const furthest = Math.max(...this.differences);
     assert.ok(furthest < 0.1, `furthest: ${furthest}`);
   }
