@@ -70,7 +70,7 @@ function modelView({ state, last }: Status, language: string | null, skipped: St
         state.kind === "working" ? "A suggestion is being computed." : "Ready.",
         ...(lastMs === null ? [] : [`The last suggestion took ${Math.round(lastMs)} ms.`]),
         ...(newest === null ? [] : [`The last request: ${newest.sentence}`]),
-        `Model: ${model}, on ${device}${kernel === null ? "" : ` (int8 kernel: ${kernel})`}.`,
+        `Model: ${model}, on ${device}${kernel === null ? "" : ` (kernels: ${kernel})`}.`,
         ...(adapter === null ? [] : [`Adapter: ${adapterName(adapter)}.`]),
       );
     }

@@ -115,7 +115,7 @@ async function load(choice: ModelChoice): Promise<void> {
         new StaleLatentDrafter(),
       ]),
     };
-    send({ type: "loaded", device, kernel: texts.int8Kernel, notice, ...adapter });
+    send({ type: "loaded", device, kernel: texts.kernels, notice, ...adapter });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     send({ type: "refused", sentence: error.message });

@@ -19,9 +19,9 @@ export interface NativeKernels {
   help(memory: object, thread: number): void;
 }
 
-/** Where the library lies beside a program's bundle, and beside the sources. */
 const FILE = `kernels-${process.platform}-${process.arch}.node`;
-const FOLDERS = [__dirname, join(__dirname, "../../dist")];
+/** Where it lies: beside a program's bundle, or in the `dist` of the repository that sources and benchmarks are in. */
+const FOLDERS = [__dirname, ...["..", "../..", "../../.."].map((above) => join(__dirname, above, "dist"))];
 
 let loaded: { kernels: NativeKernels | null; problem: string | null } | null = null;
 

@@ -6,6 +6,7 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import type { Graph } from "../graph/graph";
 import { VOCABULARY_SIZE } from "../ids";
+import { nativeKernels } from "../kernels/native";
 import type { RowMemory } from "../kernels/row-kernels";
 import { CausalNetwork } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
@@ -124,6 +125,11 @@ export class Blt implements SequenceModel {
 
   /** Each text has caches of its own. */
   readonly sharedBytes = 0;
+
+  /** What multiplies the quantised weights of the latent transformer, for people to read; null where there are none. */
+  get kernels(): string | null {
+    return this.rowNetworks.latent?.runsAll ? `native, ${nativeKernels()!.variant}` : this.int8Kernel;
+  }
 
   get patching(): PatchingConfig {
     return this.config.patching;

@@ -9,6 +9,7 @@ import {
 } from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight, scaleName } from "../checkpoint/tensor-data";
+import { nativeKernels } from "../kernels/native";
 import type { RowMemory } from "../kernels/row-kernels";
 import { type ByteModel, countingModel, withCounts } from "../lexicon/byte-model";
 import type { LexiconRule } from "../lexicon/open-word";
@@ -60,6 +61,11 @@ export class LexiconModel {
 
   get config(): LexiconConfig {
     return this.checkpoint.config;
+  }
+
+  /** What multiplies the quantised weights of the latent transformer, for people to read; null where there are none. */
+  get kernels(): string | null {
+    return this.rowNetworks.layers?.runsAll ? `native, ${nativeKernels()!.variant}` : this.int8Kernel;
   }
 
   get sharedBytes(): number {

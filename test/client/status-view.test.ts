@@ -27,10 +27,10 @@ describe("status view", () => {
   it("tells the time of the last suggestion, the model and the device", () => {
     checkModel({ kind: "ready", ...loaded }, "$(sparkle) BLT", "normal", /^Ready\.\nModel: default, on cpu\.$/);
     checkModel(
-      { kind: "ready", ...loaded, kernel: "vnni", lastMs: 41.7 },
+      { kind: "ready", ...loaded, kernel: "native, avx2", lastMs: 41.7 },
       "$(sparkle) BLT 42 ms",
       "normal",
-      /42 ms.*\n.*cpu \(int8 kernel: vnni\)/,
+      /42 ms.*\n.*cpu \(kernels: native, avx2\)/,
     );
     checkModel({ kind: "working", ...loaded, lastMs: 41.7 }, "$(loading~spin) BLT 42 ms", "normal", /computed/);
   });

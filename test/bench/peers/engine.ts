@@ -28,7 +28,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   await model.createSequence(patching).append([BOS]);
   phases.end("first byte");
 
-  const used = model.int8Kernel ? `, kernel ${model.int8Kernel}` : "";
+  const used = model.kernels ? `, kernels ${model.kernels}` : "";
   const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", int8 rows for longer runs" : ""}`;
   await serve({ settings, phases: phases.ms }, async (task) => {
     const text = way === "loop" ? model.createText(patching) : model.createSequence(patching);
