@@ -77,6 +77,7 @@ export class CausalNetwork {
    * Runs the next rows and appends their keys and values to the cache.
    * @param inputs what the network reads besides the cache, N rows each
    * @param floors first position each row may see; null is 0
+   * @param wanted first position whose results are wanted: those of rows before it may be zeros
    */
   async run(
     cache: KvCache,
@@ -84,9 +85,10 @@ export class CausalNetwork {
     inputs: Feeds,
     floors: ArrayLike<number> | null,
     signal?: AbortSignal,
+    wanted = 0,
   ): Promise<Rows> {
     if (this.rowNetwork?.takes(cache, count, inputs))
-      return this.runRows(this.rowNetwork, cache, count, inputs, floors, signal);
+      return this.runRows(this.rowNetwork, cache, count, inputs, floors, wanted, signal);
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.feeds(count, floors) }, signal);
     const { layers, kvHeads, headDim } = this.config;
     const results = packed.length - count * layers * 2 * kvHeads * headDim;
@@ -111,7 +113,7 @@ export class CausalNetwork {
     if (this.rowNetwork?.takes(cache, count, inputs) && count <= this.rowNetwork.mostRows) {
       signal?.throwIfAborted();
       await setImmediate();
-      const data = this.rowNetwork.run(cache, inputs, cache.treeViews(parents), kept);
+      const data = this.rowNetwork.run(cache, inputs, cache.treeViews(parents), { kept });
       return { data, count, stride: data.length / count };
     }
     const { packed } = await this.sessionFor(count).run({ ...inputs, ...cache.treeFeeds(parents) }, signal);
@@ -128,10 +130,11 @@ export class CausalNetwork {
     count: number,
     inputs: Feeds,
     floors: ArrayLike<number> | null,
+    wanted: number,
     signal?: AbortSignal,
   ): Promise<Rows> {
-    let data: Float32Array = new Float32Array(0);
     const before = cache.length;
+    const parts: Float32Array[] = [];
     for (let from = 0; from < count; ) {
       const rows = Math.min(network.mostRows, count - from);
       if (signal?.aborted) cache.truncate(before);
@@ -139,13 +142,16 @@ export class CausalNetwork {
       // As after any other run, what was received meanwhile is looked at.
       await setImmediate();
       const lowest = floors && Array.prototype.slice.call(floors, from, from + rows);
-      const made = network.run(cache, inputs, cache.views(rows, lowest), rows, from);
-      if (rows === count) data = made;
-      else {
-        if (from === 0) data = new Float32Array((made.length / rows) * count);
-        data.set(made, (made.length / rows) * from);
-      }
+      const layers = cache.layersSeen(before + from + rows - 1, wanted);
+      parts.push(network.run(cache, inputs, cache.views(rows, lowest), { first: from, layers }));
       from += rows;
+    }
+    if (parts.length === 1) return { data: parts[0], count, stride: parts[0].length / count };
+    const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      data.set(part, at);
+      at += part.length;
     }
     return { data, count, stride: data.length / count };
   }

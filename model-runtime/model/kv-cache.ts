@@ -208,6 +208,23 @@ export class KvCache {
     if (restart > this.length) this.restartAt(restart);
   }
 
+  /** Call before rows are run of which only those from `position` on are wanted: what these cannot see may then be left out of others. */
+  expectsOnly(position: number): void {
+    const { window } = this.config;
+    if (window !== null && position - window - slack(window) > this.length) this.rebuilding = true;
+  }
+
+  /**
+   * How many layers of the row at `position` are needed for rows from `wanted` on, and for truncations by the slack; of the next layer only
+   * keys and values are.
+   */
+  layersSeen(position: number, wanted: number): number {
+    const { window, layers } = this.config;
+    if (window === null || position >= wanted) return layers;
+    const distance = wanted - slack(window) - position;
+    return Math.min(layers - 1, Math.max(0, layers - Math.ceil(distance / (window - 1))));
+  }
+
   /** Call when the rows from a restart up to the text's end have been run: those with an incomplete past become stale. */
   rebuilt(): void {
     const window = this.config.window;

@@ -63,6 +63,16 @@ export interface RowHead {
   read(rows: RowSpan, count: number): Float32Array;
 }
 
+/** Which of the rows of a question are run, and what of them is needed. */
+export interface RowsPart {
+  /** How many are appended to the cache, the first ones; all unless said. */
+  kept?: number;
+  /** First of the inputs' rows that are these. */
+  first?: number;
+  /** Layers that are needed, and of the next one keys and values; results are zeros where that is not all layers. */
+  layers?: number;
+}
+
 interface Layer {
   inputNorm: number;
   queryKeyValue: RowLinear;
@@ -169,14 +179,12 @@ export class RowNetwork {
    * Runs the next rows.
    * @param inputs as the network's graph reads them
    * @param views what each row sees [N]
-   * @param kept how many of them are appended to the cache, the first ones
-   * @param first of the inputs' rows that are these
    * @returns results [N, width]
    */
-  run(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept = views.length, first = 0): Float32Array {
+  run(cache: KvCache, inputs: Feeds, views: readonly RowView[], part: RowsPart = {}): Float32Array {
     this.memory.team.begin();
     try {
-      return this.runRows(cache, inputs, views, kept, first);
+      return this.runRows(cache, inputs, views, part);
     } finally {
       this.memory.team.end();
     }
@@ -187,10 +195,16 @@ export class RowNetwork {
     this.linears.useAdapter(adapter);
   }
 
-  private runRows(cache: KvCache, inputs: Feeds, views: readonly RowView[], kept: number, first: number): Float32Array {
+  private runRows(
+    cache: KvCache,
+    inputs: Feeds,
+    views: readonly RowView[],
+    { kept = views.length, first = 0, layers: depth = this.layers.length }: RowsPart,
+  ): Float32Array {
     const { memory, parts, layers, hidden, narrow, wide, head } = this;
-    const { hiddenSize, kvHeads, headDim } = parts.config;
+    const { hiddenSize, heads, kvHeads, headDim } = parts.config;
     const count = views.length;
+    const qkvWidth = (heads + 2 * kvHeads) * headDim;
     this.past.follow(cache, views);
     this.patches?.take(inputs, first, count);
     if (this.source !== null) this.source.write(inputs, hidden, first, count);
@@ -204,23 +218,36 @@ export class RowNetwork {
     const copied = new Float32Array(placing === null ? layers.length * 2 * kvHeads * headDim * count : 0);
     const results = new Float32Array(head === null ? count * parts.resultLayers.length * hiddenSize : 0);
 
-    layers.forEach((layer, index) => {
+    for (const [index, layer] of layers.entries()) {
+      if (index > depth) {
+        // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
+        for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
+        this.keep(index, count, copied);
+        continue;
+      }
       if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
       this.norm(layer.inputNorm, count);
       layer.queryKeyValue.apply(narrow, wide, count);
-      if (placing !== null) placing.place(index, wide, count);
-      else this.rotateAndPut(index, count, copied);
+      this.keep(index, count, copied);
+      if (index === depth) continue;
       this.attention.apply(index, wide, narrow, count);
       layer.output.apply(narrow, wide, count);
       this.add(wide, count);
       this.feedForward(layer, count);
       const place = head === null ? parts.resultLayers.indexOf(index) : -1;
-      if (place < 0) return;
+      if (place < 0) continue;
       for (let row = 0; row < count; row++)
         results.set(memory.row(hidden, row, hiddenSize), (row * parts.resultLayers.length + place) * hiddenSize);
-    });
+    }
     this.past.append(cache, placing?.keysAndValues(count) ?? copied, kept, count);
-    return head === null ? results : head.read(hidden, count);
+    if (head === null) return results;
+    return depth < layers.length ? new Float32Array(count * head.width) : head.read(hidden, count);
+  }
+
+  /** Takes queries, keys and values in `wide` as a layer's: rotates them, and keeps keys and values. */
+  private keep(layer: number, count: number, copied: Float32Array): void {
+    if (this.placing !== null) this.placing.place(layer, this.wide, count);
+    else this.rotateAndPut(layer, count, copied);
   }
 
   /** Cosines and sines of the rows' rotations, as the kernel reads them: [N, 2, D]. */

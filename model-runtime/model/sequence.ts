@@ -440,6 +440,7 @@ export class BltSequence implements TextState {
     const { crossAttentionK: k, crossAttentionWindow } = config;
     const parts: Rows[] = [];
     await this.advance(networks.decoder, this.caches.decoder, this.length, this.byteFloors, signal, {
+      wanted: from,
       inputs: (start, end) => {
         const firstSeen = Math.max(0, this.closedAfter[start] - crossAttentionWindow.decoder);
         const patches = this.closedAfter[end - 1] - firstSeen;
@@ -479,7 +480,8 @@ export class BltSequence implements TextState {
 
   /**
    * Runs a byte network from where its cache stands to `end`, in chunks. Rows before the text's new part are run again
-   * only to fill the cache (after a truncation beyond what a windowed cache holds).
+   * only to fill the cache (after a truncation beyond what a windowed cache holds). Of rows before those that are `wanted`, if there are such,
+   * a network may compute what those can see of them, and no more.
    */
   private async advance(
     network: CausalNetwork,
@@ -487,13 +489,26 @@ export class BltSequence implements TextState {
     end: number,
     floors: number[],
     signal: AbortSignal | undefined,
-    steps: { inputs: (from: number, to: number) => Feeds; results: (rows: Rows, from: number) => void },
+    steps: {
+      inputs: (from: number, to: number) => Feeds;
+      results: (rows: Rows, from: number) => void;
+      wanted?: number;
+    },
   ): Promise<void> {
-    while (cache.length < end) {
-      const from = cache.length;
-      const to = end - from <= 1.25 * BYTE_CHUNK ? end : from + BYTE_CHUNK;
-      const seen = floors[to - 1] > 0 ? floors.slice(from, to) : null;
-      steps.results(await network.run(cache, to - from, steps.inputs(from, to), seen, signal), from);
+    const { length } = cache;
+    const { wanted = 0 } = steps;
+    cache.expectsOnly(wanted);
+    try {
+      while (cache.length < end) {
+        const from = cache.length;
+        const to = end - from <= 1.25 * BYTE_CHUNK ? end : from + BYTE_CHUNK;
+        const seen = floors[to - 1] > 0 ? floors.slice(from, to) : null;
+        steps.results(await network.run(cache, to - from, steps.inputs(from, to), seen, signal, wanted), from);
+      }
+    } catch (error) {
+      // Rows of which something was left out are of no use for other ones.
+      if (length < wanted) cache.truncate(length);
+      throw error;
     }
     cache.rebuilt();
   }

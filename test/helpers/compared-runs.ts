@@ -20,8 +20,10 @@ export class ComparedRuns {
     private readonly graph: CausalNetwork,
   ) {
     const { run, runTree } = CausalNetwork.prototype;
-    network.run = (cache, count, inputs, ...rest) =>
-      this.both(cache, count, inputs, (by, own) => run.call(by, own, count, inputs, ...rest));
+    network.run = (cache, count, inputs, floors, signal, wanted = 0) => {
+      const runBy = (by: CausalNetwork, own: KvCache) => run.call(by, own, count, inputs, floors, signal, wanted);
+      return this.both(cache, count, inputs, runBy, Math.max(0, Math.min(count, wanted - cache.length)));
+    };
     network.runTree = (cache, parents, kept, inputs, ...rest) =>
       this.both(cache, parents.length, inputs, (by, own) => runTree.call(by, own, parents, kept, inputs, ...rest));
   }
@@ -31,6 +33,7 @@ export class ComparedRuns {
     count: number,
     inputs: Feeds,
     run: (by: CausalNetwork, own: KvCache) => Promise<Rows>,
+    unwanted = 0,
   ): Promise<Rows> {
     if (!this.network.rowNetwork?.takes(cache, count, inputs)) return run(this.network, cache);
     const copy = cache.fork();
@@ -38,7 +41,7 @@ export class ComparedRuns {
     const expected = await run(this.graph, copy);
     this.inKernels.push(count);
     assert.deepEqual([found.count, found.stride, cache.length], [expected.count, expected.stride, copy.length]);
-    for (let row = 0, isSpoilt = false; row < count; row++) {
+    for (let row = unwanted, isSpoilt = false; row < count; row++) {
       const [from, to] = [row * found.stride, (row + 1) * found.stride];
       const difference = relative(found.data.subarray(from, to), expected.data.subarray(from, to));
       this.differences.push(difference);

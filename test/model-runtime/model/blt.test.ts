@@ -3,6 +3,7 @@ import { convertCheckpoint } from "../../../model-runtime/checkpoint/convert";
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import { quantizeCheckpoint } from "../../../model-runtime/checkpoint/quantize";
 import { BOS, VOCABULARY_SIZE } from "../../../model-runtime/ids";
+import { nativeKernels } from "../../../model-runtime/kernels/native";
 import { Blt } from "../../../model-runtime/model/blt";
 import type { LoadOptions } from "../../../model-runtime/model/load-options";
 import { type RandomShape, randomShapes, writeRandomCheckpoint } from "../../helpers/random-checkpoint";
@@ -59,6 +60,33 @@ describe("a Blt with 4-bit weights", () => {
     sequence.truncate(40);
     const rest = await sequence.append(ids.slice(40), { logits: "all" });
     assert.ok(furthest(rest, fresh.subarray(40 * VOCABULARY_SIZE)) < 1e-4);
+    await model.release();
+  });
+
+  it("leaves out what the last byte cannot see, and takes back what comes next", async () => {
+    const checkpoint = openCheckpoint(path("4"));
+    const { patcher, encoder, decoder } = checkpoint.config;
+    for (const network of [patcher!, encoder, decoder]) network.window = 24;
+    const model = await Blt.load(checkpoint, { device: "cpu", threads: 1 });
+    assert.ok(nativeKernels() === null || model.networks.decoder.rowNetwork?.runsAll);
+    const fresh = await model.createSequence().append(ids, { logits: "all" });
+    const at = (position: number) => fresh.subarray(position * VOCABULARY_SIZE, (position + 1) * VOCABULARY_SIZE);
+    for (const length of [30, 90, 200, 300])
+      for (const back of [1, 10, 33, 70]) {
+        const sequence = model.createSequence();
+        const found = await sequence.append(ids.slice(0, length));
+        assert.ok(furthest(found, at(length - 1)) < 1e-4, `after ${length}`);
+        sequence.truncate(Math.max(1, length - back));
+        const further = await sequence.append(ids.slice(sequence.length, length + 5));
+        assert.ok(furthest(further, at(length + 4)) < 1e-4, `${back} back from ${length}`);
+        // In the middle of the decoder's rows, or before or behind them.
+        const controller = new AbortController();
+        setTimeout(() => controller.abort(), back / 10);
+        await sequence.append(ids.slice(length + 5), { signal: controller.signal }).catch(() => {});
+        sequence.truncate(length + 5);
+        const all = await sequence.append(ids.slice(length + 5, length + 9), { logits: "all" });
+        assert.ok(furthest(all, fresh.subarray((length + 5) * VOCABULARY_SIZE).subarray(0, all.length)) < 1e-4);
+      }
     await model.release();
   });
 
