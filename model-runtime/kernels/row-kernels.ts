@@ -1,6 +1,6 @@
 /**
- * The kernels of a few rows, compiled, and a memory of their own that they work in. They are WebAssembly that is made here, so
- * that nothing has to be built for a platform (docs/architecture.md, "Single rows").
+ * The kernels of rows, and a memory of their own that they work in. Those in WebAssembly are made here, so that nothing has to be built for
+ * a platform; where there are native ones, the team's jobs are theirs (docs/architecture.md, "Rows by kernels of our own").
  */
 import { setFlagsFromString } from "node:v8";
 import { addTo, rmsNorm, swiGlu } from "./activations";

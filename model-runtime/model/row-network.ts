@@ -1,7 +1,8 @@
 /**
- * A network for a few rows at a time, by the row kernels: what its graph computes (`networks.ts`, `transformer.ts`), rounded
+ * A network by the row kernels: what its graph computes (`networks.ts`, `transformer.ts`), rounded
  * alike, without onnxruntime's cost for each of some hundred small nodes. What a row gives does not depend on the rows it is run with,
- * but for a tree's branches, which are summed in another order. Longer runs are onnxruntime's.
+ * but for a tree's branches, which are summed in another order. The native kernels take any number of rows, those in WebAssembly a few;
+ * longer runs are onnxruntime's then.
  *
  * Shapes: N rows, E width, H query heads, K key/value heads, D head width.
  */
