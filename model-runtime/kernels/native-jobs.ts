@@ -98,9 +98,9 @@ const BLOCK_INPUTS = 32;
 const FOUR = 4;
 /** Bytes of a block of activations: whole numbers, their scale, and what the weights' zero point takes off. */
 export const NATIVE_ACTIVATION_BYTES = 40;
-/** Bytes of a block of 16 outputs' weights, their scales behind them. */
+/** Bytes of a block of 16 outputs' numbers, and with their scales behind them. */
 const NUMBERS_BYTES = 256;
-const BLOCK_BYTES = NUMBERS_BYTES + 4 * OUTPUTS_OF_GROUP;
+const BLOCK_BYTES = NUMBERS_BYTES + 2 * OUTPUTS_OF_GROUP;
 
 /** Outputs that are computed for so many that are wanted. */
 export function inGroups(outputs: number): number {
@@ -118,34 +118,39 @@ export function nativeBlocksBytes(outputs: number, inputs: number): number {
 }
 
 /**
- * Writes numbers [O, B, 16 bytes], two to a byte, and scales [O, B] as the kernels read them: [O / 16, B], in each the 16 outputs beside
- * each other, four inputs at a time.
+ * Writes numbers [O, B, 16 bytes], two to a byte, and scales [O, B], the bits of F16, as the kernels read them: [O / 16, B], in each the 16
+ * outputs beside each other, four inputs at a time.
  * @param to where the matrix begins; a multiple of 4
  * @param first output of these, where the matrix has others before them
+ * @param numbers begin at a multiple of 2
  */
 export function packNativeBlocks(
   to: Uint8Array,
   first: number,
   numbers: Uint8Array,
-  scales: Float32Array,
+  scales: Uint16Array,
   blocks: number,
 ): void {
-  const half = BLOCK_INPUTS / 2;
-  const floats = new Float32Array(to.buffer, to.byteOffset, to.byteLength / 4);
-  for (let output = 0, from = 0; output < scales.length / blocks; output++) {
+  const words = new Uint32Array(to.buffer, to.byteOffset, to.byteLength / 4);
+  const halves = new Uint16Array(to.buffer, to.byteOffset, to.byteLength / 2);
+  const pairs = new Uint16Array(numbers.buffer, numbers.byteOffset, numbers.length / 2);
+  const far = BLOCK_INPUTS / 8;
+  for (let output = 0, from = 0, scale = 0; output < scales.length / blocks; output++) {
     const [group, lane] = [Math.floor((first + output) / OUTPUTS_OF_GROUP), (first + output) % OUTPUTS_OF_GROUP];
-    for (let block = 0; block < blocks; block++, from += half) {
+    for (let block = 0; block < blocks; block++, from += 2 * far, scale++) {
       const start = (group * blocks + block) * BLOCK_BYTES;
       // Byte i of a block holds inputs 2 i and 2 i + 1; here a byte holds inputs i and i + 16.
-      for (let i = 0; i < half; i += 2) {
-        const at = start + (i >> 2) * 4 * OUTPUTS_OF_GROUP + FOUR * lane + (i & 3);
-        const [near, far] = [numbers[from + (i >> 1)], numbers[from + ((i + half) >> 1)]];
-        to[at] = (near & 15) | ((far & 15) << 4);
-        to[at + 1] = (near >> 4) | (far & 0xf0);
-      }
-      floats[(start + NUMBERS_BYTES) / 4 + lane] = scales[output * blocks + block];
+      for (let four = 0, at = start / 4 + lane; four < far; four++, at += OUTPUTS_OF_GROUP)
+        words[at] = spread(pairs[from + four]) | (spread(pairs[from + four + far]) << 4);
+      halves[(start + NUMBERS_BYTES) / 2 + lane] = scales[scale];
     }
   }
+}
+
+/** Four numbers of 4 bits in a byte each. */
+function spread(four: number): number {
+  const pairs = (four & 0xff) | ((four & 0xff00) << 8);
+  return (pairs | (pairs << 4)) & 0x0f0f0f0f;
 }
 
 /** Int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4], and the sum of each; zeros where O is no multiple of 16. */

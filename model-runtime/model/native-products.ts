@@ -1,6 +1,6 @@
 /** Products for the native kernels, of any number of rows. Shapes: I inputs, O outputs. */
 import type { Weights } from "../checkpoint/checkpoint";
-import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import { readBytes, scaleName } from "../checkpoint/tensor-data";
 import { BLOCK_INPUTS } from "../kernels/blocks";
 import {
   floatBits,
@@ -41,7 +41,8 @@ export class NativeProducts implements Products {
     let first = 0;
     for (const name of names) {
       const numbers = readBytes(checkpoint.tensors.get(`${name}.weight`)!);
-      const scales = readTensor(checkpoint.tensors.get(scaleName(`${name}.weight`))!);
+      const bits = readBytes(checkpoint.tensors.get(scaleName(`${name}.weight`))!);
+      const scales = new Uint16Array(bits.buffer, bits.byteOffset, bits.length / 2);
       packNativeBlocks(memory.bytes(weights, length), first, numbers, scales, blocks);
       first += scales.length / blocks;
     }

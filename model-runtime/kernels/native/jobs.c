@@ -73,18 +73,21 @@ INLINE Bytes loadBytes(const uint8_t *from) { return _mm512_loadu_si512(from); }
 INLINE Bytes lowHalves(Bytes pair) { return _mm512_and_si512(pair, _mm512_set1_epi8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return _mm512_and_si512(_mm512_srli_epi16(pair, 4), _mm512_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm512_cvtepi32_ps((__m512i)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
 #elif defined(__AVX2__)
 typedef __m256i Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
 INLINE Bytes lowHalves(Bytes pair) { return _mm256_and_si256(pair, _mm256_set1_epi8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return _mm256_and_si256(_mm256_srli_epi16(pair, 4), _mm256_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm256_cvtepi32_ps((__m256i)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
 #else
 typedef int8x16_t Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return vreinterpretq_s8_u8(vld1q_u8(from)); }
 INLINE Bytes lowHalves(Bytes pair) { return vandq_s8(pair, vdupq_n_s8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(pair), 4)); }
 INLINE Floats toFloats(Ints value) { return (Floats)vcvtq_f32_s32((int32x4_t)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
 #endif
 
 /* Numbers of 4-bit weights in a block, by eight: without a sign. */
@@ -181,9 +184,9 @@ typedef struct {
 
 /*
  * Weights [O / 16, B]: in each of four vectors of 16 lanes, bytes hold inputs 4 i to 4 i + 3 in their lower halves and the inputs 16
- * behind them in their upper halves; then the scales of 16 outputs.
+ * behind them in their upper halves; then the scales of 16 outputs, float16.
  */
-enum { BLOCK_NUMBERS = 256, BLOCK_BYTES = BLOCK_NUMBERS + 4 * TOGETHER };
+enum { BLOCK_NUMBERS = 256, BLOCK_BYTES = BLOCK_NUMBERS + 2 * TOGETHER };
 /* How far ahead of its use a weight is asked for: the processor's own reading ahead ends at a page. */
 enum { AHEAD = 10 * BLOCK_BYTES };
 
@@ -200,7 +203,7 @@ INLINE void multiplyTile(const uint8_t *x, int xBytes, const uint8_t *weights, f
       numbers[i] = lowHalves(pair);
       numbers[i + FOURS / 2] = highHalves(pair);
     }
-    const Floats scales = load((const float *)(weights + BLOCK_NUMBERS) + LANES * vector);
+    const Floats scales = loadHalves(weights + BLOCK_NUMBERS + 2 * LANES * vector);
     UNROLL for (int row = 0; row < rows; row++) {
       const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
       const Ints sum = dotBlock(splatInt(a->offset), numbers, (const int32_t *)a->numbers);
