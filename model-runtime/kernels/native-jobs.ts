@@ -69,6 +69,10 @@ export const nativeJobArguments = {
     "slots",
     "made",
   ],
+  /** Rows, as `roundBlocks` gives them, times int8 rows (`packNativeIntegers`): a part is so many `groups` of 16 outputs. */
+  multiplyMixed: ["x", "xBytes", "rows", "weights", "scales", "out", "outBytes", "blocks", "groups", "allGroups"],
+  /** Softmax of rows, with room behind them for whole groups of 16: a part is a row. */
+  softmax: ["x", "xBytes", "width"],
 } as const;
 
 /** A job by name; its kind is its place. Attention of a few rows takes what jobs.ts says. */
@@ -86,6 +90,8 @@ export const nativeJobNames = [
   "add",
   "multiplyFloats",
   "place",
+  "multiplyMixed",
+  "softmax",
 ] as const;
 export type NativeJobName = keyof typeof nativeJobArguments;
 export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArguments)[J][number];

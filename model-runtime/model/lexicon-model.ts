@@ -16,7 +16,6 @@ import type { LexiconRule } from "../lexicon/open-word";
 import { Lexicon } from "../lexicon/pieces";
 import { LexiconReader } from "../lexicon/reader";
 import { SortedPieces } from "../lexicon/sorted-pieces";
-import { createSession } from "../session";
 import { CausalNetwork } from "./causal-network";
 import { draftLayerGraph } from "./draft-layer";
 import { type Patcher, patcherOf } from "./entropy-model";
@@ -29,8 +28,9 @@ import type { LoadOptions } from "./load-options";
 import type { LowRank } from "./low-rank";
 import { patcherGraph } from "./networks";
 import { patcherByteModel } from "./patcher-byte-model";
-import { type PieceNetworks, pieceLatentGraph, readoutGraph } from "./piece-latent";
+import { type PieceNetworks, pieceLatentGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
+import { loadReadout } from "./readout";
 import type { RowNetwork } from "./row-network";
 import { besideRowMemory, patcherRows, pieceRows, rounding } from "./row-networks";
 
@@ -98,7 +98,7 @@ export class LexiconModel {
     const rows = { memory, layers: pieceRows(source, memory) };
     const networks = {
       layers: await loadLayers(source, options.adapter ?? null, rows.layers, options),
-      readout: await createSession(readoutGraph(source, table.order), options),
+      readout: await loadReadout(source, table.order, memory, options),
       embedding,
       foresight: await loadForesight(source, embedding, options),
     };

@@ -8,11 +8,11 @@ import type { LexiconConfig } from "../checkpoint/lexicon-config";
 import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
 import type { RowReader } from "../checkpoint/row-reader";
 import { Graph, type Value } from "../graph/graph";
-import type { Session } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { Foresight } from "./foresight";
 import { type GraphContext, linear } from "./linear";
 import { pieceLogits } from "./piece-logits";
+import type { Readout } from "./readout";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
 interface Source extends Omit<GraphContext, "graph"> {
@@ -53,7 +53,7 @@ export function readoutGraph(source: Source, order: Int32Array): Graph {
 /** The networks in use: layers, readout, and rows of the embedding table. */
 export interface PieceNetworks {
   layers: CausalNetwork;
-  readout: Session;
+  readout: Readout;
   embedding: RowReader;
   /** Null without a draft layer. */
   foresight: Foresight | null;

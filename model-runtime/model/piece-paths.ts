@@ -14,8 +14,6 @@ import { RunTimes } from "./run-times";
 
 /** Positions that go through the layers in one run: enough for full speed, few enough to stop soon. */
 const CHUNK = 64;
-/** Rows of a run of the readout: 200 kB each. */
-const READOUT_ROWS = 16;
 /** Positions at a path's end that are forgotten for another path; a longer end is worth a path of its own. */
 const FORGOTTEN = 96;
 /** Bytes of all paths together; the one in use is kept whatever it takes. */
@@ -172,15 +170,16 @@ export class PiecePaths implements PieceLatent {
       if (known !== undefined) found.set(place, known);
     }
     const wanted = [...new Set([...tree.places, ...expectedPlaces])].filter((place) => !found.has(place));
-    for (let from = 0; from < wanted.length; from += READOUT_ROWS) {
-      const places = wanted.slice(from, from + READOUT_ROWS);
+    const { mostRows } = this.networks.readout;
+    for (let from = 0; from < wanted.length; from += mostRows) {
+      const places = wanted.slice(from, from + mostRows);
       const rows = places.map((place) => states(place));
       for (const [i, masses] of (await this.readOut(rows, signal)).entries()) {
         found.set(places[i], masses);
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
-    if (this.positions - before <= READOUT_ROWS) this.times.learn(this.positions - before, performance.now() - start);
+    if (this.positions - before <= mostRows) this.times.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
     const answers = tree.places.map((place) => found.get(place)!);
     others.forEach((path, i) => {
@@ -262,8 +261,7 @@ export class PiecePaths implements PieceLatent {
     states.forEach((state, row) => {
       rows.set(state.subarray(0, width), row * width);
     });
-    const feeds = { states: { data: rows, shape: [states.length, width] } };
-    const { masses } = await this.networks.readout.run(feeds, signal);
+    const masses = await this.networks.readout.run(rows, states.length, signal);
     const size = masses.length / states.length;
     return states.map((_, row) => (states.length === 1 ? masses : masses.slice(row * size, (row + 1) * size)));
   }

@@ -149,6 +149,19 @@ INLINE Ints dotInts(Ints sum, Bytes weights, int32_t activations) {
 #endif
 }
 
+/* The same where it is the weights that are made 128 larger, on their way, and activations have their sign. */
+INLINE Ints dotWeights(Ints sum, Bytes weights, int32_t activations) {
+#if defined(__AVX512VNNI__)
+  const Bytes shifted = _mm512_xor_si512(weights, _mm512_set1_epi8(-128));
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, shifted, _mm512_set1_epi32(activations));
+#elif defined(__AVXVNNI__)
+  const Bytes shifted = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
+  return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, shifted, _mm256_set1_epi32(activations));
+#else
+  return dotInts(sum, weights, activations);
+#endif
+}
+
 /* Rows that meet the same weights in registers at a time. */
 #if defined(__AVX512VNNI__)
 enum { MOST_ROWS = 16 };
@@ -275,6 +288,61 @@ static void multiplyIntegers(uint8_t *memory, const int32_t *values, int first, 
 #define RUN(row, rows)                                                                                                  \
   multiplyIntsTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, FLOATS(job->largest) + (row), weights, start, \
                    scales, (float *)((uint8_t *)out + (intptr_t)(row) * job->outBytes), job->outBytes, job->inputs, vector, rows)
+      TILES(job->rows, RUN);
+#undef RUN
+    }
+  }
+  (void)thread;
+}
+
+/* ---- Activations in blocks times 8-bit rows ---- */
+
+INLINE void multiplyMixedTile(const uint8_t *x, int xBytes, const uint8_t *weights, Floats scales, float *out, int outBytes, int blocks,
+                              int vector, const int rows) {
+  Floats sums[MOST_ROWS];
+  UNROLL for (int row = 0; row < rows; row++) sums[row] = splat(0);
+  weights += 4 * LANES * vector;
+  for (int block = 0; block < blocks; block++) {
+    Ints inBlock[MOST_ROWS];
+    UNROLL for (int row = 0; row < rows; row++) inBlock[row] = splatInt(0);
+    for (int four = 0; four < FOURS; four++, weights += 4 * TOGETHER) {
+      __builtin_prefetch(weights + 2048);
+      const Bytes each = loadBytes(weights);
+      UNROLL for (int row = 0; row < rows; row++) {
+        const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
+        inBlock[row] = dotWeights(inBlock[row], each, ((const int32_t *)a->numbers)[four]);
+      }
+    }
+    UNROLL for (int row = 0; row < rows; row++) {
+      const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
+      /* What the shift of weights adds: SHIFT times the sum of activations, which is -8 times as large in `offset`. */
+      sums[row] += toFloats(inBlock[row] + splatInt(a->offset * (SHIFT / 8))) * splat(a->scale);
+    }
+  }
+  UNROLL for (int row = 0; row < rows; row++)
+    store((float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector, sums[row] * scales);
+}
+
+/*
+ * Rows of blocks times 8-bit weights [O / 16, I / 4, 16, 4] of a scale for each output -> out [R, O]: a part is so many `groups` of 16
+ * outputs.
+ */
+static void multiplyMixed(uint8_t *memory, const int32_t *values, int first, int count_, int thread) {
+  typedef struct {
+    int32_t x, xBytes, rows, weights, scales, out, outBytes, blocks, groups, allGroups;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int from = first * job->groups;
+  const int wanted = (first + count_) * job->groups;
+  const int to = wanted < job->allGroups ? wanted : job->allGroups;
+  for (int group = from; group < to; group++) {
+    const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * 32 * TOGETHER;
+    float *const out = FLOATS(job->out) + TOGETHER * group;
+    for (int vector = 0; vector < VECTORS; vector++) {
+      const Floats scales = load(FLOATS(job->scales) + TOGETHER * group + LANES * vector);
+#define RUN(row, rows)                                                                                                       \
+  multiplyMixedTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights, scales,                               \
+                    (float *)((uint8_t *)out + (intptr_t)(row) * job->outBytes), job->outBytes, job->blocks, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
@@ -686,6 +754,22 @@ static void roundRows(uint8_t *memory, const int32_t *values, int first, int cou
   (void)thread;
 }
 
+/* Rows of logits [width], with room up to a whole number of vectors, become the masses of their softmax: a part is a row. */
+static void softmax(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, width;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int filled = (job->width + TOGETHER - 1) / TOGETHER * TOGETHER;
+  for (int row = first; row < first + count; row++) {
+    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    for (int i = job->width; i < filled; i++) x[i] = -1e30f;
+    const Floats factor = splat(soften(x, filled));
+    for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
+  }
+  (void)thread;
+}
+
 #define NAME_OF(variant) jobs_##variant
 #define DEFINE(variant) const Variant NAME_OF(variant)
 #define TEXT_OF(variant) #variant
@@ -693,5 +777,5 @@ static void roundRows(uint8_t *memory, const int32_t *values, int first, int cou
 
 DEFINE(JOBS_VARIANT) = {
     .name = TEXT(JOBS_VARIANT),
-    .jobs = {multiplyBlocks, multiplyIntegers, scoreJob, softenJob, sumJob, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats, place},
+    .jobs = {multiplyBlocks, multiplyIntegers, scoreJob, softenJob, sumJob, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats, place, multiplyMixed, softmax},
 };
