@@ -237,7 +237,10 @@ new WebAssembly.Instance(module, { env: { memory } }).exports.help();`;
   return { source, data: { module } };
 }
 
-/** Looks for work natively, and sleeps here, where it can be ended. @param file the native kernels */
+/**
+ * Looks for work natively, but only for a while at a time: it can be ended between two calls alone. Sleeps when a call began after
+ * a run's end. @param file the native kernels
+ */
 export function nativeHelper(file: string): HelperProgram {
   const source = `const { file, memory, thread } = require("node:worker_threads").workerData;
 const kernels = require(file);
@@ -245,8 +248,9 @@ const address = kernels.memoryOf(new Uint8Array(memory.buffer));
 const control = new Int32Array(memory.buffer);
 for (;;) {
   const wake = Atomics.load(control, ${WAKE / 4});
+  const isActive = Atomics.load(control, ${ACTIVE / 4}) !== 0;
   kernels.help(address, thread);
-  Atomics.wait(control, ${WAKE / 4}, wake);
+  if (!isActive) Atomics.wait(control, ${WAKE / 4}, wake);
 }`;
   return { source, data: { file } };
 }

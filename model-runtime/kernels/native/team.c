@@ -8,9 +8,9 @@
 #define PAUSE() __asm__ __volatile__("yield")
 #endif
 
-enum { TICKET = 0, DONE = 64, KIND = 128, PARTS = 132, SHARE = 136, VALUES = 140, ALONE = 144, ACTIVE = 192 };
+enum { TICKET = 0, DONE = 64, KIND = 128, PARTS = 132, SHARE = 136, VALUES = 140, ALONE = 144 };
 enum { PART_BITS = 12, PART_MASK = (1 << PART_BITS) - 1 };
-/* How often a helper looks for work after a run before it sleeps, some 0.2 ms; a leader whether the helpers are done, some 3 ms. */
+/* How often a helper looks for work at a call, some 0.2 ms; a leader whether the helpers are done, some 3 ms. */
 enum { LOOKS = 5000, PATIENCE = 100000, JOBS_ALONE = 500 };
 
 static int32_t *word(uint8_t *memory, int address) { return (int32_t *)(memory + address); }
@@ -54,7 +54,6 @@ void lead(const Variant *variant, uint8_t *memory, int kind, int values, int par
 
 void help(const Variant *variant, uint8_t *memory, int thread) {
   for (int looks = 0; looks < LOOKS; looks++) {
-    if (get(memory, ACTIVE)) looks = 0;
     const int32_t ticket = get(memory, TICKET);
     if ((ticket & PART_MASK) < get(memory, PARTS)) {
       const int count = takeParts(variant, memory, ticket, thread);

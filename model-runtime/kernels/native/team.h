@@ -7,7 +7,7 @@
 /* Does all parts of a job of a kind, `values` the address of its arguments, alone or with the helpers. */
 void lead(const Variant *variant, uint8_t *memory, int kind, int values, int parts, int isAlone);
 
-/* Takes parts of every job until there has been none for a while. */
+/* Takes parts of jobs for a while: not for ever, because a thread that is to end does so between two calls. */
 void help(const Variant *variant, uint8_t *memory, int thread);
 
 #endif

@@ -18,10 +18,22 @@ import {
   when,
 } from "../../../model-runtime/kernels/assembler";
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packedBlocks } from "../../../model-runtime/kernels/blocks";
+import { nativeKernels, nativeKernelsFile } from "../../../model-runtime/kernels/native";
+import {
+  NATIVE_ACTIVATION_BYTES,
+  type NativeJobArgument,
+  type NativeJobName,
+  nativeBlocksBytes,
+  nativeJobArguments,
+  nativeJobNames,
+  packNativeBlocks,
+} from "../../../model-runtime/kernels/native-jobs";
 import { PAGE_BYTES } from "../../../model-runtime/kernels/products";
 import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
 import {
+  type HelperProgram,
   MOST_PARTS,
+  nativeHelper,
   TEAM_BYTES,
   Team,
   type TeamFunctions,
@@ -119,46 +131,91 @@ const ENDLESS = 2 ** 32 - 1;
 const patient = modulesOf(ENDLESS);
 const withoutHelp: Modules = { lead: patient.lead, help: new WebAssembly.Module(assemble(jobs)) };
 
-/** A team for the jobs above. */
-class TestTeam {
-  readonly team: Team;
-  readonly words: Int32Array;
-  private readonly expected: Int32Array;
-  /** Words of jobs that are used in turns, each behind what the threads share. */
-  private readonly areas = [0, 1, 2].map((area) => (TEAM_BYTES + 4 * area * AREA) / 4);
+/** A team whose jobs count how often each of their parts is done. */
+abstract class TestTeam {
+  abstract readonly team: Team;
+  private readonly expected = Array.from({ length: AREAS }, () => new Int32Array(AREA));
   private turn = 0;
 
-  constructor(
-    readonly helpers: number,
-    { lead, help }: Modules = patient,
-  ) {
-    const bytes = TEAM_BYTES + 4 * 3 * AREA + TEAM_BYTES;
-    const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 2 ** 16), maximum: MOST_PAGES, shared: true });
-    const { exports } = new WebAssembly.Instance(lead, { env: { memory } });
-    this.words = new Int32Array(memory.buffer);
-    this.expected = new Int32Array(3 * AREA);
-    this.team = new Team(memory, exports as unknown as TeamFunctions, helpers, wasmHelper(help));
-  }
+  constructor(readonly helpers: number) {}
+
+  /** Runs a job of a kind, which adds 1 or 1000 to what each of its parts has in an area. */
+  protected abstract add(kind: number, area: number, parts: number, isSmall?: boolean): void;
+
+  /** What a part has in an area. */
+  protected abstract sumOf(area: number, part: number): number;
+
+  /** Whether so many threads work on a job at a time; `looks` is how long they wait for each other. */
+  abstract meet(threads: number, looks?: number, isSmall?: boolean): boolean;
+
+  /** What the threads share while a job of two parts is done, or behind it. */
+  abstract watch(isSmall?: boolean): string;
 
   /** Runs a job, and fails unless each of its parts was done once and nothing else by then. */
   run(kind: number, parts: number, isSmall?: boolean): void {
-    const area = this.turn++ % this.areas.length;
-    this.team.run(kind, 4 * this.areas[area], parts, isSmall);
-    const own = this.expected.subarray(area * AREA, (area + 1) * AREA);
+    const area = this.turn++ % AREAS;
+    this.add(kind, area, parts, isSmall);
+    const own = this.expected[area];
     for (let part = 0; part < parts; part++) own[part] += amounts[kind];
-    const found = this.words.subarray(this.areas[area], this.areas[area] + AREA);
-    for (let i = 0; i < AREA; i++)
-      if (found[i] !== own[i]) assert.fail(`${parts} parts of job ${kind}: part ${i} is ${found[i]}, not ${own[i]}`);
+    for (let part = 0; part < AREA; part++) {
+      const found = this.sumOf(area, part);
+      if (found !== own[part]) assert.fail(`${parts} parts of job ${kind}: part ${part} is ${found}, not ${own[part]}`);
+    }
+  }
+
+  /** Runs jobs of so many parts one directly behind the other, which add 1. */
+  runAll(counts: readonly number[]): void {
+    const jobs = new Int32Array(AREA);
+    for (const parts of counts) {
+      this.add(0, 0, parts);
+      jobs[parts - 1]++;
+    }
+    // A part is done by all jobs that have as many.
+    for (let part = AREA - 1, all = 0; part >= 0; part--) this.expected[0][part] += all += jobs[part];
   }
 
   /** Fails unless what other jobs wrote has stayed as it is. */
   checkAll(): void {
-    assert.deepEqual(this.words.slice(this.areas[0], this.areas[0] + this.expected.length), this.expected);
+    this.expected.forEach((own, area) => {
+      assert.deepEqual(
+        Int32Array.from(own, (_, part) => this.sumOf(area, part)),
+        own,
+      );
+    });
   }
 
-  /** Whether so many threads are in a job at a time. */
+  /** Begins as soon as all helpers sleep. */
+  async wake(): Promise<void> {
+    await wakeAll(this.team, this.helpers);
+  }
+}
+
+/** A team for the jobs above. */
+class WasmTeam extends TestTeam {
+  readonly team: Team;
+  private readonly words: Int32Array;
+  /** Words of jobs that are used in turns, each behind what the threads share. */
+  private readonly areas = Array.from({ length: AREAS }, (_, area) => (TEAM_BYTES + 4 * area * AREA) / 4);
+
+  constructor(helpers: number, { lead, help }: Modules = patient) {
+    super(helpers);
+    const bytes = TEAM_BYTES + 4 * AREAS * AREA + TEAM_BYTES;
+    const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 2 ** 16), maximum: MOST_PAGES, shared: true });
+    const { exports } = new WebAssembly.Instance(lead, { env: { memory } });
+    this.words = new Int32Array(memory.buffer);
+    this.team = new Team(memory, exports as unknown as TeamFunctions, helpers, wasmHelper(help));
+  }
+
+  protected add(kind: number, area: number, parts: number, isSmall?: boolean): void {
+    this.team.run(kind, 4 * this.areas[area], parts, isSmall);
+  }
+
+  protected sumOf(area: number, part: number): number {
+    return this.words[this.areas[area] + part];
+  }
+
   meet(threads: number, looks = LONG, isSmall?: boolean): boolean {
-    const at = TEAM_BYTES / 4 + 3 * AREA;
+    const at = TEAM_BYTES / 4 + AREAS * AREA;
     this.words.set([0, threads, looks, 0], at);
     this.team.run(MEETING, 4 * at, threads, isSmall);
     assert.equal(this.words[at], threads);
@@ -167,7 +224,7 @@ class TestTeam {
 
   /** Runs a job; whether it was offered to the helpers, so that nobody took it all. */
   isShared(): boolean {
-    const [at, parts] = [TEAM_BYTES / 4 + 3 * AREA, 20];
+    const [at, parts] = [TEAM_BYTES / 4 + AREAS * AREA, 20];
     const counts = this.words.subarray(at, at + parts).fill(0);
     this.team.run(COUNTING, 4 * at, parts);
     assert.equal(
@@ -179,27 +236,156 @@ class TestTeam {
 
   /** Runs a job in which a helper stays for long. */
   linger(): void {
-    const at = TEAM_BYTES / 4 + 3 * AREA;
+    const at = TEAM_BYTES / 4 + AREAS * AREA;
     this.words[at] = 0;
     this.team.run(LINGERING, 4 * at, 2);
     assert.equal(this.words[at], 2);
   }
 
-  /** What the threads share while a job of two parts is done. */
   watch(isSmall?: boolean): string {
-    const at = TEAM_BYTES / 4 + 3 * AREA;
+    const at = TEAM_BYTES / 4 + AREAS * AREA;
     this.team.run(WATCHING, 4 * at, 2, isSmall);
     return this.words.subarray(at, at + TEAM_BYTES / 4).join();
   }
+}
 
-  /** Begins as soon as all helpers sleep. */
-  async wake(): Promise<void> {
-    await wakeAll(this.team, this.helpers);
+/** A row of the native jobs. */
+const WIDTH = 16;
+
+/** A team that runs native jobs: rows are added to, and attended to where it is to be seen which thread does a part. */
+class NativeTeam extends TestTeam {
+  readonly team: Team;
+  private readonly floats: Float32Array;
+  private readonly words: Int32Array;
+  private used = TEAM_BYTES;
+  /** Address of the first row of each area, and of one more. */
+  private readonly areas = Array.from({ length: AREAS + 1 }, () => this.allocate(4 * WIDTH * AREA));
+  private readonly adds: number[][];
+  /** Scores of each thread, and how many parts the attention has. */
+  private readonly scratch = this.allocate(4 * WIDTH * MOST_THREADS);
+  private readonly attended = this.allocate(4 * WIDTH * ATTENDED);
+  private readonly attend: number;
+  private readonly multiply: number;
+
+  constructor(helpers: number, helper: HelperProgram = nativeHelper(nativeKernelsFile()!)) {
+    super(helpers);
+    const initial = Math.ceil((this.used + 2 ** 21) / 2 ** 16);
+    const memory = new WebAssembly.Memory({ initial, maximum: MOST_PAGES, shared: true });
+    this.floats = new Float32Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
+    const { memoryOf, lead } = nativeKernels()!;
+    const address = memoryOf(new Uint8Array(memory.buffer));
+    const functions: TeamFunctions = {
+      doAlone: (kind, values, parts) => lead(address, kind, values, parts, 1),
+      lead: (kind, values, parts) => lead(address, kind, values, parts, 0),
+    };
+    this.team = new Team(memory, functions, helpers, helper);
+    this.adds = amounts.map((much) => {
+      const y = this.allocate(4 * WIDTH);
+      this.floats.fill(much, y / 4, y / 4 + WIDTH);
+      return this.areas.map((x) => this.place("add", { x, xBytes: 4 * WIDTH, y, width: WIDTH }));
+    });
+    const values = this.allocate(4 * WIDTH * WIDTH);
+    this.floats.fill(3, values / 4, values / 4 + WIDTH * WIDTH);
+    const zeros = this.allocate(4 * WIDTH * WIDTH);
+    this.attend = this.place("attend", {
+      queries: zeros,
+      keys: zeros,
+      mask: zeros,
+      values,
+      rows: ATTENDED,
+      out: this.attended,
+      outBytes: 4 * WIDTH,
+      keyHeads: 1,
+      together: 1,
+      headDim: WIDTH,
+      slots: WIDTH,
+      positions: WIDTH,
+      tile: 1,
+      scratch: this.scratch,
+      scratchBytes: 4 * WIDTH,
+    });
+    const inputs = 4096;
+    const [weights, out] = [this.allocate(2 * 4 * WIDTH * inputs), this.allocate(2 * 4 * WIDTH)];
+    // All rows are the same, and so are those they become.
+    this.multiply = this.place("multiplyFloats", { x: weights, rows: LINGERING_ROWS, weights, out, inputs });
+  }
+
+  private allocate(bytes: number): number {
+    const address = this.used;
+    this.used += Math.ceil(bytes / 64) * 64;
+    return address;
+  }
+
+  /** Address of a job's arguments. */
+  private place<J extends NativeJobName>(name: J, values: Partial<Record<NativeJobArgument<J>, number>>): number {
+    const names: readonly NativeJobArgument<J>[] = nativeJobArguments[name];
+    const address = this.allocate(4 * names.length);
+    this.words.set(
+      names.map((each) => values[each] ?? 0),
+      address / 4,
+    );
+    return address;
+  }
+
+  private runJob(name: NativeJobName, values: number, parts: number, isSmall?: boolean): void {
+    this.team.run(nativeJobNames.indexOf(name), values, parts, isSmall);
+  }
+
+  protected add(kind: number, area: number, parts: number, isSmall?: boolean): void {
+    this.runJob("add", this.adds[kind][area], parts, isSmall);
+  }
+
+  protected sumOf(area: number, part: number): number {
+    // Another of a row's values for each part, all of which are alike.
+    return this.floats[this.areas[area] / 4 + part * WIDTH + (part % WIDTH)];
+  }
+
+  /** Which threads do parts of a job. */
+  threadsOf(isSmall?: boolean): number[] {
+    const scores = this.floats.subarray(this.scratch / 4, this.scratch / 4 + MOST_THREADS * WIDTH).fill(0);
+    const attended = this.floats.subarray(this.attended / 4, this.attended / 4 + ATTENDED * WIDTH).fill(0);
+    this.runJob("attend", this.attend, ATTENDED, isSmall);
+    assert.ok(attended.every((value) => value === 3));
+    return Array.from({ length: MOST_THREADS }, (_, thread) => thread).filter((thread) => scores[thread * WIDTH] > 0);
+  }
+
+  meet(threads: number, looks = LONG, isSmall?: boolean): boolean {
+    const all = Array.from({ length: threads }, (_, thread) => thread);
+    const missing = new Set(all);
+    // Nobody waits for a thread here, and it may have been put aside.
+    const end = performance.now() + (looks === LONG ? 20_000 : 10);
+    do for (const thread of this.threadsOf(isSmall)) missing.delete(thread);
+    while (missing.size > 0 && performance.now() < end);
+    return missing.size === 0;
+  }
+
+  watch(isSmall?: boolean): string {
+    this.add(0, AREAS, 2, isSmall);
+    return this.words.subarray(0, TEAM_BYTES / 4).join();
+  }
+
+  /** Runs a job; whether it was offered to the helpers, so that its ticket, the first word, is another than the last one's. */
+  isShared(): boolean {
+    const ticket = this.words[0];
+    this.add(0, AREAS, 2);
+    return this.words[0] !== ticket;
+  }
+
+  /** Runs a job of two parts that take long. */
+  linger(): void {
+    this.runJob("multiplyFloats", this.multiply, 2);
   }
 }
 
+/** Parts of an attention, and threads at most. */
+const [ATTENDED, MOST_THREADS] = [100, 4];
+/** Rows of a product that takes several times as long as a helper to start. */
+const LINGERING_ROWS = 200_000;
+
 /** Words of one job: more than several threads may share. */
 const AREA = MOST_PARTS + 100;
+const AREAS = 3;
 
 /** Begins as soon as all of so many helpers sleep. */
 async function wakeAll(team: Team, helpers: number): Promise<void> {
@@ -237,126 +423,238 @@ function numbers(seed: number): (end: number) => number {
   };
 }
 
-describe("Team", () => {
+/** Releases the teams that are made after each test. */
+function releasedTeams(): <T extends TestTeam>(team: T) => T {
   const teams: TestTeam[] = [];
-  const teamOf = (helpers: number, modules?: Modules) => {
-    const team = new TestTeam(helpers, modules);
-    teams.push(team);
-    return team;
-  };
-
   afterEach(async () => {
     await Promise.all(teams.splice(0).map(({ team }) => team.release()));
   });
+  return (team) => {
+    teams.push(team);
+    return team;
+  };
+}
 
-  for (const helpers of [1, 2])
-    it(`lets ${helpers + 1} threads work on a job at a time`, async () => {
-      const team = teamOf(helpers);
-      assert.equal(team.team.threads, helpers + 1);
+/** Skips what runs native kernels where there are none for this platform and processor. */
+function needsNativeKernels(this: Mocha.Context): void {
+  if (nativeKernels() === null) this.skip();
+}
+
+/** What a team runs: a new one, one whose helpers stop as they start. */
+const kinds = [
+  {
+    title: "WebAssembly",
+    isNative: false,
+    create: (helpers: number): TestTeam => new WasmTeam(helpers),
+    createBroken: (helpers: number): TestTeam => new WasmTeam(helpers, withoutHelp),
+  },
+  {
+    title: "native code",
+    isNative: true,
+    create: (helpers: number): TestTeam => new NativeTeam(helpers),
+    createBroken: (helpers: number): TestTeam => new NativeTeam(helpers, nativeHelper(resolve("no such file"))),
+  },
+];
+
+for (const { title, isNative, create, createBroken } of kinds)
+  describe(`Team (${title})`, () => {
+    const released = releasedTeams();
+    const teamOf = (helpers: number) => released(create(helpers));
+
+    if (isNative) before(needsNativeKernels);
+
+    for (const helpers of [1, 2])
+      it(`lets ${helpers + 1} threads work on a job at a time`, async () => {
+        const team = teamOf(helpers);
+        assert.equal(team.team.threads, helpers + 1);
+        await team.wake();
+        assert.ok(team.meet(helpers + 1));
+        assert.ok(team.meet(helpers + 1), "and on the next one");
+        team.team.end();
+      });
+
+    it("leaves a small job, and one of a single part, to who leads", async () => {
+      const team = teamOf(1);
       await team.wake();
-      assert.ok(team.meet(helpers + 1));
-      assert.ok(team.meet(helpers + 1), "and on the next one");
-      team.team.end();
+      assert.ok(team.meet(2));
+      // Others are not even told.
+      assert.equal(team.watch(true), team.watch(true));
+      const sizes = [1, 7, MOST_PARTS, 0];
+      for (const parts of sizes) team.run(1, parts, true);
+      team.run(0, 1);
+      team.checkAll();
     });
 
-  it("leaves a small job, and one of a single part, to who leads", async () => {
-    const team = teamOf(1);
-    await team.wake();
-    assert.ok(team.meet(2));
-    // Others are not even told.
-    assert.equal(team.watch(true), team.watch(true));
-    const sizes = [1, 7, MOST_PARTS, 0];
-    for (const parts of sizes) team.run(1, parts, true);
-    team.run(0, 1);
-    team.checkAll();
-  });
-
-  it("leaves a job of more parts than several threads can share to who leads", async () => {
-    const team = teamOf(1);
-    await team.wake();
-    for (const parts of [MOST_PARTS + 1, MOST_PARTS + 2, MOST_PARTS + 3, AREA]) team.run(0, parts);
-    team.run(1, MOST_PARTS);
-    team.checkAll();
-  });
-
-  for (const helpers of [0, 1, 2])
-    it(`does each part of every job once, one job after the other (threads: ${helpers + 1})`, async () => {
-      const team = teamOf(helpers);
+    it("leaves a job of more parts than several threads can share to who leads", async () => {
+      const team = teamOf(1);
       await team.wake();
-      const next = numbers(helpers);
-      for (let job = 0; job < 4000; job++) {
-        const most = [2, 10, 100, MOST_PARTS][next(4)];
-        team.run(next(2), 1 + next(most), next(10) === 0);
-      }
-      for (const parts of [0, MOST_PARTS - 1, MOST_PARTS]) for (const kind of [0, 1]) team.run(kind, parts);
+      for (const parts of [MOST_PARTS + 1, MOST_PARTS + 2, MOST_PARTS + 3, AREA]) team.run(0, parts);
+      team.run(1, MOST_PARTS);
+      team.checkAll();
+    });
+
+    for (const helpers of [0, 1, 2])
+      it(`does each part of every job once, one job after the other (threads: ${helpers + 1})`, async () => {
+        const team = teamOf(helpers);
+        await team.wake();
+        const next = numbers(helpers);
+        for (let job = 0; job < 4000; job++) {
+          const most = [2, 10, 100, MOST_PARTS][next(4)];
+          team.run(next(2), 1 + next(most), next(10) === 0);
+        }
+        for (const parts of [0, MOST_PARTS - 1, MOST_PARTS]) for (const kind of [0, 1]) team.run(kind, parts);
+        team.team.end();
+        team.checkAll();
+      });
+
+    it("does each part once of jobs of different lengths in quick succession", async () => {
+      const team = teamOf(2);
+      await team.wake();
+      const next = numbers(6);
+      team.runAll(Array.from({ length: 60_000 }, (_, round) => 2 + next(round % 2 === 0 ? 3 : 400)));
       team.team.end();
       team.checkAll();
     });
 
-  it("does each part once of jobs of different lengths in quick succession", async () => {
-    const team = teamOf(2);
-    await team.wake();
-    const next = numbers(6);
-    const [at, rounds] = [TEAM_BYTES, 60_000];
-    const counts = new Int32Array(AREA);
-    for (let round = 0; round < rounds; round++) {
-      const parts = round % 2 === 0 ? 2 + next(3) : 2 + next(400);
-      team.team.run(0, at, parts);
-      counts[parts - 1]++;
-    }
-    team.team.end();
-    // A part is done by all jobs that have as many.
-    for (let part = AREA - 2; part >= 0; part--) counts[part] += counts[part + 1];
-    assert.deepEqual(team.words.slice(at / 4, at / 4 + AREA), counts);
-  });
-
-  it("lets no two jobs look the same to a helper, which might take the part of one for the other's", () => {
-    const [team, count] = [teamOf(1, withoutHelp), 10_000];
-    assert.equal(new Set(Array.from({ length: count }, () => team.watch())).size, count);
-  });
-
-  it("lets nobody sleep who was about to when it began", () => {
-    const [{ team }, count] = [teamOf(1), 100];
-    // Sleepers go on at once where something else stands than they saw.
-    const values = Array.from({ length: count }, () => {
-      const { value } = begin(team);
-      team.end();
-      return value;
+    it("lets no two jobs look the same to a helper, which might take the part of one for the other's", () => {
+      const [team, count] = [released(createBroken(1)), 10_000];
+      assert.equal(new Set(Array.from({ length: count }, () => team.watch())).size, count);
     });
-    assert.equal(new Set(values).size, count);
-  });
 
-  it("does each part once while helpers fall asleep, sleep and wake", async () => {
-    const team = teamOf(2);
-    await team.wake();
-    const next = numbers(3);
-    for (let round = 0; round < 300; round++) {
-      for (let job = next(4); job >= 0; job--) team.run(next(2), 1 + next(40));
-      team.team.end();
-      // Up to about twice as long as helpers look for work before they sleep.
-      for (let pause = next(20_000); pause > 0; pause--) Atomics.load(team.words, 0);
-      team.team.begin();
-      // Nobody has slept through it.
-      if (round % 10 === 0) assert.ok(team.meet(3), `round ${round}`);
-    }
-    team.team.end();
-    team.checkAll();
-  });
+    it("lets nobody sleep who was about to when it began", () => {
+      const [{ team }, count] = [teamOf(1), 100];
+      // Sleepers go on at once where something else stands than they saw.
+      const values = Array.from({ length: count }, () => {
+        const { value } = begin(team);
+        team.end();
+        return value;
+      });
+      assert.equal(new Set(values).size, count);
+    });
 
-  it("does each part once in jobs that begin when all helpers sleep", async () => {
-    const team = teamOf(2);
-    const next = numbers(4);
-    for (let round = 0; round < 40; round++) {
+    it("does each part once while helpers fall asleep, sleep and wake", async () => {
+      const team = teamOf(2);
       await team.wake();
-      for (let job = 0; job < 10; job++) team.run(next(2), 1 + next(60));
-      if (round % 4 === 0) assert.ok(team.meet(3), `round ${round}`);
+      const next = numbers(3);
+      for (let round = 0; round < 300; round++) {
+        for (let job = next(4); job >= 0; job--) team.run(next(2), 1 + next(40));
+        team.team.end();
+        // Up to more than twice as long as helpers look for work before they sleep.
+        const end = performance.now() + next(1000) / 1000;
+        while (performance.now() < end);
+        team.team.begin();
+        // Nobody has slept through it.
+        if (round % 10 === 0) assert.ok(team.meet(3), `round ${round}`);
+      }
       team.team.end();
-    }
-    team.checkAll();
+      team.checkAll();
+    });
+
+    it("does each part once in jobs that begin when all helpers sleep", async () => {
+      const team = teamOf(2);
+      const next = numbers(4);
+      for (let round = 0; round < 40; round++) {
+        await team.wake();
+        for (let job = 0; job < 10; job++) team.run(next(2), 1 + next(60));
+        if (round % 4 === 0) assert.ok(team.meet(3), `round ${round}`);
+        team.team.end();
+      }
+      team.checkAll();
+    });
+
+    it("works while nobody has begun, and while helpers are starting", async () => {
+      const team = teamOf(2);
+      const next = numbers(5);
+      for (let job = 0; job < 300; job++) team.run(next(2), 1 + next(60));
+      team.team.begin();
+      for (let round = 0; round < 50; round++) {
+        for (let job = 0; job < 20; job++) team.run(next(2), 1 + next(60));
+        await setTimeout(2);
+      }
+      team.team.end();
+      team.checkAll();
+    });
+
+    for (const [when, prepare] of [
+      ["they are starting", () => {}],
+      [
+        "they sleep",
+        async (team: TestTeam) => {
+          await team.wake();
+          team.team.end();
+          await setTimeout(20);
+        },
+      ],
+      [
+        "they look for work",
+        async (team: TestTeam) => {
+          await team.wake();
+          team.run(0, 20);
+        },
+      ],
+    ] as const)
+      it(`releases helpers when ${when}, and does what comes without them`, async () => {
+        const team = teamOf(2);
+        await prepare(team);
+        await team.team.release();
+        team.team.begin();
+        for (const parts of [1, 2, 50]) team.run(1, parts);
+        assert.equal(team.meet(2, 1000), false);
+        team.team.end();
+        await team.team.release();
+        team.checkAll();
+      });
+
+    it("does without helpers that stop as they start", async () => {
+      const exits: Promise<unknown>[] = [];
+      const onWorker = (worker: Worker) => exits.push(new Promise((resolve) => worker.once("exit", resolve)));
+      process.on("worker", onWorker);
+      const team = released(createBroken(2));
+      team.team.begin();
+      for (const parts of [1, 2, 50]) team.run(1, parts);
+      while (exits.length < 2) await setTimeout(2);
+      process.off("worker", onWorker);
+      await Promise.all(exits);
+      for (const parts of [1, 2, 50]) team.run(1, parts);
+      assert.equal(team.meet(2, 1000), false);
+      team.team.end();
+      team.checkAll();
+    });
+
+    for (const started of [0, 1])
+      it(`does with ${started} of 2 helpers where the system has no more threads`, async () => {
+        const { Worker: original } = workerThreads;
+        let [asked, there] = [0, started];
+        // As Node does it.
+        class Limited extends original {
+          constructor(...operands: ConstructorParameters<typeof original>) {
+            asked++;
+            if (there-- <= 0) throw Object.assign(new Error("EAGAIN"), { code: "ERR_WORKER_INIT_FAILED" });
+            super(...operands);
+          }
+        }
+        Object.assign(workerThreads, { Worker: Limited });
+        let team: TestTeam;
+        try {
+          team = teamOf(2);
+        } finally {
+          Object.assign(workerThreads, { Worker: original });
+        }
+        assert.equal(asked, 2);
+        assert.equal(team.team.threads, 1 + started);
+        await wakeAll(team.team, started);
+        assert.equal(team.meet(2, started === 1 ? LONG : 1000), started === 1);
+        for (const parts of [1, 2, 50]) team.run(1, parts);
+        team.team.end();
+        team.checkAll();
+      });
   });
 
-  it("leaves some jobs to who leads when a helper has been long amid a part, and then shares them again", async () => {
-    const team = teamOf(1, modulesOf(100));
+describe("Team with a helper that is long amid a part", () => {
+  const released = releasedTeams();
+
+  it("leaves some jobs to who leads, and then shares them again", async () => {
+    const team = released(new WasmTeam(1, modulesOf(100)));
     await team.wake();
     let [tries, alone] = [0, 0];
     // Once more where the leader itself was stopped all the time.
@@ -371,7 +669,7 @@ describe("Team", () => {
   });
 
   it("shares all jobs while its patience lasts", async () => {
-    const team = teamOf(1);
+    const team = released(new WasmTeam(1));
     await team.wake();
     for (let round = 0; round < 10; round++) {
       team.linger();
@@ -382,7 +680,7 @@ describe("Team", () => {
 
   for (const helpers of [1, 2])
     it(`does each part of every job once where it works alone now and then (threads: ${helpers + 1})`, async () => {
-      const team = teamOf(helpers, modulesOf(0));
+      const team = released(new WasmTeam(helpers, modulesOf(0)));
       const next = numbers(8);
       await team.wake();
       for (let round = 0; round < 15; round++) {
@@ -394,124 +692,40 @@ describe("Team", () => {
       team.checkAll();
     });
 
-  it("works while nobody has begun, and while helpers are starting", async () => {
-    const team = teamOf(2);
-    const next = numbers(5);
-    for (let job = 0; job < 300; job++) team.run(next(2), 1 + next(60));
-    team.team.begin();
-    for (let round = 0; round < 50; round++) {
-      for (let job = 0; job < 20; job++) team.run(next(2), 1 + next(60));
-      await setTimeout(2);
-    }
-    team.team.end();
-    team.checkAll();
-  });
-
-  for (const [when, before] of [
-    ["they are starting", () => {}],
-    [
-      "they sleep",
-      async (team: TestTeam) => {
-        await team.wake();
-        team.team.end();
-        await setTimeout(20);
-      },
-    ],
-    [
-      "they look for work",
-      async (team: TestTeam) => {
-        await team.wake();
-        team.run(0, 20);
-      },
-    ],
-  ] as const)
-    it(`releases helpers when ${when}, and does what comes without them`, async () => {
-      const team = teamOf(2);
-      await before(team);
-      await team.team.release();
+  it("leaves some jobs to who leads, and then shares them again, where they are native", async function () {
+    needsNativeKernels.call(this);
+    let [tries, alone] = [0, 0];
+    let team: NativeTeam;
+    do {
+      assert.ok(tries++ < 20, "it works alone");
+      team = released(new NativeTeam(1));
       team.team.begin();
-      for (const parts of [1, 2, 50]) team.run(1, parts);
-      assert.equal(team.meet(2, 1000), false);
-      team.team.end();
-      await team.team.release();
-      team.checkAll();
-    });
-
-  it("does without helpers that stop as they start", async () => {
-    const exits: Promise<unknown>[] = [];
-    const onWorker = (worker: Worker) => exits.push(new Promise((resolve) => worker.once("exit", resolve)));
-    process.on("worker", onWorker);
-    const team = teamOf(2, withoutHelp);
-    team.team.begin();
-    for (const parts of [1, 2, 50]) team.run(1, parts);
-    while (exits.length < 2) await setTimeout(2);
-    process.off("worker", onWorker);
-    await Promise.all(exits);
-    for (const parts of [1, 2, 50]) team.run(1, parts);
-    assert.equal(team.meet(2, 1000), false);
+      // The helper starts meanwhile, and is amid its part when the leader has done its own.
+      team.linger();
+    } while (team.isShared());
+    do alone++;
+    while (!team.isShared() && alone < 100_000);
+    assert.ok(alone >= 100 && alone < 100_000, `${alone} jobs`);
+    assert.ok(team.meet(2));
     team.team.end();
-    team.checkAll();
   });
-
-  for (const started of [0, 1])
-    it(`does with ${started} of 2 helpers where the system has no more threads`, async () => {
-      const { Worker: original } = workerThreads;
-      let [asked, there] = [0, started];
-      // As Node does it.
-      class Limited extends original {
-        constructor(...operands: ConstructorParameters<typeof original>) {
-          asked++;
-          if (there-- <= 0) throw Object.assign(new Error("EAGAIN"), { code: "ERR_WORKER_INIT_FAILED" });
-          super(...operands);
-        }
-      }
-      Object.assign(workerThreads, { Worker: Limited });
-      let team: TestTeam;
-      try {
-        team = teamOf(2);
-      } finally {
-        Object.assign(workerThreads, { Worker: original });
-      }
-      assert.equal(asked, 2);
-      assert.equal(team.team.threads, 1 + started);
-      await wakeAll(team.team, started);
-      assert.equal(team.meet(2, started === 1 ? LONG : 1000), started === 1);
-      for (const parts of [1, 2, 50]) team.run(1, parts);
-      team.team.end();
-      team.checkAll();
-    });
 });
 
 /** Sizes of products and of an attention that several threads share, none of which divides evenly. */
 const [inputs, groups, groupsOfPart, positions, keyHeads, together, headDim] = [160, 40, 3, 208, 3, 5, 32];
 
 /** A chain of jobs, each of which reads what the one before wrote, in a memory for so many threads. */
-function chain(threads: number) {
-  const memory = RowMemory.create(threads)!;
+function chain(threads: number, isNative: boolean) {
+  const memory = RowMemory.create(threads, isNative)!;
   const next = numbers(7);
   const random = (count: number) => memory.place(Float32Array.from({ length: count }, () => next(2001) / 1000 - 1));
-  const [outputs, blocks, heads] = [4 * groups, inputs / BLOCK_INPUTS, keyHeads * together];
-  const { streamBytes } = packedBlocks(outputs, inputs);
-  const weights = memory.allocate(4 * streamBytes, PAGE_BYTES);
-  memory.bytes(weights, 4 * streamBytes).set(Uint8Array.from({ length: 4 * streamBytes }, () => next(256)));
+  const [outputs, heads] = [4 * groups, keyHeads * together];
   const values = random(inputs);
-  const x = memory.allocate(blocks * ACTIVATION_BYTES);
   // As wide as it is long, so that it can be multiplied again; and wide enough for queries.
   const made = memory.allocateFloats(outputs);
   const queries = memory.allocateFloats(heads * headDim);
   const attended = memory.allocateFloats(heads * headDim);
-  const product = memory.job("multiplyBlocks", {
-    x,
-    rows: 1,
-    weights,
-    streamBytes,
-    scales: random(outputs * blocks),
-    out: made,
-    outBytes: 4 * outputs,
-    blocks,
-    groups: groupsOfPart,
-    allGroups: groups,
-  });
+  const multiply = (isNative ? nativeProduct : wasmProduct)(memory, next, values, made);
   const stretch = 64;
   const stretches = Math.ceil(positions / stretch);
   const shared = {
@@ -535,8 +749,7 @@ function chain(threads: number) {
   return {
     memory,
     step() {
-      memory.kernels.quantizeBlocks(values, x, inputs);
-      product.run(Math.ceil(groups / groupsOfPart));
+      multiply();
       for (let head = 0; head < heads; head++)
         copy(made + 4 * ((8 * head) % 128), queries + 4 * head * headDim, headDim);
       score.run(keyHeads * stretches);
@@ -549,83 +762,136 @@ function chain(threads: number) {
   };
 }
 
-describe("RowMemory with several threads", () => {
-  const steps = 300;
-
-  /** What each step gives. */
-  const results: Uint8Array[] = [];
-
-  before(() => {
-    const { step, result } = chain(1);
-    for (let i = 0; i < steps; i++) {
-      step();
-      results.push(result());
-    }
-    assert.ok(new Set(results.map(String)).size > steps / 2, "steps differ");
-    assert.ok(new Float32Array(results.at(-1)!.buffer).every(Number.isFinite));
+/** A product of blocks with random weights: `out` = `x` W. */
+function wasmProduct(memory: RowMemory, next: (end: number) => number, x: number, out: number): () => void {
+  const [outputs, blocks] = [4 * groups, inputs / BLOCK_INPUTS];
+  const { streamBytes } = packedBlocks(outputs, inputs);
+  const weights = memory.allocate(4 * streamBytes, PAGE_BYTES);
+  memory.bytes(weights, 4 * streamBytes).set(Uint8Array.from({ length: 4 * streamBytes }, () => next(256)));
+  const rounded = memory.allocate(blocks * ACTIVATION_BYTES);
+  const product = memory.job("multiplyBlocks", {
+    x: rounded,
+    rows: 1,
+    weights,
+    streamBytes,
+    scales: memory.place(Float32Array.from({ length: outputs * blocks }, () => next(2001) / 1000 - 1)),
+    out,
+    outBytes: 4 * outputs,
+    blocks,
+    groups: groupsOfPart,
+    allGroups: groups,
   });
+  return () => {
+    memory.kernels.quantizeBlocks(x, rounded, inputs);
+    product.run(Math.ceil(groups / groupsOfPart));
+  };
+}
 
-  for (const threads of [2, 3])
-    it(`gives the same bits with ${threads} threads as with one`, async () => {
-      const { memory, step, result } = chain(threads);
-      assert.equal(memory.team.threads, threads);
-      await wakeAll(memory.team, threads - 1);
+/** The same for the native kernels. */
+function nativeProduct(memory: RowMemory, next: (end: number) => number, x: number, out: number): () => void {
+  const [outputs, blocks, outputsOfGroup] = [4 * groups, inputs / BLOCK_INPUTS, 16];
+  const length = nativeBlocksBytes(outputs, inputs);
+  const weights = memory.allocate(length);
+  const numbers = Uint8Array.from({ length: (outputs * inputs) / 2 }, () => next(256));
+  const scales = Float32Array.from({ length: outputs * blocks }, () => next(2001) / 1000 - 1);
+  packNativeBlocks(memory.bytes(weights, length), 0, numbers, scales, blocks);
+  const rounded = memory.allocate(blocks * NATIVE_ACTIVATION_BYTES);
+  const round = memory.nativeJob("roundBlocks", { x, out: rounded, inputs });
+  const allGroups = outputs / outputsOfGroup;
+  const product = memory.nativeJob("multiplyBlocks", {
+    x: rounded,
+    rows: 1,
+    weights,
+    out,
+    blocks,
+    groups: groupsOfPart,
+    allGroups,
+  });
+  return () => {
+    round.run(1);
+    product.run(Math.ceil(allGroups / groupsOfPart));
+  };
+}
+
+for (const { title, isNative } of kinds)
+  describe(`RowMemory with several threads (${title})`, () => {
+    const steps = 300;
+
+    /** What each step gives. */
+    const results: Uint8Array[] = [];
+
+    before(function () {
+      if (isNative) needsNativeKernels.call(this);
+      const { step, result } = chain(1, isNative);
       for (let i = 0; i < steps; i++) {
         step();
-        assert.deepEqual(result(), results[i], `step ${i}`);
-        // Helpers see what grows while they are at work.
-        if (i % 50 === 0) memory.allocate(2 ** 20);
+        results.push(result());
+      }
+      assert.ok(new Set(results.map(String)).size > steps / 2, "steps differ");
+      assert.ok(new Float32Array(results.at(-1)!.buffer).every(Number.isFinite));
+    });
+
+    for (const threads of [2, 3])
+      it(`gives the same bits with ${threads} threads as with one`, async () => {
+        const { memory, step, result } = chain(threads, isNative);
+        assert.equal(memory.team.threads, threads);
+        await wakeAll(memory.team, threads - 1);
+        for (let i = 0; i < steps; i++) {
+          step();
+          assert.deepEqual(result(), results[i], `step ${i}`);
+          // Helpers see what grows while they are at work.
+          if (i % 50 === 0) memory.allocate(2 ** 20);
+        }
+        memory.team.end();
+        await memory.team.release();
+      });
+
+    it("gives the same bits where the memory grows while helpers work with it", async () => {
+      const helpers = 2;
+      const memory = RowMemory.create(helpers + 1, isNative)!;
+      await wakeAll(memory.team, helpers);
+      for (let i = 0; i < 40; i++) {
+        const heads = 30;
+        const scores = memory.place(new Float32Array(64 * heads).fill(i));
+        memory.allocate(100_000);
+        const factors = memory.allocateFloats(heads);
+        memory.job("soften", { scores, scoreBytes: 256, positions: 64, factors }).run(heads);
+        const found = memory.floats.subarray(factors / 4, factors / 4 + heads);
+        assert.ok(found.every((factor) => factor === 1 / 64));
       }
       memory.team.end();
       await memory.team.release();
     });
 
-  it("gives the same bits where the memory grows while helpers work with it", async () => {
-    const helpers = 2;
-    const memory = RowMemory.create(helpers + 1)!;
-    await wakeAll(memory.team, helpers);
-    for (let i = 0; i < 40; i++) {
-      const heads = 30;
-      const scores = memory.place(new Float32Array(64 * heads).fill(i));
-      memory.allocate(100_000);
-      const factors = memory.allocateFloats(heads);
-      memory.job("soften", { scores, scoreBytes: 256, positions: 64, factors }).run(heads);
-      const found = memory.floats.subarray(factors / 4, factors / 4 + heads);
-      assert.ok(found.every((factor) => factor === 1 / 64));
-    }
-    memory.team.end();
-    await memory.team.release();
-  });
-
-  const source = JSON.stringify(resolve("model-runtime/kernels/row-kernels.ts"));
-  const create = `const { RowMemory } = require(${source}); const memory = RowMemory.create(3);`;
-  const whenStarted = (body: string) => `${create} setTimeout(() => { ${body} }, 400);`;
-  for (const [title, script, expected] of [
-    ["are starting", create, 0],
-    ["sleep", whenStarted(""), 0],
-    ["look for work", whenStarted("memory.team.begin();"), 0],
-    ["sleep and the process is told to exit", whenStarted("process.exit(7);"), 7],
-    ["look for work and the process is told to exit", whenStarted("memory.team.begin(); process.exit(7);"), 7],
-    ["look for work and the process fails", whenStarted("memory.team.begin(); throw 1;"), 1],
-  ] as const)
-    it(`does not keep a process alive where helpers ${title}`, () => {
-      const { status, signal, stderr } = spawnSync(process.execPath, ["-r", "tsx/cjs", "-e", script], {
-        encoding: "utf8",
-        timeout: 20_000,
+    const source = JSON.stringify(resolve("model-runtime/kernels/row-kernels.ts"));
+    const create = `const { RowMemory } = require(${source}); const memory = RowMemory.create(3, ${isNative});`;
+    const whenStarted = (body: string) => `${create} setTimeout(() => { ${body} }, 400);`;
+    for (const [title, script, expected] of [
+      ["are starting", create, 0],
+      ["sleep", whenStarted(""), 0],
+      ["look for work", whenStarted("memory.team.begin();"), 0],
+      ["sleep and the process is told to exit", whenStarted("process.exit(7);"), 7],
+      ["look for work and the process is told to exit", whenStarted("memory.team.begin(); process.exit(7);"), 7],
+      ["look for work and the process fails", whenStarted("memory.team.begin(); throw 1;"), 1],
+    ] as const)
+      it(`does not keep a process alive where helpers ${title}`, () => {
+        const { status, signal, stderr } = spawnSync(process.execPath, ["-r", "tsx/cjs", "-e", script], {
+          encoding: "utf8",
+          timeout: 20_000,
+        });
+        assert.deepEqual({ status, signal }, { status: expected, signal: null }, stderr);
       });
-      assert.deepEqual({ status, signal }, { status: expected, signal: null }, stderr);
-    });
 
-  for (const [title, end, isTerminated] of [
-    ["has nothing left to do", "", false],
-    ["is terminated", "setInterval(() => {}, 1000);", true],
-  ] as const)
-    it(`ends with the thread that leads where that ${title}`, async () => {
-      const script = `require("tsx/cjs"); ${whenStarted(`memory.team.begin(); require("node:worker_threads").parentPort.postMessage(""); ${end}`)}`;
-      const leader = new workerThreads.Worker(script, { eval: true });
-      const exit = once(leader, "exit");
-      await once(leader, "message");
-      if (isTerminated) leader.terminate();
-      await exit;
-    });
-});
+    for (const [title, end, isTerminated] of [
+      ["has nothing left to do", "", false],
+      ["is terminated", "setInterval(() => {}, 1000);", true],
+    ] as const)
+      it(`ends with the thread that leads where that ${title}`, async () => {
+        const script = `require("tsx/cjs"); ${whenStarted(`memory.team.begin(); require("node:worker_threads").parentPort.postMessage(""); ${end}`)}`;
+        const leader = new workerThreads.Worker(script, { eval: true });
+        const exit = once(leader, "exit");
+        await once(leader, "message");
+        if (isTerminated) leader.terminate();
+        await exit;
+      });
+  });
