@@ -157,7 +157,7 @@ export interface TeamFunctions {
 }
 
 export class Team {
-  private readonly helpers: Worker[];
+  private readonly helpers: Worker[] = [];
   private readonly control: Int32Array;
   /** Threads that work, the leader included. */
   readonly threads: number;
@@ -175,8 +175,11 @@ export class Team {
   ) {
     this.control = new Int32Array(memory.buffer, 0, TEAM_BYTES / 4);
     this.control[TICKET / 4] = PART_MASK;
-    const started = Array.from({ length: helpers }, (_, i) => startHelper(helper, { memory, thread: i + 1 }));
-    this.helpers = started.filter((each) => each !== null);
+    for (let i = 0; i < helpers; i++) {
+      // Without gaps, whichever are started: jobs have so many places to work in.
+      const started = startHelper(helper, { memory, thread: this.helpers.length + 1 });
+      if (started !== null) this.helpers.push(started);
+    }
     this.threads = this.helpers.length + 1;
     this.control[SHARE / 4] = SHARES_A_THREAD * this.threads;
   }
