@@ -15,8 +15,13 @@ export interface NativeKernels {
   memoryOf(bytes: Uint8Array): object;
   /** Does all parts of a job of a kind, with the helpers unless `isAlone` is not 0. */
   lead(memory: object, kind: number, values: number, parts: number, isAlone: number): void;
-  /** Takes parts of jobs until there have been none for a while. */
+  /** Takes parts of jobs for some 0.2 ms. */
   help(memory: object, thread: number): void;
+  /**
+   * Has all threads do jobs in another way that this processor can, from their next call on, for tests: the fastest is at place 0. Says
+   * for which processors that is compiled; undefined where there is no more.
+   */
+  use(place: number): string | undefined;
 }
 
 const FILE = `kernels-${process.platform}-${process.arch}.node`;

@@ -13,30 +13,33 @@
 #include <windows.h>
 #endif
 
-/* Null where the processor has none of the instructions that the jobs are compiled for. */
-static const Variant *variantOf(void) {
+/* What this processor can run, the fastest first; nothing where it has not the instructions that the jobs are compiled for. */
+enum { MOST_VARIANTS = 3 };
+static const Variant *variants[MOST_VARIANTS];
+/* The one in use. */
+static const Variant *variant;
+
+static void findVariants(void) {
+  int count = 0;
 #if defined(__x86_64__) || defined(_M_X64)
   unsigned a, b, c, d;
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
   if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq"))
-    return &jobs_avx512vnni;
+    variants[count++] = &jobs_avx512vnni;
   /* AVX-VNNI. */
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & (1 << 4)) return &jobs_avxvnni;
-  return &jobs_avx2;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & (1 << 4)) variants[count++] = &jobs_avxvnni;
+  variants[count++] = &jobs_avx2;
 #elif defined(__APPLE__)
-  return &jobs_dotprod;
+  variants[count++] = &jobs_dotprod;
 #elif defined(__linux__)
-  return getauxval(AT_HWCAP) & (1 << 20) ? &jobs_dotprod : NULL;
+  if (getauxval(AT_HWCAP) & (1 << 20)) variants[count++] = &jobs_dotprod;
 #elif defined(_WIN32)
-  return IsProcessorFeaturePresent(43) ? &jobs_dotprod : NULL;
-#else
-  return NULL;
+  if (IsProcessorFeaturePresent(43)) variants[count++] = &jobs_dotprod;
 #endif
+  (void)count;
 }
-
-static const Variant *variant;
 
 /* (memory, kind, values, parts, isAlone) */
 static napi_value leadCall(napi_env env, napi_callback_info info) {
@@ -75,15 +78,32 @@ static napi_value memoryOf(napi_env env, napi_callback_info info) {
   return memory;
 }
 
+/* (place) of a variant among those that can be run: all threads use it from their next call on. Says its name; undefined for none. */
+static napi_value useCall(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value given[1], name = NULL;
+  int32_t place = -1;
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  napi_get_value_int32(env, given[0], &place);
+  if (place < 0 || place >= MOST_VARIANTS || variants[place] == NULL) return NULL;
+  variant = variants[place];
+  napi_create_string_utf8(env, variant->name, NAPI_AUTO_LENGTH, &name);
+  return name;
+}
+
 NAPI_MODULE_INIT() {
   napi_value function, name;
-  if (variant == NULL) variant = variantOf();
+  /* Once for all threads that load this. */
+  if (variant == NULL) {
+    findVariants();
+    variant = variants[0];
+  }
   napi_create_string_utf8(env, variant == NULL ? "" : variant->name, NAPI_AUTO_LENGTH, &name);
   napi_set_named_property(env, exports, "variant", name);
   const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"memoryOf", memoryOf}};
+  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"memoryOf", memoryOf}, {"use", useCall}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
     napi_set_named_property(env, exports, functions[i].name, function);
