@@ -30,11 +30,18 @@ enum { LANES = 4 };
 #endif
 enum { VECTORS = TOGETHER / LANES };
 
-/* Before loops over what is to be in registers. */
+/* Before loops over what is to be in registers. Without "full", versions of Clang up to 16 leave some in memory. */
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Between rows that need most registers: Clang would mix their instructions until there are too few. */
+#if defined(__clang__) && defined(__AVX512VNNI__)
+#define NEXT_ROW() __asm__ __volatile__("" ::: "memory")
+#else
+#define NEXT_ROW() (void)0
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -229,6 +236,7 @@ INLINE void multiplyTile(const uint8_t *x, int xBytes, const uint8_t *weights, f
       const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
       const Ints sum = dotBlock(splatInt(a->offset), numbers, (const int32_t *)a->numbers);
       sums[row] += toFloats(sum) * (scales * splat(a->scale));
+      NEXT_ROW();
     }
   }
   UNROLL for (int row = 0; row < rows; row++) store((float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector, sums[row]);
