@@ -3,17 +3,15 @@
 
 #include "team.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 #include <cpuid.h>
-#endif
-#if defined(__linux__) && defined(__aarch64__)
+#elif defined(__linux__)
 #include <sys/auxv.h>
-#endif
-#if defined(_WIN32) && defined(_M_ARM64)
+#elif defined(_WIN32)
 #include <windows.h>
 #endif
 
-/* What this processor can run, the fastest first; nothing where it has not the instructions that the jobs are compiled for. */
+/* What this processor can run, the fastest first; nothing where it, or the operating system, has not the instructions that the jobs are compiled for. */
 enum { MOST_VARIANTS = 3 };
 static const Variant *variants[MOST_VARIANTS];
 /* The one in use. */
@@ -21,21 +19,27 @@ static const Variant *variant;
 
 static void findVariants(void) {
   int count = 0;
-#if defined(__x86_64__) || defined(_M_X64)
-  unsigned a, b, c, d;
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
-  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq"))
-    variants[count++] = &jobs_avx512vnni;
-  /* AVX-VNNI. */
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & (1 << 4)) variants[count++] = &jobs_avxvnni;
+#if defined(__x86_64__)
+  /* By hand: what `__builtin_cpu_supports` reads is missing where clang links with Microsoft's libraries. */
+  unsigned a, b, c, d, saved, rest;
+  const unsigned needed = bit_FMA | bit_F16C | bit_OSXSAVE;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed) return;
+  /* Which registers the operating system keeps for each thread: vectors of 256 bits, of 512 bits with their masks. */
+  __asm__ __volatile__("xgetbv" : "=a"(saved), "=d"(rest) : "c"(0));
+  const unsigned saved256 = 0x06, saved512 = 0xe6;
+  if ((saved & saved256) != saved256 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return;
+  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+  if ((saved & saved512) == saved512 && (b & avx512) == avx512 && c & bit_AVX512VNNI) variants[count++] = &jobs_avx512vnni;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVXVNNI) variants[count++] = &jobs_avxvnni;
   variants[count++] = &jobs_avx2;
 #elif defined(__APPLE__)
+  /* Every Mac with this processor has them. */
   variants[count++] = &jobs_dotprod;
 #elif defined(__linux__)
+  /* HWCAP_ASIMDDP. */
   if (getauxval(AT_HWCAP) & (1 << 20)) variants[count++] = &jobs_dotprod;
 #elif defined(_WIN32)
+  /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE. */
   if (IsProcessorFeaturePresent(43)) variants[count++] = &jobs_dotprod;
 #endif
   (void)count;

@@ -19,9 +19,9 @@ typedef struct {
   Job *jobs[JOBS];
 } Variant;
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 extern const Variant jobs_avx512vnni, jobs_avxvnni, jobs_avx2;
-#elif defined(__aarch64__) || defined(_M_ARM64)
+#elif defined(__aarch64__)
 extern const Variant jobs_dotprod;
 #endif
 

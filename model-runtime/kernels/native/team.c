@@ -1,7 +1,7 @@
 /* See team.h. Words of the memory that all threads share lie where team.ts says. */
 #include "team.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #define PAUSE() _mm_pause()
 #else
