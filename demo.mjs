@@ -15,6 +15,7 @@ else terminal();
 
 function terminal() {
   run("esbuild.mjs");
+  run("kernels.mjs");
   const file = "test/fixtures/complete-me.ts";
   const grey = process.stdout.isTTY ? ["\x1b[90m", "\x1b[0m"] : ["", ""];
   process.stdout.write(`${readFileSync(file, "utf8")}${grey[0]}`);
