@@ -1,5 +1,6 @@
-// Makes the .vsix of one platform: the bundles, that platform's onnxruntime and the embedded model, nothing else.
-// Usage: node package.mjs [--target linux-x64] [--out FILE]; without a target, for the platform it runs on.
+// Makes the .vsix of one platform: the bundles, that platform's onnxruntime and kernels, the embedded model, nothing else.
+// Usage: node package.mjs [--target linux-x64] [--out FILE] [--kernels]; without a target, for the platform it runs on.
+// --kernels: fails where there is no compiler for the native kernels; otherwise they are left out then.
 import { spawnSync } from "node:child_process";
 import {
   cpSync,
@@ -30,7 +31,9 @@ const targets = {
 const needless = ["libonnxruntime.1.29.0.dylib"];
 
 const root = dirname(fileURLToPath(import.meta.url));
-const { values } = parseArgs({ options: { target: { type: "string" }, out: { type: "string" } } });
+const { values } = parseArgs({
+  options: { target: { type: "string" }, out: { type: "string" }, kernels: { type: "boolean", default: false } },
+});
 const target = values.target ?? `${process.platform}-${process.arch}`;
 if (!(target in targets))
   fail(`There is no onnxruntime for "${target}"; the targets are ${Object.keys(targets).join(", ")}.`);
@@ -41,6 +44,7 @@ process.chdir(root);
 
 const model = embeddedModel();
 run(root, process.execPath, ["esbuild.mjs", "--production"]);
+const kernels = nativeKernels();
 const stage = layOut();
 // vsce lies in the repository's packages; its own rules for leaving out files have nothing left to do.
 run(stage, process.execPath, [
@@ -62,6 +66,7 @@ function layOut() {
       (name) => `dist/${name}.js`,
     ),
     ...["explorer", "fine-tuning"].map((name) => `dist/${name}.css`),
+    ...kernels,
     ...readdirSync("media")
       .filter((name) => /\.(png|svg|md)$/.test(name))
       .map((name) => `media/${name}`),
@@ -78,6 +83,15 @@ function layOut() {
   return stage;
 }
 
+/** The file with the target's kernels, as a list; an empty one where there is no compiler, which is said. */
+function nativeKernels() {
+  const args = ["kernels.mjs", "--production", "--required", "--target", target];
+  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+  if (status === 0) return [`dist/kernels-${target}.node`];
+  if (status === 2 && !values.kernels) return [];
+  return fail("There are no native kernels to put into the package; see above.");
+}
+
 function copyPackage(name, paths, stage) {
   const isNeeded = (path) => !/\.(map|d\.ts)$/.test(path) && !needless.some((file) => path.endsWith(file));
   for (const path of paths) {
@@ -87,12 +101,13 @@ function copyPackage(name, paths, stage) {
   }
 }
 
-/** The licences of what is in the package: the packages in the bundles, and onnxruntime. */
+/** The licences of what is in the package: the packages in the bundles and in the kernels, and onnxruntime. */
 function thirdPartyNotices() {
   const native = ["node_modules/onnxruntime-common", "node_modules/onnxruntime-node"];
   // onnxruntime's packages have no licence file; theirs is the MIT licence of the same company as this one's.
   const microsoftMit = "node_modules/vscode-jsonrpc";
-  const notices = [...readJson("dist/third-party.json"), ...native].map((folder) => {
+  const headers = kernels.length > 0 ? ["node_modules/node-api-headers"] : [];
+  const notices = [...readJson("dist/third-party.json"), ...headers, ...native].map((folder) => {
     const { name, version, license } = readJson(join(folder, "package.json"));
     const source = native.includes(folder) ? microsoftMit : folder;
     const file = readdirSync(source).find((name) => /^licen[cs]e/i.test(name));
