@@ -131,8 +131,8 @@ function variants() {
         ...["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"],
         "-mprefer-vector-width=512",
       ],
-      avxvnni: ["-mavx2", "-mfma", "-mavxvnni"],
-      avx2: ["-mavx2", "-mfma"],
+      avxvnni: ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+      avx2: ["-mavx2", "-mfma", "-mf16c"],
     };
   if (compiler.isZig) return { dotprod: [`-mcpu=${system === "darwin" ? "apple_m1" : "generic+v8_2a+dotprod"}`] };
   return { dotprod: [system === "darwin" ? "-mcpu=apple-m1" : "-march=armv8.2-a+dotprod"] };

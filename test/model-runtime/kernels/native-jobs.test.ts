@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { KEY_TILE, VALUE_STRIP } from "../../../model-runtime/kernels/attention";
+import { halfValues, toHalf } from "../../../model-runtime/checkpoint/half";
+import { KEY_TILE, slotsFor, VALUE_STRIP } from "../../../model-runtime/kernels/attention";
 import { BLOCK_INPUTS } from "../../../model-runtime/kernels/blocks";
 import { jobArguments } from "../../../model-runtime/kernels/jobs";
 import { nativeKernels } from "../../../model-runtime/kernels/native";
@@ -73,7 +74,7 @@ function readRows(memory: RowMemory, span: RowSpan, rows: number, width: number,
   });
 }
 
-/** 4-bit numbers [O, B, 16 bytes] and scales [O, B]. */
+/** 4-bit numbers [O, B, 16 bytes] and scales [O, B], which a float16 can be. */
 interface Blocks {
   numbers: Uint8Array;
   scales: Float32Array;
@@ -115,7 +116,7 @@ function multiplyBlocks(
       memory.bytes(weights, length),
       from,
       numbers.subarray((from * inputs) / 2, (to * inputs) / 2),
-      scales.subarray(from * blocks, to * blocks),
+      Uint16Array.from(scales.subarray(from * blocks, to * blocks), toHalf),
       blocks,
     );
   const out = outputRows(memory, rows, inGroups(outputs));
@@ -229,15 +230,26 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
   const out = outputRows(memory, rows, width);
   const given = { queries: from.at, queryBytes: from.bytes, keys: tiles, mask: masks.at, headBytes: 4 * headFloats };
   const taken = { values: strips, out: out.at, outBytes: out.bytes, slots };
-  const shape = { keyHeads, together, headDim, positions };
+  const shape = { keyHeads, together, headDim };
   if ("tile" in by) {
-    const scratchBytes = 4 * MOST_QUERIES * slots;
+    const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const { threads } = memory.team;
     const scratch = memory.allocate(threads * scratchBytes);
     const end = memory.allocate(64);
     memory.bytes(end, 64).fill(7);
+    // Behind the last position that a row sees; of a row that sees none, behind all.
+    const ends = Int32Array.from({ length: rows }, (_, row) => {
+      const last = memory.row(masks, row, positions).findLastIndex((each) => each > HIDDEN_SCORE);
+      return last < 0 ? positions : slotsFor(last + 1);
+    });
     const places = { maskBytes: masks.bytes, rows, tile: by.tile, scratch, scratchBytes };
-    run(memory, "attend", { ...given, ...taken, ...shape, ...places }, Math.ceil(rows / by.tile) * keyHeads);
+    const further = { ends: memory.place(ends), scale: floatBits(1) };
+    run(
+      memory,
+      "attend",
+      { ...given, ...taken, ...shape, ...places, ...further },
+      Math.ceil(rows / by.tile) * keyHeads,
+    );
     assert.ok(memory.bytes(end, 64).every((byte) => byte === 7));
   } else {
     const scoreBytes = masks.bytes;
@@ -245,11 +257,15 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
     const factors = memory.allocateFloats(rows * heads);
     const stretches = Math.ceil(positions / by.stretch);
     const jobs = [
-      ["score", { ...given, ...shape, ...scores, stretches, stretch: by.stretch }, rows * keyHeads * stretches],
+      [
+        "score",
+        { ...given, ...shape, ...scores, positions, stretches, stretch: by.stretch },
+        rows * keyHeads * stretches,
+      ],
       ["soften", { ...scores, positions, factors }, rows * heads],
       [
         "sum",
-        { ...given, ...taken, ...shape, ...scores, factors, strips: headDim / VALUE_STRIP },
+        { ...given, ...taken, ...shape, ...scores, positions, factors, strips: headDim / VALUE_STRIP },
         (rows * keyHeads * headDim) / VALUE_STRIP,
       ],
     ] as const;
@@ -375,7 +391,11 @@ function randomFloats(random: () => number, length: number, size = 1): Float32Ar
 
 function randomBlocks(random: () => number, outputs: number, blocks: number): Blocks {
   const numbers = Uint8Array.from({ length: outputs * blocks * 16 }, () => 256 * random());
-  return { numbers, scales: randomFloats(random, outputs * blocks), blocks };
+  return {
+    numbers,
+    scales: randomFloats(random, outputs * blocks).map((scale) => halfValues()[toHalf(scale)]),
+    blocks,
+  };
 }
 
 function randomIntegers(random: () => number, outputs: number, inputs: number): Integers {

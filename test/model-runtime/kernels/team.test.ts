@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import workerThreads, { type Worker } from "node:worker_threads";
+import { toHalf } from "../../../model-runtime/checkpoint/half";
 import {
   assemble,
   atomic,
@@ -20,6 +21,7 @@ import {
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packedBlocks } from "../../../model-runtime/kernels/blocks";
 import { nativeKernels, nativeKernelsFile } from "../../../model-runtime/kernels/native";
 import {
+  MOST_QUERIES,
   NATIVE_ACTIVATION_BYTES,
   type NativeJobArgument,
   type NativeJobName,
@@ -251,6 +253,8 @@ class WasmTeam extends TestTeam {
 
 /** A row of the native jobs. */
 const WIDTH = 16;
+/** Queries of a thread and their scores. */
+const SCRATCH_BYTES = 4 * 2 * WIDTH * MOST_QUERIES;
 
 /** A team that runs native jobs: rows are added to, and attended to where it is to be seen which thread does a part. */
 class NativeTeam extends TestTeam {
@@ -262,7 +266,7 @@ class NativeTeam extends TestTeam {
   private readonly areas = Array.from({ length: AREAS + 1 }, () => this.allocate(4 * WIDTH * AREA));
   private readonly adds: number[][];
   /** Scores of each thread, and how many parts the attention has. */
-  private readonly scratch = this.allocate(4 * WIDTH * MOST_THREADS);
+  private readonly scratch = this.allocate(SCRATCH_BYTES * MOST_THREADS);
   private readonly attended = this.allocate(4 * WIDTH * ATTENDED);
   private readonly attend: number;
   private readonly multiply: number;
@@ -300,10 +304,10 @@ class NativeTeam extends TestTeam {
       together: 1,
       headDim: WIDTH,
       slots: WIDTH,
-      positions: WIDTH,
+      ends: this.allocate(4 * ATTENDED),
       tile: 1,
       scratch: this.scratch,
-      scratchBytes: 4 * WIDTH,
+      scratchBytes: SCRATCH_BYTES,
     });
     const inputs = 4096;
     const [weights, out] = [this.allocate(2 * 4 * WIDTH * inputs), this.allocate(2 * 4 * WIDTH)];
@@ -343,11 +347,13 @@ class NativeTeam extends TestTeam {
 
   /** Which threads do parts of a job. */
   threadsOf(isSmall?: boolean): number[] {
-    const scores = this.floats.subarray(this.scratch / 4, this.scratch / 4 + MOST_THREADS * WIDTH).fill(0);
+    const scores = this.floats.subarray(this.scratch / 4, (this.scratch + MOST_THREADS * SCRATCH_BYTES) / 4).fill(0);
     const attended = this.floats.subarray(this.attended / 4, this.attended / 4 + ATTENDED * WIDTH).fill(0);
     this.runJob("attend", this.attend, ATTENDED, isSmall);
     assert.ok(attended.every((value) => value === 3));
-    return Array.from({ length: MOST_THREADS }, (_, thread) => thread).filter((thread) => scores[thread * WIDTH] > 0);
+    return Array.from({ length: MOST_THREADS }, (_, thread) => thread).filter(
+      (thread) => scores[(thread * SCRATCH_BYTES) / 4] > 0,
+    );
   }
 
   meet(threads: number, looks = LONG, isSmall?: boolean): boolean {
@@ -797,7 +803,7 @@ function nativeProduct(memory: RowMemory, next: (end: number) => number, x: numb
   const length = nativeBlocksBytes(outputs, inputs);
   const weights = memory.allocate(length);
   const numbers = Uint8Array.from({ length: (outputs * inputs) / 2 }, () => next(256));
-  const scales = Float32Array.from({ length: outputs * blocks }, () => next(2001) / 1000 - 1);
+  const scales = Uint16Array.from({ length: outputs * blocks }, () => toHalf(next(2001) / 1000 - 1));
   packNativeBlocks(memory.bytes(weights, length), 0, numbers, scales, blocks);
   const rounded = memory.allocate(blocks * NATIVE_ACTIVATION_BYTES);
   const round = memory.nativeJob("roundBlocks", { x, out: rounded, inputs });
