@@ -8,10 +8,20 @@
 #define PAUSE() __asm__ __volatile__("yield")
 #endif
 
+#if defined(_WIN32)
+#include <windows.h>
+#define YIELD() SwitchToThread()
+#else
+#include <sched.h>
+#define YIELD() sched_yield()
+#endif
+
 enum { TICKET = 0, DONE = 64, KIND = 128, PARTS = 132, SHARE = 136, VALUES = 140, ALONE = 144 };
 enum { PART_BITS = 12, PART_MASK = (1 << PART_BITS) - 1 };
 /* How often a helper looks for work at a call, some 0.2 ms; a leader whether the helpers are done, some 3 ms. */
 enum { LOOKS = 5000, PATIENCE = 100000, JOBS_ALONE = 500 };
+/* After so many looks a leader lets other threads have its core: the one that it waits for may be among them. */
+enum { IMPATIENT = 1024 };
 
 static int32_t *word(uint8_t *memory, int address) { return (int32_t *)(memory + address); }
 static int32_t get(uint8_t *memory, int address) { return __atomic_load_n(word(memory, address), __ATOMIC_SEQ_CST); }
@@ -47,7 +57,10 @@ void lead(const Variant *variant, uint8_t *memory, int kind, int values, int par
     ticket = get(memory, TICKET);
   }
   int looks = 0;
-  for (; get(memory, DONE) != parts - own; looks++) PAUSE();
+  for (; get(memory, DONE) != parts - own; looks++) {
+    if (looks % IMPATIENT == IMPATIENT - 1) YIELD();
+    else PAUSE();
+  }
   set(memory, TICKET, ticket | PART_MASK);
   if (looks > PATIENCE) set(memory, ALONE, JOBS_ALONE);
 }
