@@ -735,11 +735,12 @@ static void roundBlocks(uint8_t *memory, const int32_t *values, int first, int c
         sum += whole;
         for (int lane = 0; lane < LANES; lane++) out->numbers[i + lane] = (int8_t)whole[lane];
       }
-      int32_t total = 0;
-      for (int lane = 0; lane < LANES; lane++) total += sum[lane];
+      /* Of any size where something is no number. */
+      uint32_t total = 0;
+      for (int lane = 0; lane < LANES; lane++) total += (uint32_t)sum[lane];
       out->scale = reach / 127;
       /* Numbers of weights stand for themselves less 8. */
-      out->offset = -8 * total;
+      out->offset = (int32_t)(-8 * total);
     }
   }
   (void)thread;
