@@ -74,10 +74,10 @@ function readRows(memory: RowMemory, span: RowSpan, rows: number, width: number,
   });
 }
 
-/** 4-bit numbers [O, B, 16 bytes] and scales [O, B], which a float16 can be. */
+/** 4-bit numbers [O, B, 16 bytes] and scales [O, B], the bits of F16. */
 interface Blocks {
   numbers: Uint8Array;
-  scales: Float32Array;
+  scales: Uint16Array;
   blocks: number;
 }
 
@@ -116,7 +116,7 @@ function multiplyBlocks(
       memory.bytes(weights, length),
       from,
       numbers.subarray((from * inputs) / 2, (to * inputs) / 2),
-      Uint16Array.from(scales.subarray(from * blocks, to * blocks), toHalf),
+      scales.subarray(from * blocks, to * blocks),
       blocks,
     );
   const out = outputRows(memory, rows, inGroups(outputs));
@@ -174,6 +174,28 @@ function multiplyIntegers(
   return readRows(memory, out, rows, inGroups(outputs), outputs);
 }
 
+/** Products of activations that are rounded in blocks. */
+function multiplyMixed(
+  memory: RowMemory,
+  x: Float32Array,
+  { rows: weights, scales }: Integers,
+  groups = 1,
+): Float32Array[] {
+  const outputs = scales.length;
+  const inputs = weights.length / outputs;
+  const rows = x.length / inputs;
+  const rounded = roundBlocks(memory, x, inputs);
+  const filled = new Float32Array(inGroups(outputs));
+  filled.set(scales);
+  const out = outputRows(memory, rows, inGroups(outputs));
+  const allGroups = inGroups(outputs) / OUTPUTS_OF_GROUP;
+  const blocks = inputs / BLOCK_INPUTS;
+  const given = { x: rounded.at, xBytes: rounded.bytes, rows, out: out.at, outBytes: out.bytes };
+  const taken = { weights: memory.place(packNativeIntegers(weights, inputs).packed), scales: memory.place(filled) };
+  run(memory, "multiplyMixed", { ...given, ...taken, blocks, groups, allGroups }, Math.ceil(allGroups / groups));
+  return readRows(memory, out, rows, inGroups(outputs), outputs);
+}
+
 /** @param weights [O, inputs] @param before what the outputs of every row are before, where products are added to it */
 function multiplyFloats(
   memory: RowMemory,
@@ -204,7 +226,13 @@ interface Sight {
   values: Float32Array;
 }
 
-/** Attended [K, G, D] of rows of queries [K, G, D] and masks [P], in tiles of so many rows; or by three jobs, in stretches of positions. */
+/** What scores are multiplied with, before the mask is added. */
+const scaleOf = ({ headDim }: Sight) => fround(1 / Math.sqrt(headDim));
+
+/**
+ * Attended [K, G, D] of rows of queries [K, G, D] and masks [P], in tiles of so many rows, each up to the last positions that it sees; or by
+ * three jobs, in stretches of positions.
+ */
 function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: number } | { stretch: number }) {
   const { together, keyHeads, headDim, positions, slots, keys, values } = sight;
   const heads = keyHeads * together;
@@ -222,10 +250,14 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
     memory.kernels.putRows(headKeys, headValues, positions, tiles + offset, strips + offset, 0, slots, headDim);
   }
   const [from, masks] = [outputRows(memory, rows, width), outputRows(memory, rows, slots)];
+  const ends = new Int32Array(rows);
   for (let row = 0; row < rows; row++) {
     const start = row * (width + positions);
     memory.row(from, row, width).set(x.subarray(start, start + width));
-    memory.row(masks, row, positions).set(x.subarray(start + width, start + width + positions));
+    const mask = x.subarray(start + width, start + width + positions);
+    memory.row(masks, row, positions).set(mask);
+    const last = mask.findLastIndex((score) => score > HIDDEN_SCORE);
+    ends[row] = last < 0 ? positions : slotsFor(last + 1);
   }
   const out = outputRows(memory, rows, width);
   const given = { queries: from.at, queryBytes: from.bytes, keys: tiles, mask: masks.at, headBytes: 4 * headFloats };
@@ -237,21 +269,12 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
     const scratch = memory.allocate(threads * scratchBytes);
     const end = memory.allocate(64);
     memory.bytes(end, 64).fill(7);
-    // Behind the last position that a row sees; of a row that sees none, behind all.
-    const ends = Int32Array.from({ length: rows }, (_, row) => {
-      const last = memory.row(masks, row, positions).findLastIndex((each) => each > HIDDEN_SCORE);
-      return last < 0 ? positions : slotsFor(last + 1);
-    });
-    const places = { maskBytes: masks.bytes, rows, tile: by.tile, scratch, scratchBytes };
-    const further = { ends: memory.place(ends), scale: floatBits(1) };
-    run(
-      memory,
-      "attend",
-      { ...given, ...taken, ...shape, ...places, ...further },
-      Math.ceil(rows / by.tile) * keyHeads,
-    );
+    const places = { maskBytes: masks.bytes, rows, ends: memory.place(ends), tile: by.tile, scratch, scratchBytes };
+    const scale = floatBits(scaleOf(sight));
+    run(memory, "attend", { ...given, ...taken, ...shape, ...places, scale }, Math.ceil(rows / by.tile) * keyHeads);
     assert.ok(memory.bytes(end, 64).every((byte) => byte === 7));
   } else {
+    for (let row = 0; row < rows; row++) memory.kernels.scale(from.at + row * from.bytes, width, scaleOf(sight));
     const scoreBytes = masks.bytes;
     const scores = { scores: memory.allocate(rows * heads * scoreBytes), scoreBytes };
     const factors = memory.allocateFloats(rows * heads);
@@ -274,6 +297,28 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
     memory.team.end();
   }
   return readRows(memory, out, rows, width);
+}
+
+/** Rows of scores as the job leaves them, and what they are to be multiplied with. */
+function soften(memory: RowMemory, x: Float32Array, positions: number): { weights: Float32Array[]; factors: number[] } {
+  const rows = x.length / positions;
+  const scores = outputRows(memory, rows, positions);
+  for (let row = 0; row < rows; row++)
+    memory.row(scores, row, positions).set(x.subarray(row * positions, (row + 1) * positions));
+  const factors = memory.allocateFloats(rows);
+  memory.job("soften", { scores: scores.at, scoreBytes: scores.bytes, positions, factors }).run(rows);
+  return {
+    weights: readRows(memory, scores, rows, positions),
+    factors: [...memory.floats.subarray(factors / 4, factors / 4 + rows)],
+  };
+}
+
+function softmax(memory: RowMemory, x: Float32Array, width: number): Float32Array[] {
+  const rows = x.length / width;
+  const span = outputRows(memory, rows, inGroups(width));
+  for (let row = 0; row < rows; row++) memory.row(span, row, width).set(x.subarray(row * width, (row + 1) * width));
+  run(memory, "softmax", { x: span.at, xBytes: span.bytes, width }, rows);
+  return readRows(memory, span, rows, inGroups(width), width);
 }
 
 function norm(memory: RowMemory, x: Float32Array, weight: Float32Array, epsilon: number): Float32Array[] {
@@ -307,6 +352,67 @@ function add(memory: RowMemory, x: Float32Array, width: number): Float32Array[] 
   const [to, from] = halves;
   run(memory, "add", { x: to.at, xBytes: to.bytes, y: from.at, yBytes: from.bytes, width }, rows);
   return readRows(memory, to, rows, width);
+}
+
+/** Query heads, key heads and head width of rows of queries, keys and values [(H + 2 K) D] and of what turns them [2, D]. */
+interface Heads {
+  heads: number;
+  keyHeads: number;
+  headDim: number;
+}
+
+const widthOf = ({ heads, keyHeads, headDim }: Heads) => (heads + 2 * keyHeads) * headDim;
+
+/** Slots that rows are put into one behind the other, and around the end. */
+const [SLOTS, FIRST_SLOT] = [48, 30];
+
+/**
+ * Of each row: what is in its place, keys and values [2, K, D] as they are read in its slot, and as they are given back. Fails where something
+ * else is written.
+ */
+function place(memory: RowMemory, x: Float32Array, of: Heads): Float32Array[] {
+  const { keyHeads, headDim } = of;
+  const width = widthOf(of);
+  const all = width + 2 * headDim;
+  const rows = x.length / all;
+  const split = (from: number, to: number) => {
+    const values = new Float32Array(rows * (to - from));
+    for (let row = 0; row < rows; row++) values.set(x.subarray(row * all + from, row * all + to), row * (to - from));
+    return placeRows(memory, values, to - from);
+  };
+  const [span, turns] = [split(0, width), split(width, all)];
+  const slotsOfRows = Int32Array.from({ length: rows }, (_, row) => (FIRST_SLOT + row) % SLOTS);
+  const headFloats = SLOTS * headDim;
+  const [keys, values] = [0, 1].map(() => memory.place(new Float32Array(keyHeads * headFloats).fill(7)));
+  const made = memory.place(new Float32Array(2 * keyHeads * rows * headDim + 1).fill(7));
+  const given = { x: span.at, xBytes: span.bytes, rows, turns: turns.at, turnBytes: turns.bytes };
+  const shape = { ...of, slotsOfRows: memory.place(slotsOfRows), headBytes: 4 * headFloats, slots: SLOTS };
+  run(memory, "place", { ...given, ...shape, keys, values, made }, rows);
+  const floats = (at: number, count: number) => memory.floats.subarray(at / 4, at / 4 + count);
+  const [tiles, strips] = [keys, values].map((at) => floats(at, keyHeads * headFloats));
+  const results = readRows(memory, span, rows, width).map((found, row) => {
+    const slot = slotsOfRows[row];
+    const [tile, lane] = [Math.floor(slot / KEY_TILE), slot % KEY_TILE];
+    const result = [...found];
+    for (const all of [tiles, strips])
+      for (let head = 0; head < keyHeads; head++)
+        for (let d = 0; d < headDim; d++) {
+          const inTiles = (tile * headDim + d) * KEY_TILE + lane;
+          const inStrips = (Math.floor(d / VALUE_STRIP) * SLOTS + slot) * VALUE_STRIP + (d % VALUE_STRIP);
+          const at = head * headFloats + (all === tiles ? inTiles : inStrips);
+          result.push(all[at]);
+          all[at] = 7;
+        }
+    for (let head = 0; head < 2 * keyHeads; head++)
+      result.push(...floats(made + 4 * (head * rows + row) * headDim, headDim));
+    return Float32Array.from(result);
+  });
+  assert.ok(
+    [tiles, strips].every((all) => all.every((value) => value === 7)),
+    "other slots stay",
+  );
+  assert.equal(memory.floats[made / 4 + 2 * keyHeads * rows * headDim], 7);
+  return results;
 }
 
 /** The nearest whole number, halves to the even one. */
@@ -360,9 +466,9 @@ function plainAttention(x: Float32Array, sight: Sight): number[][] {
     return Array.from({ length: keyHeads * together }, (_, head) => {
       const first = Math.floor(head / together) * positions;
       const scores = Array.from(mask, (score, position) => {
-        let sum = score;
+        let sum = 0;
         for (let d = 0; d < headDim; d++) sum += queries[head * headDim + d] * keys[(first + position) * headDim + d];
-        return sum;
+        return sum * scaleOf(sight) + score;
       });
       const largest = Math.max(...scores);
       const weights = scores.map((score) => Math.exp(score - largest));
@@ -391,11 +497,10 @@ function randomFloats(random: () => number, length: number, size = 1): Float32Ar
 
 function randomBlocks(random: () => number, outputs: number, blocks: number): Blocks {
   const numbers = Uint8Array.from({ length: outputs * blocks * 16 }, () => 256 * random());
-  return {
-    numbers,
-    scales: randomFloats(random, outputs * blocks).map((scale) => halfValues()[toHalf(scale)]),
-    blocks,
-  };
+  const scales = Uint16Array.from({ length: outputs * blocks }, () =>
+    toHalf((2 * random() - 1) * 10 ** (-5 * random())),
+  );
+  return { numbers, scales, blocks };
 }
 
 function randomIntegers(random: () => number, outputs: number, inputs: number): Integers {
@@ -415,9 +520,11 @@ function randomQueries(random: () => number, rows: number, sight: Sight, spread:
   const x = randomFloats(random, rows * (width + positions), spread);
   for (let row = 0; row < rows; row++) {
     const mask = x.subarray(row * (width + positions) + width, (row + 1) * (width + positions)).fill(0);
+    // Some see nothing behind a position.
     const seen = Math.floor(positions * random());
+    const end = random() < 0.5 ? positions : seen + 1;
     for (let position = 0; position < positions; position++)
-      if (position !== seen && random() < 0.4) mask[position] = HIDDEN_SCORE;
+      if (position !== seen && (position >= end || random() < 0.4)) mask[position] = HIDDEN_SCORE;
   }
   return x;
 }
@@ -456,6 +563,13 @@ const works: Record<string, fc.Arbitrary<RowWork>> = {
       const weights = randomIntegers(numbers(seed), outputs, width);
       return { width, apply: (memory, x) => multiplyIntegers(memory, x, weights, groups) };
     }),
+  "roundBlocks and multiplyMixed": fc
+    .record({ blocks: size(5), outputs: size(80), groups: size(3), seed: fc.integer() })
+    .map(({ blocks, outputs, groups, seed }) => {
+      const width = blocks * BLOCK_INPUTS;
+      const weights = randomIntegers(numbers(seed), outputs, width);
+      return { width, apply: (memory, x) => multiplyMixed(memory, x, weights, groups) };
+    }),
   multiplyFloats: fc
     .record({ width: size(70), outputs: size(80), isAdded: fc.boolean(), seed: fc.integer() })
     .map(({ width, outputs, isAdded, seed }) => {
@@ -478,6 +592,10 @@ const works: Record<string, fc.Arbitrary<RowWork>> = {
       const width = together * keyHeads * headDim + positions;
       return { width, apply: (memory, x) => attend(memory, x, sight, { stretch }) };
     }),
+  place: fc
+    .record({ heads: size(6), keyHeads: size(3), headDim: vectors(4) })
+    .map((of) => ({ width: widthOf(of) + 2 * of.headDim, apply: (memory, x) => place(memory, x, of) })),
+  softmax: size(100).map((width) => ({ width, apply: (memory, x) => softmax(memory, x, width) })),
   norm: fc.record({ width: vectors(9), seed: fc.integer() }).map(({ width, seed }) => {
     const weight = randomFloats(numbers(seed), width);
     return { width, apply: (memory, x) => norm(memory, x, weight, 1e-5) };
@@ -504,7 +622,7 @@ describe("native jobs", () => {
   });
 });
 
-for (const [place, variant] of variantNames().entries())
+for (const [number, variant] of variantNames().entries())
   describe(`native jobs (${variant})`, () => {
     /** Of several threads, and one whose free addresses lie behind 2 GB. */
     let many: RowMemory;
@@ -513,7 +631,7 @@ for (const [place, variant] of variantNames().entries())
     before(function () {
       const kernels = nativeKernels();
       if (kernels === null) this.skip();
-      kernels.use(place);
+      kernels.use(number);
       many = RowMemory.create(3, true)!;
       far = newMemory();
       try {
@@ -658,13 +776,13 @@ for (const [place, variant] of variantNames().entries())
               i % BLOCK_INPUTS === 5 ? -127 : Math.floor(255 * random()) - 127,
             );
             const weights = randomBlocks(random, outputs, blocks);
-            weights.scales = weights.scales.map(() => [1, -1, 2, 0.5, 0, -0.25][Math.floor(6 * random())]);
+            weights.scales = weights.scales.map(() => toHalf([1, -1, 2, 0.5, 0, -0.25][Math.floor(6 * random())]));
             multiplyBlocks(newMemory(), x, weights, groups).forEach((found, row) => {
               const expected = Float32Array.from({ length: outputs }, (_, output) => {
                 let sum = 0;
                 for (let i = 0; i < inputs; i++)
                   sum +=
-                    weights.scales[output * blocks + Math.floor(i / BLOCK_INPUTS)] *
+                    halfValues()[weights.scales[output * blocks + Math.floor(i / BLOCK_INPUTS)]] *
                     weightOf(weights, output, i) *
                     x[row * inputs + i];
                 return sum;
@@ -694,7 +812,7 @@ for (const [place, variant] of variantNames().entries())
               found.forEach((value, output) => {
                 let [sum, size] = [0, 0];
                 rounded.forEach(({ numbers, scale }, block) => {
-                  const factor = weights.scales[output * blocks + block] * scale;
+                  const factor = halfValues()[weights.scales[output * blocks + block]] * scale;
                   numbers.forEach((number, i) => {
                     const product = number * weightOf(weights, output, block * BLOCK_INPUTS + i) * factor;
                     sum += product;
@@ -717,7 +835,7 @@ for (const [place, variant] of variantNames().entries())
           [0xff, 7],
         ]) {
           const numbers = new Uint8Array((outputs * inputs) / 2).fill(byte);
-          const weights = { numbers, scales: new Float32Array(outputs * blocks).fill(1), blocks };
+          const weights = { numbers, scales: new Uint16Array(outputs * blocks).fill(toHalf(1)), blocks };
           for (const value of [127, -127]) {
             const [found] = multiplyBlocks(newMemory(), new Float32Array(inputs).fill(value), weights);
             assert.deepEqual([...found], new Array(outputs).fill(inputs * value * weight));
@@ -729,7 +847,7 @@ for (const [place, variant] of variantNames().entries())
         const [blocks, outputs] = [2, 19];
         const inputs = blocks * BLOCK_INPUTS;
         const weights = randomBlocks(numbers(5), outputs, blocks);
-        weights.scales.fill(1);
+        weights.scales.fill(toHalf(1));
         const x = new Float32Array(inputs * inputs);
         for (let i = 0; i < inputs; i++) x[i * inputs + i] = i % 2 === 0 ? 127 : -127;
         multiplyBlocks(newMemory(), x, weights).forEach((found, i) => {
@@ -887,6 +1005,85 @@ for (const [place, variant] of variantNames().entries())
       });
     });
 
+    describe("multiplyMixed", () => {
+      /** The sums of a row and of their magnitudes, in float64, without the scales of weights. */
+      function plainSums(x: Float32Array, weights: Int8Array): { sum: number; size: number }[] {
+        const rounded = Array.from({ length: x.length / BLOCK_INPUTS }, (_, block) =>
+          plainBlock(x.subarray(block * BLOCK_INPUTS, (block + 1) * BLOCK_INPUTS)),
+        );
+        return Array.from({ length: weights.length / x.length }, (_, output) => {
+          let [sum, size] = [0, 0];
+          rounded.forEach(({ numbers, scale }, block) => {
+            let inBlock = 0;
+            numbers.forEach((number, i) => {
+              inBlock += number * weights[output * x.length + block * BLOCK_INPUTS + i];
+            });
+            sum += inBlock * scale;
+            size += Math.abs(inBlock * scale);
+          });
+          return { sum, size };
+        });
+      }
+
+      it("is within rounding what the whole numbers and scales give", () => {
+        fc.assert(
+          fc.property(products, size(5), ({ rows, outputs, groups, seed }, blocks) => {
+            const random = numbers(seed);
+            const inputs = blocks * BLOCK_INPUTS;
+            const x = Float32Array.from({ length: rows * inputs }, () => (random() - 0.5) * 10 ** (4 * random()));
+            // A row of zeros among them.
+            x.fill(0, (rows >> 1) * inputs, ((rows >> 1) + 1) * inputs);
+            const weights = randomIntegers(random, outputs, inputs);
+            multiplyMixed(newMemory(), x, weights, groups).forEach((found, row) => {
+              plainSums(x.subarray(row * inputs, (row + 1) * inputs), weights.rows).forEach(({ sum, size }, output) => {
+                const scale = weights.scales[output];
+                const off = Math.abs(found[output] - sum * scale);
+                assert.ok(
+                  off <= 1e-6 * size * Math.abs(scale),
+                  `row ${row}, output ${output}: ${found[output]}, ${sum}`,
+                );
+              });
+            });
+          }),
+          { numRuns: 20 },
+        );
+      });
+
+      it("holds the largest sums", () => {
+        const [inputs, outputs] = [1024, 17];
+        const x = Float32Array.from(
+          { length: 5 * inputs },
+          (_, i) => [127, -127, i % 2 === 0 ? 127 : -127, i % 4 < 2 ? 127 : -127, 0][Math.floor(i / inputs)],
+        );
+        for (const sign of [(_: number) => 1, (_: number) => -1, (i: number) => (i % 2 === 0 ? 1 : -1)]) {
+          const rows = Int8Array.from({ length: outputs * inputs }, (_, i) => 127 * sign(i));
+          const weights = { rows, scales: new Float32Array(outputs).fill(0.5) };
+          multiplyMixed(newMemory(), x, weights).forEach((found, row) => {
+            const expected = plainSums(x.subarray(row * inputs, (row + 1) * inputs), rows);
+            // Without the sign of a zero.
+            assert.deepEqual(
+              [...found].map((value) => value + 0),
+              expected.map(({ sum }) => sum / 2 + 0),
+            );
+          });
+        }
+      });
+
+      it("is no number where an activation is none, in that row only", () => {
+        const [inputs, rows] = [96, 7];
+        const x = randomFloats(numbers(2), rows * inputs);
+        const weights = randomIntegers(numbers(1), 40, inputs);
+        const whole = multiplyMixed(newMemory(), x, weights);
+        x[2 * inputs + 40] = Number.NaN;
+        x[5 * inputs + 1] = Number.POSITIVE_INFINITY;
+        multiplyMixed(newMemory(), x, weights).forEach((found, row) => {
+          if (row === 2) assert.ok(found.every(Number.isNaN));
+          else if (row === 5) assert.ok(found.every((value) => !Number.isFinite(value)));
+          else assert.deepEqual(found, whole[row]);
+        });
+      });
+    });
+
     describe("multiplyFloats", () => {
       for (const isAdded of [false, true])
         it(`is within rounding the product${isAdded ? ", added to what is there" : ""}`, () => {
@@ -1023,6 +1220,130 @@ for (const [place, variant] of variantNames().entries())
           found.forEach((value, i) => {
             assert.equal(Number.isNaN(value), row === 1 && i >= 16 && i < 32, `row ${row}, ${i}`);
           });
+        });
+      });
+    });
+
+    describe("place", () => {
+      it("turns queries and keys by a row's angles, and puts keys and values where they are read", () => {
+        const shapes = fc.record({ heads: size(6), keyHeads: size(3), headDim: vectors(4) });
+        fc.assert(
+          fc.property(shapes, size(40), fc.integer(), (of, rows, seed) => {
+            const { heads, keyHeads, headDim } = of;
+            const random = numbers(seed);
+            const width = widthOf(of);
+            const x = randomFloats(random, rows * (width + 2 * headDim), 10);
+            const angles = Array.from({ length: (rows * headDim) / 2 }, () => 7 * random());
+            for (let row = 0; row < rows; row++)
+              for (let i = 0; i < headDim; i++) {
+                const angle = angles[row * (headDim / 2) + (i >> 1)];
+                const at = row * (width + 2 * headDim) + width + i;
+                x[at] = Math.cos(angle);
+                x[at + headDim] = (i % 2 === 0 ? -1 : 1) * Math.sin(angle);
+              }
+            place(newMemory(), x, of).forEach((found, row) => {
+              const given = x.subarray(row * (width + 2 * headDim)).subarray(0, width);
+              const values = given.subarray((heads + keyHeads) * headDim);
+              for (let i = 0; i < (heads + keyHeads) * headDim; i += 2) {
+                const angle = angles[row * (headDim / 2) + (i % headDim) / 2];
+                const [real, imaginary] = [given[i], given[i + 1]];
+                [
+                  real * Math.cos(angle) - imaginary * Math.sin(angle),
+                  imaginary * Math.cos(angle) + real * Math.sin(angle),
+                ].forEach((value, j) => {
+                  assert.ok(Math.abs(found[i + j] - value) <= 1e-5, `${i + j}: ${found[i + j]}, ${value}`);
+                });
+              }
+              const keys = found.subarray(heads * headDim, (heads + keyHeads) * headDim);
+              const both = [...keys, ...values];
+              assert.deepEqual([...found.subarray((heads + keyHeads) * headDim)], [...values, ...both, ...both]);
+            });
+          }),
+          { numRuns: 30 },
+        );
+      });
+    });
+
+    describe("soften", () => {
+      /** How far a float32 is from a number, in units of the last place of float32 at that number. */
+      const unitsFrom = (found: number, exact: number) =>
+        Math.abs(found - exact) / 2 ** (Math.floor(Math.log2(exact)) - 23);
+
+      it("makes e^(score - largest) of scores, within 2 units in the last place, down to -87", () => {
+        const even = Array.from({ length: 2 ** 16 }, (_, i) => (-87 * i) / (2 ** 16 - 1));
+        // Next to zero, of all sizes; and where the nearest power of two changes.
+        const near = Array.from({ length: 600 }, (_, i) => -(2 ** (-i / 4)));
+        const halves = Array.from({ length: 125 }, (_, i) => -(i + 0.5) * Math.LN2);
+        const edges = halves.flatMap((half) => [-2, -1, 0, 1, 2].map((step) => half * (1 + step * 2 ** -23)));
+        const all = [...even, ...near, ...edges];
+        const x = new Float32Array(Math.ceil(all.length / 16) * 16);
+        x.set(all);
+        const [found] = soften(newMemory(), x, x.length).weights;
+        let worst = 0;
+        x.forEach((score, i) => {
+          if (score >= -87) worst = Math.max(worst, unitsFrom(found[i], Math.exp(score)));
+        });
+        assert.ok(worst <= 2, `${worst}`);
+      });
+
+      it("makes 1 of the largest score, whatever it is, and 0 of those that lie more than 87 below", () => {
+        for (const largest of [0, 1e-30, -5, 1000, HIDDEN_SCORE, -3e38]) {
+          const x = new Float32Array(32).fill(fround(largest) - 1e5 * Math.max(1, Math.abs(largest)));
+          x.set([largest, largest], 14);
+          if (largest === 0) x.set([Number.NEGATIVE_INFINITY, HIDDEN_SCORE, fround(-87 - 2 ** -17), -88], 3);
+          const { weights, factors } = soften(newMemory(), x, x.length);
+          assert.deepEqual(
+            [...weights[0]],
+            [...x].map((score) => Number(score === fround(largest))),
+          );
+          assert.deepEqual(factors, [0.5]);
+        }
+      });
+
+      it("has one over the sum of these to multiply them with", () => {
+        fc.assert(
+          fc.property(size(9), vectors(12), fc.integer(), (rows, positions, seed) => {
+            const { weights, factors } = soften(
+              newMemory(),
+              randomFloats(numbers(seed), rows * positions, 9),
+              positions,
+            );
+            weights.forEach((row, i) => {
+              const sum = row.reduce((sum, weight) => sum + weight, 0);
+              assert.ok(Math.abs(factors[i] * sum - 1) <= 2e-6, `${factors[i]}, ${sum}`);
+            });
+          }),
+          { numRuns: 30 },
+        );
+      });
+    });
+
+    describe("softmax", () => {
+      it("has the masses of logits, of any number of them", () => {
+        fc.assert(
+          fc.property(size(20), size(100), fc.constantFrom(1, 30), fc.integer(), (rows, width, spread, seed) => {
+            const x = randomFloats(numbers(seed), rows * width, spread);
+            softmax(newMemory(), x, width).forEach((found, row) => {
+              const logits = x.subarray(row * width, (row + 1) * width);
+              const largest = Math.max(...logits);
+              const weights = [...logits].map((logit) => Math.exp(logit - largest));
+              const sum = weights.reduce((a, b) => a + b);
+              found.forEach((value, i) => {
+                const expected = weights[i] / sum;
+                // Differences of logits err by their size.
+                assert.ok(Math.abs(value - expected) <= 1e-6 * (1 + spread) * expected, `${value}, ${expected}`);
+              });
+            });
+          }),
+          { numRuns: 40 },
+        );
+      });
+
+      it("is no number where all logits are none, in that row only", () => {
+        const [width, rows] = [37, 3];
+        const x = new Float32Array(rows * width).fill(-5).fill(Number.NaN, width, 2 * width);
+        softmax(newMemory(), x, width).forEach((found, row) => {
+          assert.ok(found.every((value) => (row === 1 ? Number.isNaN(value) : value === fround(1 / width))));
         });
       });
     });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { nativeKernels, nativeKernelsFile, nativeKernelsProblem } from "../../../model-runtime/kernels/native";
 import { useTemporaryFolder } from "../checkpoint/fixture";
@@ -45,19 +45,25 @@ describe("nativeKernels", () => {
 
 describe("nativeKernelsProblem", () => {
   const path = useTemporaryFolder();
+  /** Where the sources are: deep enough for all folders that they look into. */
+  const sources = ["repository", "model-runtime", "kernels"];
 
-  /** What a process says that has such a file beside the sources, which is loaded by `load` where that is given. */
-  function problemWith(content: string | null, load?: string): { problem: string | null; isNull: boolean } {
+  /** What a process says that has such a file in a folder, which is loaded by `load` where that is given. */
+  function problemWith(content: string | null, load?: string, folder = sources) {
+    mkdirSync(path(...sources), { recursive: true });
     for (const source of ["native.ts", "native-jobs.ts"])
-      copyFileSync(resolve("model-runtime/kernels", source), path(source));
-    if (content !== null) writeFileSync(path(name), content);
+      copyFileSync(resolve("model-runtime/kernels", source), path(...sources, source));
+    if (content !== null) {
+      mkdirSync(path(...folder), { recursive: true });
+      writeFileSync(path(...folder, name), content);
+    }
     const script = `
 ${load === undefined ? "" : `require("node:module")._extensions[".node"] = (module) => { module.exports = ${load}; };`}
-const { nativeKernels, nativeKernelsProblem } = require(${JSON.stringify(path("native.ts"))});
+const { nativeKernels, nativeKernelsProblem } = require(${JSON.stringify(path(...sources, "native.ts"))});
 console.log(JSON.stringify({ problem: nativeKernelsProblem(), isNull: nativeKernels() === null }));`;
     const { stdout, stderr } = spawnSync(process.execPath, ["-r", "tsx/cjs", "-e", script], { encoding: "utf8" });
     assert.notEqual(stdout, "", stderr);
-    return JSON.parse(stdout);
+    return JSON.parse(stdout) as { problem: string | null; isNull: boolean };
   }
 
   const kernels = (variant: string, lead: string) =>
@@ -83,14 +89,15 @@ console.log(JSON.stringify({ problem: nativeKernelsProblem(), isNull: nativeKern
     assert.deepEqual([problem, isNull], ["they computed a norm wrongly", true]);
   });
 
-  it("is none where it computes a norm", () => {
-    // By places of its arguments: x, weight, out and width.
-    const norm = `
+  for (const folder of [sources, ["repository", "dist"]])
+    it(`is none where there is one that computes a norm, in ${folder.join("/")}`, () => {
+      // By places of its arguments: x, weight, out and width.
+      const norm = `
 const [x, , weight, out, , width] = new Int32Array(bytes.buffer, values);
 const floats = new Float32Array(bytes.buffer);
 const square = floats.slice(x / 4, x / 4 + width).reduce((sum, value) => sum + value * value, 0);
 for (let i = 0; i < width; i++)
   floats[out / 4 + i] = (floats[x / 4 + i] / Math.sqrt(square / width)) * floats[weight / 4 + i];`;
-    assert.deepEqual(problemWith("", kernels("avx2", norm)), { problem: null, isNull: false });
-  });
+      assert.deepEqual(problemWith("", kernels("avx2", norm), folder), { problem: null, isNull: false });
+    });
 });
