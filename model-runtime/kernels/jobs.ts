@@ -60,8 +60,11 @@ export const jobArguments = {
     "stretches",
     "stretch",
   ],
-  /** Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row. */
-  soften: ["scores", "scoreBytes", "positions", "factors"],
+  /**
+   * Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row. (The native kernels
+   * lay the scores of queries `together` in tiles.)
+   */
+  soften: ["scores", "scoreBytes", "together", "positions", "factors"],
   /** Sums of values by these weights: a part is a strip of a key head. */
   sum: [
     "scores",

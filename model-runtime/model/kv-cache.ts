@@ -304,7 +304,7 @@ export class KvCache {
     }
     // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
     const most = window + 2 * slack(window) + (this.isRoomy ? Math.min(window, ROOMY) : 0);
-    const room = roundUp(Math.max(count, Math.min(needed, most)));
+    const room = roundUp(Math.max(count, Math.min(this.isRoomy ? Math.max(needed, 2 * this.slots) : needed, most)));
     if (room < needed) {
       const keep = Math.max(0, window + slack(window) - count);
       this.first = Math.max(this.first, this.length - keep);

@@ -9,6 +9,7 @@ import type { BltConfig, TransformerConfig } from "../checkpoint/config";
 import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
 import { BLOCK_INPUTS } from "../kernels/blocks";
 import { nativeKernels } from "../kernels/native";
+import { MOST_CHANNELS } from "../kernels/native-jobs";
 import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
@@ -79,8 +80,8 @@ export function latentRows(source: Source<BltConfig>, memory: RowMemory | null):
   const levels = rowLevels(source.int8Kernel);
   const { hiddenSize } = config.encoder;
   const fitsEnds =
-    [config.encoder, config.decoder].every(
-      ({ hiddenSize, crossAttentionHeads }) => (hiddenSize / crossAttentionHeads) % INPUTS_TOGETHER === 0,
+    [config.encoder, config.decoder].every(({ hiddenSize, crossAttentionHeads }) =>
+      isHeadWidth(hiddenSize / crossAttentionHeads),
     ) && hiddenSize % INPUTS_TOGETHER === 0;
   if (levels === null || !fitsEnds) return null;
   return latentNetwork(source, memory, levels, pooledPatches(config), patchKeysHead(config));
@@ -121,7 +122,7 @@ function latentNetwork(
 /** @param isNative whether int8 rows are run as well: the native kernels run all of them, so that onnxruntime has no copy */
 function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> }, isNative: boolean): boolean {
   const config = checkpoint.config.latent;
-  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, layers } = config;
+  const { hiddenSize, intermediateSize, heads, headDim, layers } = config;
   const matrices = [...checkpoint.tensors.values()].filter(
     ({ name, shape }) => shape.length >= 2 && name.startsWith("model.global_transformer.layers."),
   );
@@ -130,7 +131,7 @@ function fitsLatent(checkpoint: Weights & { config: Pick<BltConfig, "latent"> },
     layers > 0 &&
     (isInteger || hasPlainBlocks(checkpoint, config)) &&
     [hiddenSize, intermediateSize, heads * headDim].every((width) => width % BLOCK_INPUTS === 0) &&
-    [headDim, kvHeads * headDim].every((width) => width % INPUTS_TOGETHER === 0) &&
+    isHeadWidth(headDim) &&
     matrices.reduce((sum, { length }) => sum + length, 0) < LATENT_BYTES
   );
 }
@@ -217,8 +218,8 @@ function networkIn(
 function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {
   const { prefix, config, cross } = parts;
   const { hiddenSize, intermediateSize, headDim, layers, window } = config;
-  const widths = [hiddenSize, intermediateSize, headDim];
-  if (cross !== null) widths.push(hiddenSize / cross.config.crossAttentionHeads);
+  const heads = [headDim];
+  if (cross !== null) heads.push(hiddenSize / cross.config.crossAttentionHeads);
   const prefixes = [`${prefix}.layers.`, ...(cross?.names ?? []).map((name) => `${name}.`)];
   const matrices = [...checkpoint.tensors.values()].filter(
     ({ name, shape }) => shape.length === 2 && prefixes.some((each) => name.startsWith(each)),
@@ -226,11 +227,16 @@ function fits(checkpoint: Weights, parts: RowNetworkParts): boolean {
   return (
     window !== null &&
     layers > 0 &&
-    widths.every((width) => width % INPUTS_TOGETHER === 0) &&
+    [hiddenSize, intermediateSize].every((width) => width % INPUTS_TOGETHER === 0) &&
+    heads.every(isHeadWidth) &&
     matrices.every(({ dtype }) => dtype === "I8") &&
     matrices.reduce((sum, { length }) => sum + length, 0) < SMALL_NETWORK_BYTES &&
     seenBytes(parts) < SMALL_NETWORK_BYTES
   );
+}
+
+function isHeadWidth(width: number): boolean {
+  return width % INPUTS_TOGETHER === 0 && width <= MOST_CHANNELS;
 }
 
 /** Bytes of the keys and values that one row can see, for all of which room is made at once. */

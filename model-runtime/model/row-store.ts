@@ -22,12 +22,14 @@ export class RowStore {
   append(rows: Float32Array, count: number, stride: number): void {
     const needed = (this.count + count) * this.width;
     if (needed > this.data.length) {
-      const grown = new Float32Array(Math.max(needed, Math.ceil(this.data.length * 1.5)));
+      const grown = new Float32Array(Math.max(needed, this.data.length * 2));
       grown.set(this.slice(0, this.count));
       this.data = grown;
     }
-    for (let row = 0; row < count; row++)
-      this.data.set(rows.subarray(row * stride, row * stride + this.width), (this.count + row) * this.width);
+    if (stride === this.width) this.data.set(rows.subarray(0, count * stride), this.count * this.width);
+    else
+      for (let row = 0; row < count; row++)
+        this.data.set(rows.subarray(row * stride, row * stride + this.width), (this.count + row) * this.width);
     this.count += count;
   }
 

@@ -51,11 +51,14 @@ enum { VECTORS = TOGETHER / LANES };
 
 typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int8_t Chars __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 INLINE Floats splat(float value) { return value - (Floats){0}; }
 INLINE Ints splatInt(int32_t value) { return value - (Ints){0}; }
 INLINE Floats load(const float *from) { return *(const Floats *)from; }
 INLINE void store(float *to, Floats value) { *(Floats *)to = value; }
+/* The lowest byte of each lane. */
+INLINE void storeBytes(void *to, Ints value) { *(Chars *)to = __builtin_convertvector(value, Chars); }
 INLINE Floats larger(Floats a, Floats b) {
   const Ints isLarger = a > b;
   return (Floats)((isLarger & (Ints)a) | (~isLarger & (Ints)b));
@@ -421,51 +424,62 @@ enum { MOST_QUERIES = 6 };
     CASE(7, run) CASE(8, run) CASE(9, run) CASE(10, run) CASE(11, run) CASE(12, run)                      \
   }
 
-/* A query, the mask of its row, its scores, and where its result goes. */
-typedef struct {
-  const float *query, *mask;
-  float *scores, *out;
-  float factor;
-} Query;
+/* Heads are at most so wide (row-networks.ts). */
+enum { MOST_CHANNELS = 512 };
 
-INLINE void scoreQueries(const Query *queries, const float *keys, int headDim, int from, int positions, const int count) {
-  for (int position = from; position < from + positions; position += TOGETHER) {
+/*
+ * Some queries that share a key head: turned, [D, count], so that one pointer leads to all of them; the masks of their rows [S]; their
+ * scores in tiles [S / 16, count, 16], for the same reason; where results [D] go, and what they are multiplied with.
+ */
+typedef struct {
+  int count;
+  float *turned, *scores;
+  const float *masks[MOST_QUERIES];
+  float *outs[MOST_QUERIES], factors[MOST_QUERIES];
+} Group;
+
+INLINE void scoreQueries(const Group *group, const float *keys, int headDim, int from, int positions, const int count) {
+  float *scores = group->scores + (intptr_t)from * count;
+  for (int position = from; position < from + positions; position += TOGETHER, scores += TOGETHER * count) {
+    const float *turned = group->turned;
     Floats sums[MOST_QUERIES][VECTORS];
     UNROLL for (int i = 0; i < count; i++)
-      UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = load(queries[i].mask + position + LANES * vector);
-    for (int channel = 0; channel < headDim; channel++, keys += TOGETHER)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = load(group->masks[i] + position + LANES * vector);
+    for (int channel = 0; channel < headDim; channel++, keys += TOGETHER, turned += count)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) {
         const Floats each = load(keys + LANES * vector);
-        UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(queries[i].query[channel]) * each;
+        UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(turned[i]) * each;
       }
     UNROLL for (int i = 0; i < count; i++)
-      UNROLL for (int vector = 0; vector < VECTORS; vector++) store(queries[i].scores + position + LANES * vector, sums[i][vector]);
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) store(scores + TOGETHER * i + LANES * vector, sums[i][vector]);
   }
 }
 
-INLINE void sumQueries(const Query *queries, const float *values, int column, int positions, const int count) {
+INLINE void sumQueries(const Group *group, const float *values, int column, int positions, const int count) {
+  const float *scores = group->scores;
   Floats sums[MOST_QUERIES][VECTORS];
   UNROLL for (int i = 0; i < count; i++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = splat(0);
-  for (int position = 0; position < positions; position++, values += TOGETHER)
-    UNROLL for (int vector = 0; vector < VECTORS; vector++) {
-      const Floats each = load(values + LANES * vector);
-      UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(queries[i].scores[position]) * each;
-    }
+  for (int position = 0; position < positions; position += TOGETHER, scores += TOGETHER * count)
+    for (int each = 0; each < TOGETHER; each++, values += TOGETHER)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+        const Floats value = load(values + LANES * vector);
+        UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(scores[TOGETHER * i + each]) * value;
+      }
   UNROLL for (int i = 0; i < count; i++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++)
-      store(queries[i].out + column + LANES * vector, sums[i][vector] * splat(queries[i].factor));
+      store(group->outs[i] + column + LANES * vector, sums[i][vector] * splat(group->factors[i]));
 }
 
-static void scoreSome(const Query *queries, int count, const float *keys, int headDim, int from, int positions) {
-#define RUN(n) scoreQueries(queries, keys, headDim, from, positions, n)
-  QUERIES(count, RUN)
+static void scoreSome(const Group *group, const float *keys, int headDim, int from, int positions) {
+#define RUN(n) scoreQueries(group, keys, headDim, from, positions, n)
+  QUERIES(group->count, RUN)
 #undef RUN
 }
 
-static void sumSome(const Query *queries, int count, const float *values, int column, int positions) {
-#define RUN(n) sumQueries(queries, values, column, positions, n)
-  QUERIES(count, RUN)
+static void sumSome(const Group *group, const float *values, int column, int positions) {
+#define RUN(n) sumQueries(group, values, column, positions, n)
+  QUERIES(group->count, RUN)
 #undef RUN
 }
 
@@ -489,43 +503,57 @@ INLINE Floats exponential(Floats x) {
   return (Floats)((Ints)(sum * (Floats)power) & isLarge);
 }
 
-/* Scores become e^(score - largest); returns one over their sum. */
-static float soften(float *scores, int positions) {
+/* A query's scores, one of `count` in tiles, become e^(score - largest); returns one over their sum. */
+INLINE float soften(float *scores, int positions, int count) {
   Floats largest = load(scores);
-  for (int i = LANES; i < positions; i += LANES) largest = larger(load(scores + i), largest);
+  for (int tile = 0; tile < positions; tile += TOGETHER)
+    for (int i = 0; i < TOGETHER; i += LANES) largest = larger(load(scores + (intptr_t)tile * count + i), largest);
   const Floats most = splat(largestOf(largest));
   Floats sum = splat(0);
-  for (int i = 0; i < positions; i += LANES) {
-    const Floats weight = exponential(load(scores + i) - most);
-    store(scores + i, weight);
-    sum += weight;
-  }
+  for (int tile = 0; tile < positions; tile += TOGETHER)
+    for (int i = 0; i < TOGETHER; i += LANES) {
+      float *const at = scores + (intptr_t)tile * count + i;
+      const Floats weight = exponential(load(at) - most);
+      store(at, weight);
+      sum += weight;
+    }
   return 1 / sumOf(sum);
 }
 
-/* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. */
+static int atMost(int a, int b) { return a < b ? a : b; }
+
+/* Where the group of a row's query head has its scores, how many queries it has, and which of them it is. */
+static float *scoresOf(float *scores, int slots, int together, int head, int *count, int *place) {
+  const int keyHead = head / together, query = head % together, before = query / MOST_QUERIES * MOST_QUERIES;
+  *count = atMost(together - before, MOST_QUERIES);
+  *place = query - before;
+  return scores + ((intptr_t)keyHead * together + before) * slots;
+}
+
+/* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. Scores of queries lie in tiles. */
 static void scoreJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
   typedef struct {
     int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch;
   } Arguments;
   READ(memory, values, Arguments);
+  float turned[MOST_QUERIES * MOST_CHANNELS];
+  const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->stretches, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
-    const int from = part % job->stretches * job->stretch;
-    const int left = job->positions - from, positions = left < job->stretch ? left : job->stretch;
+    const int from = part % job->stretches * job->stretch, positions = atMost(job->positions - from, job->stretch);
     const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes) + (intptr_t)from * job->headDim;
+    const float *const queries = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
-      const int rest = job->together - done, some = rest < MOST_QUERIES ? rest : MOST_QUERIES;
-      Query queries[MOST_QUERIES];
-      for (int i = 0; i < some; i++) {
-        const int head = keyHead * job->together + done + i;
-        queries[i] = (Query){
-            .query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim,
-            .mask = (const float *)(AT(job->mask) + (intptr_t)row * job->scoreBytes),
-            .scores = (float *)(AT(job->scores) + ((intptr_t)row * job->keyHeads * job->together + head) * job->scoreBytes),
-        };
+      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
+      int place;
+      Group group = {.turned = turned};
+      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+      for (int i = 0; i < group.count; i++) {
+        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->scoreBytes);
+        for (int channel = 0; channel < job->headDim; channel++)
+          turned[channel * group.count + i] = queries[(first + i) * job->headDim + channel];
       }
-      scoreSome(queries, some, keys, job->headDim, from, positions);
+      scoreSome(&group, keys, job->headDim, from, positions);
     }
   }
   (void)thread;
@@ -533,11 +561,14 @@ static void scoreJob(uint8_t *memory, const int32_t *values, int first, int coun
 
 static void softenJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
   typedef struct {
-    int32_t scores, scoreBytes, positions, factors;
+    int32_t scores, scoreBytes, together, positions, factors;
   } Arguments;
   READ(memory, values, Arguments);
-  for (int part = first; part < first + count; part++)
-    FLOATS(job->factors)[part] = soften((float *)(AT(job->scores) + (intptr_t)part * job->scoreBytes), job->positions);
+  for (int part = first; part < first + count; part++) {
+    int queries, place;
+    float *const scores = scoresOf(FLOATS(job->scores), job->scoreBytes / (int)sizeof(float), job->together, part, &queries, &place);
+    FLOATS(job->factors)[part] = soften(scores + TOGETHER * place, job->positions, queries);
+  }
   (void)thread;
 }
 
@@ -546,23 +577,22 @@ static void sumJob(uint8_t *memory, const int32_t *values, int first, int count,
     int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips;
   } Arguments;
   READ(memory, values, Arguments);
+  const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->strips, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
     const int strip = part % job->strips;
     const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
+    float *const out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
-      const int rest = job->together - done, some = rest < MOST_QUERIES ? rest : MOST_QUERIES;
-      Query queries[MOST_QUERIES];
-      for (int i = 0; i < some; i++) {
-        const int head = keyHead * job->together + done + i;
-        const intptr_t scored = (intptr_t)row * job->keyHeads * job->together + head;
-        queries[i] = (Query){
-            .scores = (float *)(AT(job->scores) + scored * job->scoreBytes),
-            .out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim,
-            .factor = FLOATS(job->factors)[scored],
-        };
+      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
+      int place;
+      Group group = {0};
+      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+      for (int i = 0; i < group.count; i++) {
+        group.outs[i] = out + (first + i) * job->headDim;
+        group.factors[i] = FLOATS(job->factors)[head + i];
       }
-      sumSome(queries, some, strips + (intptr_t)strip * job->slots * TOGETHER, TOGETHER * strip, job->positions);
+      sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER, TOGETHER * strip, job->positions);
     }
   }
   (void)thread;
@@ -580,33 +610,28 @@ static void attend(uint8_t *memory, const int32_t *values, int first, int count,
   } Arguments;
   READ(memory, values, Arguments);
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
-  float *const scaled = scores + (intptr_t)MOST_QUERIES * job->slots;
+  float *const turned = scores + (intptr_t)MOST_QUERIES * job->slots;
   for (int part = first; part < first + count; part++) {
     const int keyHead = part % job->keyHeads, firstRow = part / job->keyHeads * job->tile;
-    const int left = job->rows - firstRow, rows = left < job->tile ? left : job->tile;
+    const int queries = atMost(job->rows - firstRow, job->tile) * job->together;
     const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes);
     const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
-    for (int done = 0; done < rows * job->together; done += MOST_QUERIES) {
-      const int rest = rows * job->together - done, some = rest < MOST_QUERIES ? rest : MOST_QUERIES;
-      Query queries[MOST_QUERIES];
+    for (int done = 0; done < queries; done += MOST_QUERIES) {
+      Group group = {.count = atMost(queries - done, MOST_QUERIES), .turned = turned, .scores = scores};
       int positions = TOGETHER;
-      for (int i = 0; i < some; i++) {
+      for (int i = 0; i < group.count; i++) {
         const int row = firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
         const float *const query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim;
-        for (int channel = 0; channel < job->headDim; channel++) scaled[i * job->headDim + channel] = query[channel] * job->scale;
-        queries[i] = (Query){
-            .query = scaled + i * job->headDim,
-            .mask = (const float *)(AT(job->mask) + (intptr_t)row * job->maskBytes),
-            .scores = scores + (intptr_t)i * job->slots,
-            .out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim,
-        };
+        for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
+        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->maskBytes);
+        group.outs[i] = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim;
         const int end = ((const int32_t *)AT(job->ends))[row];
         positions = end > positions ? end : positions;
       }
-      scoreSome(queries, some, keys, job->headDim, 0, positions);
-      for (int i = 0; i < some; i++) queries[i].factor = soften(queries[i].scores, positions);
+      scoreSome(&group, keys, job->headDim, 0, positions);
+      for (int i = 0; i < group.count; i++) group.factors[i] = soften(scores + TOGETHER * i, positions, group.count);
       for (int column = 0; column < job->headDim; column += TOGETHER)
-        sumSome(queries, some, strips + (intptr_t)column * job->slots, column, positions);
+        sumSome(&group, strips + (intptr_t)column * job->slots, column, positions);
     }
   }
 }
@@ -733,7 +758,7 @@ static void roundBlocks(uint8_t *memory, const int32_t *values, int first, int c
       for (int i = 0; i < 32; i += LANES) {
         const Ints whole = nearest(load(x + i) * splat(inverse));
         sum += whole;
-        for (int lane = 0; lane < LANES; lane++) out->numbers[i + lane] = (int8_t)whole[lane];
+        storeBytes(out->numbers + i, whole);
       }
       /* Of any size where something is no number. */
       uint32_t total = 0;
@@ -762,7 +787,7 @@ static void roundRows(uint8_t *memory, const int32_t *values, int first, int cou
     const Floats divisor = splat(reach > 0 ? reach : 1), step = splat(job->step);
     for (int i = 0; i < job->inputs; i += LANES) {
       const Ints whole = nearest(load(x + i) / divisor / step) + splatInt(SHIFT);
-      for (int lane = 0; lane < LANES; lane++) out[i + lane] = (uint8_t)whole[lane];
+      storeBytes(out + i, whole);
     }
   }
   (void)thread;
@@ -778,7 +803,7 @@ static void softmax(uint8_t *memory, const int32_t *values, int first, int count
   for (int row = first; row < first + count; row++) {
     float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
     for (int i = job->width; i < filled; i++) x[i] = -1e30f;
-    const Floats factor = splat(soften(x, filled));
+    const Floats factor = splat(soften(x, filled, 1));
     for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
   }
   (void)thread;

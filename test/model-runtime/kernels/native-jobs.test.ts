@@ -285,7 +285,7 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
         { ...given, ...shape, ...scores, positions, stretches, stretch: by.stretch },
         rows * keyHeads * stretches,
       ],
-      ["soften", { ...scores, positions, factors }, rows * heads],
+      ["soften", { ...scores, together, positions, factors }, rows * heads],
       [
         "sum",
         { ...given, ...taken, ...shape, ...scores, positions, factors, strips: headDim / VALUE_STRIP },
@@ -306,7 +306,7 @@ function soften(memory: RowMemory, x: Float32Array, positions: number): { weight
   for (let row = 0; row < rows; row++)
     memory.row(scores, row, positions).set(x.subarray(row * positions, (row + 1) * positions));
   const factors = memory.allocateFloats(rows);
-  memory.job("soften", { scores: scores.at, scoreBytes: scores.bytes, positions, factors }).run(rows);
+  memory.job("soften", { scores: scores.at, scoreBytes: scores.bytes, together: 1, positions, factors }).run(rows);
   return {
     weights: readRows(memory, scores, rows, positions),
     factors: [...memory.floats.subarray(factors / 4, factors / 4 + rows)],
