@@ -865,7 +865,7 @@ for (const { title, isNative } of kinds)
         const scores = memory.place(new Float32Array(64 * heads).fill(i));
         memory.allocate(100_000);
         const factors = memory.allocateFloats(heads);
-        memory.job("soften", { scores, scoreBytes: 256, positions: 64, factors }).run(heads);
+        memory.job("soften", { scores, scoreBytes: 256, together: 1, positions: 64, factors }).run(heads);
         const found = memory.floats.subarray(factors / 4, factors / 4 + heads);
         assert.ok(found.every((factor) => factor === 1 / 64));
       }
