@@ -139,8 +139,8 @@ WebAssembly.Module = function (bytes) {
     const heads = 3;
     const job = memory.job("soften", { positions: 4, scoreBytes: 16 });
     const [scores, factors] = job.places("scores", "factors");
-    assert.deepEqual(job.places("positions", "scores"), [2, 0]);
-    assert.deepEqual([...job.values], [0, 16, 4, 0]);
+    assert.deepEqual(job.places("positions", "scores"), [3, 0]);
+    assert.deepEqual([...job.values], [0, 16, 0, 4, 0]);
     memory.allocate(2 ** 20);
     const [from, to] = [memory.place(new Float32Array(4 * heads).fill(3)), memory.allocateFloats(heads)];
     job.values[scores] = from;
