@@ -13,6 +13,8 @@ export interface NativeKernels {
   variant: string;
   /** Takes the bytes of a memory that stays where it is, from its beginning. */
   memoryOf(bytes: Uint8Array): object;
+  /** Has what is written there next lie in large pages, where the system has them. */
+  useLargePages(memory: object, address: number, bytes: number): void;
   /** Does all parts of a job of a kind, with the helpers unless `isAlone` is not 0. */
   lead(memory: object, kind: number, values: number, parts: number, isAlone: number): void;
   /** Takes parts of jobs for some 0.2 ms. */

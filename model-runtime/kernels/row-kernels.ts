@@ -112,6 +112,7 @@ export class RowMemory {
   readonly team: Team;
   /** Whether the team runs the native kernels, which take any number of rows. */
   readonly isNative: boolean;
+  private readonly useLargePages: ((address: number, bytes: number) => void) | null = null;
   private used = TEAM_BYTES;
   private view: Float32Array;
 
@@ -148,6 +149,7 @@ export class RowMemory {
       return;
     }
     const address = native.memoryOf(new Uint8Array(memory.buffer));
+    this.useLargePages = (first, bytes) => native.useLargePages(address, first, bytes);
     const functions: TeamFunctions = {
       doAlone: (kind, values, parts) => native.lead(address, kind, values, parts, 1),
       lead: (kind, values, parts) => native.lead(address, kind, values, parts, 0),
@@ -181,6 +183,15 @@ export class RowMemory {
       if (error instanceof RangeError) return false;
       throw error;
     }
+  }
+
+  /**
+   * Call before so many bytes are allocated and filled that are read from end to end again and again, weights: they then lie in
+   * large pages where the system has them, which takes no more memory as all of them are filled.
+   */
+  expectDense(bytes: number): void {
+    this.growTo(this.used + bytes);
+    this.useLargePages?.(this.used, bytes);
   }
 
   private growTo(bytes: number): void {

@@ -70,6 +70,7 @@ function nativeReadout(
   const filled = inGroups(outputs);
   if (!memory.reserve(filled * (width + 4 * MOST_ROWS + 4) + 2 ** 20)) return null;
 
+  memory.expectDense(filled * width);
   const given = readBytes(table);
   const scales = readTensor(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!);
   const pieces = [...order, eosPiece];

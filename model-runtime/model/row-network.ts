@@ -104,6 +104,7 @@ export class RowNetwork {
   /**
    * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
    * @param most rows at a time
+   * @param weightBytes about how much the layers' weights take
    */
   constructor(
     private readonly memory: RowMemory,
@@ -111,6 +112,7 @@ export class RowNetwork {
     private readonly parts: RowNetworkParts,
     levels: number,
     private readonly most = 1,
+    weightBytes = 0,
   ) {
     const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
@@ -122,6 +124,7 @@ export class RowNetwork {
     this.past = new RowCache(memory, config, most);
     this.patches = cross && new PatchVectors(memory, cross, most);
     this.source = typeof input === "string" ? null : input(tools);
+    memory.expectDense(weightBytes);
     this.layers = Array.from({ length: config.layers }, (_, layer) => {
       const name = `${prefix}.layers.${layer}`;
       const crossName = cross?.names[layer];

@@ -207,7 +207,7 @@ function networkIn(
   const hasRoom = memory.reserve(bytes + seenBytes(parts) + BESIDES_BYTES);
   if (!hasRoom) return null;
   try {
-    return new RowNetwork(memory, checkpoint, parts, levels, most);
+    return new RowNetwork(memory, checkpoint, parts, levels, most, bytes);
   } catch (error) {
     // What lies around the layers had no room either.
     if (error instanceof RangeError) return null;

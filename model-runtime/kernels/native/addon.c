@@ -3,12 +3,14 @@
 
 #include "team.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__linux__)
+#if defined(__linux__)
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #elif defined(_WIN32)
 #include <windows.h>
+#endif
+#if defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 /* What this processor can run, the fastest first; nothing where it, or the operating system, has not the instructions that the jobs are compiled for. */
@@ -71,6 +73,26 @@ static napi_value helpCall(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/*
+ * (memory, address, bytes) -> nothing: what is written there next lies in large pages where the system has them, so that a processor
+ * reads it ahead beyond 4 kB and looks up fewer of them.
+ */
+static napi_value useLargePages(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value given[3];
+  void *memory;
+  double numbers[2] = {0};
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  napi_get_value_external(env, given[0], &memory);
+  for (int i = 0; i < 2; i++) napi_get_value_double(env, given[i + 1], numbers + i);
+#if defined(__linux__)
+  const uintptr_t large = 2 << 20, first = (uintptr_t)memory + (uintptr_t)numbers[0];
+  const uintptr_t from = (first + large - 1) & ~(large - 1), to = (first + (uintptr_t)numbers[1]) & ~(large - 1);
+  if (from < to) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#endif
+  return NULL;
+}
+
 /* (bytes: Uint8Array from the beginning of a memory that stays where it is) -> what the other functions take for it */
 static napi_value memoryOf(napi_env env, napi_callback_info info) {
   size_t count = 1;
@@ -107,7 +129,7 @@ NAPI_MODULE_INIT() {
   const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"memoryOf", memoryOf}, {"use", useCall}};
+  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"useLargePages", useLargePages}, {"memoryOf", memoryOf}, {"use", useCall}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
     napi_set_named_property(env, exports, functions[i].name, function);

@@ -611,8 +611,10 @@ static void attend(uint8_t *memory, const int32_t *values, int first, int count,
   READ(memory, values, Arguments);
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
   float *const turned = scores + (intptr_t)MOST_QUERIES * job->slots;
+  const int tiles = (job->rows + job->tile - 1) / job->tile;
   for (int part = first; part < first + count; part++) {
-    const int keyHead = part % job->keyHeads, firstRow = part / job->keyHeads * job->tile;
+    /* Tiles of the same key head one after the other, while its keys and values are in a cache. */
+    const int keyHead = part / tiles, firstRow = part % tiles * job->tile;
     const int queries = atMost(job->rows - firstRow, job->tile) * job->together;
     const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes);
     const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);

@@ -24,6 +24,7 @@ FORWARD(napi_get_cb_info,
 FORWARD(napi_get_typedarray_info,
         (napi_env env, napi_value array, napi_typedarray_type *type, size_t *length, void **data, napi_value *buffer, size_t *offset),
         (env, array, type, length, data, buffer, offset))
+FORWARD(napi_get_value_double, (napi_env env, napi_value value, double *result), (env, value, result))
 FORWARD(napi_get_value_external, (napi_env env, napi_value value, void **result), (env, value, result))
 FORWARD(napi_get_value_int32, (napi_env env, napi_value value, int32_t *result), (env, value, result))
 FORWARD(napi_set_named_property, (napi_env env, napi_value object, const char *name, napi_value value), (env, object, name, value))
