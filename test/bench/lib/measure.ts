@@ -30,8 +30,8 @@ export interface Measurements {
 
 export async function measure(root: string, prepared: Prepared, rounds: number): Promise<Measurements> {
   const llama = await fastestVariant(prepared.llama, { ...sampleText(root, 0, 2048), continuation: "", runs: null });
-  const { engineInt8, engineInt4, engineRows, engineFp32, transformers, productsInt8, productsFp32 } = prepared;
-  const engines = [engineInt8, engineInt4, engineRows];
+  const { engineInt8, engineInt4, engineWasm, engineFp32, transformers, productsInt8, productsFp32 } = prepared;
+  const engines = [engineInt8, engineInt4, engineWasm];
   const commands = [...engines, engineFp32, llama, productsInt8, productsFp32, transformers];
   const settings: Record<string, string> = {};
   const subjects = new Map<SubjectCommand, Subject>();

@@ -2,7 +2,7 @@
 export const names = {
   engineInt8: "engine, int8",
   engineInt4: "engine, 4 bits",
-  engineRows: "engine, 4 bits and rows",
+  engineWasm: "engine, 4 bits, no native kernels",
   engineFp32: "engine, fp32",
   llama: "llama.cpp, Q4_1",
   productsInt8: "torch products, int8",

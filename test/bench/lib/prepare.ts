@@ -15,8 +15,8 @@ const llmSmollm2 = "0.1.2";
 export interface Prepared {
   engineInt8: SubjectCommand;
   engineInt4: SubjectCommand;
-  /** The same with int8 rows made of the 4-bit blocks. */
-  engineRows: SubjectCommand;
+  /** The same as on a platform without native kernels, with int8 rows made of the 4-bit blocks. */
+  engineWasm: SubjectCommand;
   engineFp32: SubjectCommand;
   /** llama.cpp with each of the settings worth trying. */
   llama: SubjectCommand[];
@@ -52,7 +52,7 @@ export async function prepare(root: string, threads: number): Promise<Prepared> 
   return {
     engineInt8: engine(names.engineInt8, [int8, threads]),
     engineInt4: engine(names.engineInt4, [int4, threads]),
-    engineRows: engine(names.engineRows, [int4, threads, "cpu", "rows"]),
+    engineWasm: engine(names.engineWasm, [int4, threads, "cpu", "wasm"]),
     engineFp32: engine(names.engineFp32, [float32, threads]),
     llama: ["true", "false"].flatMap((flash) =>
       [512, 2048].map((batch) => node(names.llama, "llama.js", [library, gguf, threads, flash, batch])),

@@ -29,10 +29,11 @@ export interface TaskRuns {
   decode: NetworkRun[];
 }
 
-/** One run of a network over `rows` new rows; `latent` counts in patches, the others in bytes. */
+/** One run of a network over `rows` new rows, of which `products` are multiplied in all layers; `latent` counts in patches, the others in bytes. */
 export interface NetworkRun {
   network: string;
   rows: number;
+  products: number;
   ms: number;
 }
 

@@ -5,7 +5,7 @@ import { names } from "./names";
 import type { NetworkRun } from "./protocol";
 import { ratioSpread, type Spread, spread } from "./statistics";
 
-const { engineInt8, engineInt4, engineRows, engineFp32, llama, transformers, productsInt8, productsFp32 } = names;
+const { engineInt8, engineInt4, engineWasm, engineFp32, llama, transformers, productsInt8, productsFp32 } = names;
 
 type Part = "prefill" | "decode";
 
@@ -17,7 +17,7 @@ export function report(machine: Machine, measurements: Measurements): string {
     speeds("Decode", "decode", measurements),
     costs(measurements.rounds),
     whereTimeGoes(engineInt8, measurements.rounds),
-    whereTimeGoes(engineRows, measurements.rounds),
+    whereTimeGoes(engineInt4, measurements.rounds),
     starts(measurements.rounds),
   ].join("\n\n");
 }
@@ -46,7 +46,7 @@ function wanted(rounds: Round[]): string {
       rows.push([what(part, bytes), ours, theirs, times(ratio), `${least} x`, verdict(ratio.median >= least)]);
     }
   };
-  const quantized = [engineInt4, engineRows, engineInt8];
+  const quantized = [engineInt4, engineWasm, engineInt8];
   for (const engine of quantized) compare("decode", engine, llama, 2);
   for (const engine of quantized) compare("prefill", engine, llama, 4);
   compare("decode", engineInt8, transformers, 50);
@@ -92,7 +92,7 @@ function speeds(title: string, part: Part, { rounds, settings }: Measurements): 
 }
 
 function costs(rounds: Round[]): string {
-  const rows = [engineInt8, engineInt4, engineRows, engineFp32].flatMap((name) =>
+  const rows = [engineInt8, engineInt4, engineWasm, engineFp32].flatMap((name) =>
     CONTEXTS.map((bytes) => {
       const ms = spread(rounds.map(({ tasks }) => tasks[name][bytes].decodeMs / tasks[name][bytes].decodedBytes));
       const patch = { median: 4 * ms.median, min: 4 * ms.min, max: 4 * ms.max };
@@ -123,7 +123,7 @@ function whereTimeGoes(engine: string, rounds: Round[]): string {
 }
 
 function starts(rounds: Round[]): string {
-  const rows = [engineInt8, engineInt4, engineRows, llama].map((name) => {
+  const rows = [engineInt8, engineInt4, engineWasm, llama].map((name) => {
     const all = rounds.map(({ starts }) => starts[name]);
     const phases = Object.keys(all[0].ready.phases).map(
       (phase) => `${phase} ${figure(spread(all.map(({ ready }) => ready.phases[phase])))}`,

@@ -1,12 +1,14 @@
 /**
- * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop|rows] [INT8-KERNEL]`. Every patch has four bytes, and the
- * patcher runs all the same. With `rows` the latent transformer's longer runs go through int8 rows.
+ * Our engine: `node engine.cjs CHECKPOINT THREADS [DEVICE] [steps|loop|wasm] [INT8-KERNEL]`. Every patch has four bytes, and the
+ * patcher runs all the same. With `wasm` it does without native kernels, as where there are none: the latent transformer's longer runs
+ * go through int8 rows then.
  */
 import { openCheckpoint } from "../../../model-runtime/checkpoint/open-checkpoint";
 import type { ResolvedDevice } from "../../../model-runtime/device";
 import { BOS, BYTE_OFFSET, encode } from "../../../model-runtime/ids";
 import { Blt } from "../../../model-runtime/model/blt";
 import type { CausalNetwork } from "../../../model-runtime/model/causal-network";
+import type { KvCache } from "../../../model-runtime/model/kv-cache";
 import type { Int8Kernel } from "../../../model-runtime/model/linear";
 import type { TextState } from "../../../model-runtime/model/text-state";
 import type { Completion, NetworkRun, Task } from "../lib/protocol";
@@ -19,7 +21,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
     device: device as ResolvedDevice,
     threads: Number(threads),
     int8Kernel: kernel as Int8Kernel | undefined,
-    int8Rows: way === "rows",
+    ...(way === "wasm" ? { nativeKernels: false, int8Rows: true } : {}),
   });
   phases.end("load");
   const runs = recordRuns(model);
@@ -29,7 +31,7 @@ async function main([directory, threads, device = "cpu", way = "steps", kernel]:
   phases.end("first byte");
 
   const used = model.kernels ? `, kernels ${model.kernels}` : "";
-  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "rows" ? ", int8 rows for longer runs" : ""}`;
+  const settings = `${device === "cpu" ? `${threads} threads` : `${device}, ${way}`}, onnxruntime-node${used}${way === "wasm" ? " and WebAssembly, int8 rows for longer runs" : ""}`;
   await serve({ settings, phases: phases.ms }, async (task) => {
     const text = way === "loop" ? model.createText(patching) : model.createSequence(patching);
     const start = performance.now();
@@ -73,14 +75,26 @@ function recordRuns(model: Blt): NetworkRun[] {
   for (const [name, network] of Object.entries<CausalNetwork | null>({ ...model.networks })) {
     if (network === null) continue;
     const run = network.run.bind(network);
-    network.run = async (cache, rows, ...rest) => {
+    network.run = async (cache, rows, inputs, floors, signal, wanted = 0) => {
+      const products = productRows(network, cache, rows, wanted);
       const start = performance.now();
-      const result = await run(cache, rows, ...rest);
-      runs.push({ network: name, rows, ms: performance.now() - start });
+      const result = await run(cache, rows, inputs, floors, signal, wanted);
+      runs.push({ network: name, rows, products, ms: performance.now() - start });
       return result;
     };
   }
   return runs;
+}
+
+/** Rows whose products a run makes in all layers: of rows that only feed a cache some layers are left out. */
+function productRows({ rowNetwork, config }: CausalNetwork, cache: KvCache, rows: number, wanted: number): number {
+  if (!rowNetwork?.runsAll) return rows;
+  let products = 0;
+  for (let from = 0; from < rows; from += rowNetwork.mostRows) {
+    const count = Math.min(rowNetwork.mostRows, rows - from);
+    products += (count * cache.layersSeen(cache.length + from + count - 1, wanted)) / config.layers;
+  }
+  return Math.round(products);
 }
 
 main(process.argv.slice(2));

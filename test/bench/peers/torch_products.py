@@ -58,15 +58,19 @@ class Products:
         self.weights = {name: [weight(*shape[1:], dtype) for shape in layers] for name, layers in self.shapes.items()}
         self.made: dict[tuple[str, int], list[Product]] = {}
 
-    def of(self, network: str, rows: int, **_: float) -> list[Product]:
-        if (network, rows) not in self.made:
+    def of(self, network: str, products: int, **_: float) -> list[Product]:
+        """Those of a run of so many rows that are multiplied in all layers."""
+        if (network, products) not in self.made:
             layers = list(zip(self.shapes[network], self.weights[network]))
-            self.made[network, rows] = [
+            self.made[network, products] = [
                 product
                 for shape in dict.fromkeys(self.shapes[network])
-                for product in self._fastest([matrix for own, matrix in layers if own == shape], int(rows * shape[0]))
+                if products > 0
+                for product in self._fastest(
+                    [matrix for own, matrix in layers if own == shape], int(products * shape[0])
+                )
             ]
-        return self.made[network, rows]
+        return self.made[network, products]
 
     def _fastest(self, matrices: list[Tensor], rows: int) -> list[Product]:
         """One product a matrix, of the kind that is fastest over all of them, which one after the other fill the caches."""
