@@ -53,6 +53,15 @@ export interface Job<A extends string> {
   run(parts: number, isSmall?: boolean): void;
 }
 
+/** Sets the arguments of a job at some of their places. */
+export function setArguments(
+  { values }: Pick<Job<never>, "values">,
+  places: readonly number[],
+  ...given: number[]
+): void {
+  for (let i = 0; i < given.length; i++) values[places[i]] = given[i];
+}
+
 /** @param isRelaxed whether the engine has products of bytes */
 function moduleOf(isRelaxed: boolean): WebAssembly.Module {
   const multiply = isRelaxed ? blockProductOfBytes : blockProduct;

@@ -9,6 +9,7 @@ import type { Device, ResolvedDevice } from "../device";
 import { Graph } from "../graph/graph";
 import { type DeviceChoice, resolveDevice, type SessionOptions } from "../session";
 import { CausalNetwork } from "./causal-network";
+import { layerRows, rowMemory } from "./row-networks";
 import { pack, stackInputs, transformerStack } from "./transformer";
 
 /** Layers that are timed; what a run costs beyond its layers counts for a part of them only. */
@@ -46,7 +47,10 @@ export async function latentCost(checkpoint: Source, options: SessionOptions): P
   const inputs = stackInputs(context.graph, config);
   const stack = transformerStack(context, "model.global_transformer", config, inputs, embedding);
   pack(context.graph, [stack.hidden], stack.newKeysAndValues);
-  const network = await CausalNetwork.load(() => context.graph, config, options);
+  const memory = rowMemory(checkpoint, options);
+  // As the CPU runs them: by the native kernels, where there are some for such weights.
+  const rows = memory?.isNative ? layerRows(checkpoint, config, memory) : null;
+  const network = await CausalNetwork.load(() => context.graph, config, options, rows);
   const time = async (rows: number, runs: number) => {
     const data = Float32Array.from({ length: rows * config.hiddenSize }, (_, i) => Math.sin(i));
     let best = Number.POSITIVE_INFINITY;
@@ -59,5 +63,6 @@ export async function latentCost(checkpoint: Source, options: SessionOptions): P
   };
   const cost = (await time(1, 4)) + (await time(64, 3)) / 8;
   await network.release();
+  await memory?.team.release();
   return cost;
 }

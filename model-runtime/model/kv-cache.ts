@@ -162,6 +162,11 @@ export class KvCache {
     return this.names[position - this.base];
   }
 
+  /** Makes room for about so many rows at once, where empty slots cost nothing. */
+  reserve(count: number): void {
+    if (this.isRoomy && this.config.window === null) this.makeRoom(count);
+  }
+
   /**
    * Takes the new rows' keys and values as a run gives them.
    * @param keysAndValues [L, 2, K, N, D]
@@ -209,7 +214,7 @@ export class KvCache {
   }
 
   /** Call before rows are run of which only those from `position` on are wanted: what these cannot see may then be left out of others. */
-  expectsOnly(position: number): void {
+  wantFrom(position: number): void {
     const { window } = this.config;
     if (window !== null && position - window - slack(window) > this.length) this.rebuilding = true;
   }

@@ -1,7 +1,6 @@
 /** Rotates queries and keys of rows and keeps keys and values, by the native kernels. Shapes as in row-network.ts, L layers. */
 import type { TransformerConfig } from "../checkpoint/config";
-import type { RowMemory, RowSpan } from "../kernels/row-kernels";
-import { set } from "./native-products";
+import { type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
 import type { RowCache } from "./row-cache";
 
 /** Values of rows that are worth more than one thread. */
@@ -52,7 +51,7 @@ export class NativePlacing {
     const { past, made, config } = this;
     const layerBytes = 8 * config.kvHeads * count * config.headDim;
     const [keys, values] = [past.keysOf(layer, 0), past.valuesOf(layer, 0)];
-    set(this.job.values, this.places, at, bytes, count, keys, values, made + layer * layerBytes);
+    setArguments(this.job, this.places, at, bytes, count, keys, values, made + layer * layerBytes);
     this.job.run(count, count * config.kvHeads * config.headDim < LEAST_VALUES);
   }
 

@@ -12,7 +12,7 @@ import {
   packNativeFloats,
   packNativeIntegers,
 } from "../kernels/native-jobs";
-import type { RowMemory } from "../kernels/row-kernels";
+import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { integerRows, joinedFloats, partsOf } from "./product-weights";
 import type { Products, RowLinear } from "./row-linear";
 
@@ -63,9 +63,9 @@ export class NativeProducts implements Products {
       outputs,
       apply: (x, out, rows) => {
         this.makeRoom(rows * xBytes, 0);
-        set(round.values, roundPlaces, x.at, x.bytes, this.rounded);
+        setArguments(round, roundPlaces, x.at, x.bytes, this.rounded);
         round.run(rows, rows <= FEW_ROWS);
-        set(multiply.values, multiplyPlaces, this.rounded, rows, out.at, out.bytes);
+        setArguments(multiply, multiplyPlaces, this.rounded, rows, out.at, out.bytes);
         multiply.run(parts);
       },
     };
@@ -94,9 +94,9 @@ export class NativeProducts implements Products {
       outputs,
       apply: (x, out, rows) => {
         this.makeRoom(rows * inputs, rows);
-        set(round.values, roundPlaces, x.at, x.bytes, this.rounded, this.largest);
+        setArguments(round, roundPlaces, x.at, x.bytes, this.rounded, this.largest);
         round.run(rows, rows <= FEW_ROWS);
-        set(multiply.values, multiplyPlaces, this.rounded, this.largest, rows, out.at, out.bytes);
+        setArguments(multiply, multiplyPlaces, this.rounded, this.largest, rows, out.at, out.bytes);
         multiply.run(parts);
       },
     };
@@ -132,15 +132,10 @@ export function floatProduct(
   const places = job.places("x", "xBytes", "rows", "out", "outBytes");
   const groups = inGroups(outputs) / OUTPUTS_OF_GROUP;
   return (x, out, rows) => {
-    set(job.values, places, x.at, x.bytes, rows, out.at, out.bytes);
+    setArguments(job, places, x.at, x.bytes, rows, out.at, out.bytes);
     job.run(groups, rows * inputs * outputs < LEAST_PRODUCTS);
   };
 }
 
 /** Products of floats that are worth more than one thread. */
 const LEAST_PRODUCTS = 2 ** 15;
-
-/** Sets some of a job's arguments. */
-export function set(values: Int32Array, places: readonly number[], ...given: number[]): void {
-  for (let i = 0; i < given.length; i++) values[places[i]] = given[i];
-}

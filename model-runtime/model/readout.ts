@@ -7,10 +7,9 @@ import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-l
 import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
 import { BLOCK_INPUTS } from "../kernels/blocks";
 import { inGroups, NATIVE_ACTIVATION_BYTES, OUTPUTS_OF_GROUP, packNativeIntegers } from "../kernels/native-jobs";
-import type { RowMemory } from "../kernels/row-kernels";
+import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { createSession, type SessionOptions } from "../session";
 import type { Int8Kernel } from "./linear";
-import { set } from "./native-products";
 import { readoutGraph } from "./piece-latent";
 import { partsOf } from "./product-weights";
 
@@ -116,7 +115,7 @@ function nativeReadout(
       try {
         memory.floats.set(given, states.at / 4);
         round.run(asked, true);
-        set(multiply.values, count, asked);
+        setArguments(multiply, count, asked);
         multiply.run(parts);
         softmax.run(asked);
       } finally {

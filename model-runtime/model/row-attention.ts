@@ -3,9 +3,8 @@ import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor, VALUE_STRIP } from "../kernels/attention";
 import type { JobArgument } from "../kernels/jobs";
 import { floatBits, MOST_QUERIES } from "../kernels/native-jobs";
-import type { Job, RowMemory, RowSpan } from "../kernels/row-kernels";
+import { type Job, type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
 import type { AttentionSlots } from "./attention-slots";
-import { set } from "./native-products";
 
 /** Positions of a stretch at least, and values that a row attends to: less is not worth waking up for. */
 const LEAST_STRETCH = 64;
@@ -81,11 +80,11 @@ export class RowAttention {
     const stretches = Math.ceil(positions / stretch);
     const { score, soften, sum } = this.jobs;
     const keys = sight.keysOf(layer, 0);
-    set(score.values, this.scorePlaces, queries.at, queries.bytes, keys, positions, stretches, stretch);
+    setArguments(score, this.scorePlaces, queries.at, queries.bytes, keys, positions, stretches, stretch);
     score.run(count * keyHeads * stretches, isSmall);
     soften.values[this.softenPlace] = positions;
     soften.run(count * heads, isSmall);
-    set(sum.values, this.sumPlaces, sight.valuesOf(layer, 0), out.at, out.bytes, positions);
+    setArguments(sum, this.sumPlaces, sight.valuesOf(layer, 0), out.at, out.bytes, positions);
     sum.run((count * keyHeads * headDim) / VALUE_STRIP, isSmall);
   }
 
@@ -112,7 +111,7 @@ export class RowAttention {
     const places = job.places("queries", "queryBytes", "rows", "keys", "values", "out", "outBytes");
     return (layer, queries, out, count) => {
       const [keys, values] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0)];
-      set(job.values, places, queries.at, queries.bytes, count, keys, values, out.at, out.bytes);
+      setArguments(job, places, queries.at, queries.bytes, count, keys, values, out.at, out.bytes);
       job.run(Math.ceil(count / tile) * keyHeads);
     };
   }

@@ -100,19 +100,26 @@ export function pieceRows(
   return latentNetwork(source, memory, 127, "embedding", head);
 }
 
+/** The layers of a latent transformer alone, as many as `config` has; null where they are onnxruntime's. */
+export function layerRows(checkpoint: Weights, config: TransformerConfig, memory: RowMemory | null): RowNetwork | null {
+  const source = { checkpoint: { ...checkpoint, config: { latent: config } }, int8Kernel: "rows" } as const;
+  return latentNetwork(source, memory, 127, "embedding", null, [config.layers - 1]);
+}
+
 function latentNetwork(
   { checkpoint }: Source<Pick<BltConfig, "latent">>,
   memory: RowMemory | null,
   levels: number,
   input: RowNetworkParts["input"],
   head: RowNetworkParts["head"],
+  resultLayers: readonly number[] = [],
 ): RowNetwork | null {
   if (memory === null || !fitsLatent(checkpoint, memory.isNative)) return null;
   const parts: RowNetworkParts = {
     prefix: "model.global_transformer",
     config: checkpoint.config.latent,
     input,
-    resultLayers: [],
+    resultLayers,
     head,
     cross: null,
   };

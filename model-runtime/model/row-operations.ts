@@ -1,7 +1,6 @@
 /** What is done to a network's rows between products, by the row kernels. */
 import { floatBits } from "../kernels/native-jobs";
-import type { RowMemory, RowSpan } from "../kernels/row-kernels";
-import { set } from "./native-products";
+import { type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
 
 export interface RowOperations {
   /** RMSNorm of rows; `weight` is the address of its weights. */
@@ -43,15 +42,15 @@ function nativeOperations(memory: RowMemory): RowOperations {
   const swiGluPlaces = swiGlu.places("x", "xBytes", "width");
   return {
     norm(x, weight, out, width, epsilon, rows) {
-      set(norm.values, normPlaces, x.at, x.bytes, weight, out.at, out.bytes, width, floatBits(epsilon));
+      setArguments(norm, normPlaces, x.at, x.bytes, weight, out.at, out.bytes, width, floatBits(epsilon));
       norm.run(rows, rows * width < LEAST_VALUES);
     },
     add(x, y, width, rows) {
-      set(add.values, addPlaces, x.at, x.bytes, y.at, y.bytes, width);
+      setArguments(add, addPlaces, x.at, x.bytes, y.at, y.bytes, width);
       add.run(rows, rows * width < LEAST_VALUES);
     },
     swiGlu(x, width, rows) {
-      set(swiGlu.values, swiGluPlaces, x.at, x.bytes, width);
+      setArguments(swiGlu, swiGluPlaces, x.at, x.bytes, width);
       swiGlu.run(rows, rows * width < LEAST_VALUES);
     },
   };

@@ -24,6 +24,8 @@ import type { AppendOptions, TextState } from "./text-state";
  */
 const TEXT_CHUNK = 512;
 const BYTE_CHUNK = 128;
+/** What room is made for before a text is read; patches may be shorter. */
+const USUAL_PATCH_BYTES = 4;
 
 export interface Networks {
   patcher: CausalNetwork | null;
@@ -136,6 +138,7 @@ export class BltSequence implements TextState {
     await this.followAdapter(signal);
     const all = new Float32Array(logits === "all" ? ids.length * VOCABULARY_SIZE : 0);
     let last = new Float32Array(0);
+    this.caches.latent.reserve(Math.floor(ids.length / USUAL_PATCH_BYTES));
     for (let from = 0, to = 0; from < ids.length; from = to) {
       // A short rest joins the chunk before it: a run of a few rows costs much more a row.
       to = ids.length - from <= 1.25 * TEXT_CHUNK ? ids.length : from + TEXT_CHUNK;
@@ -497,7 +500,7 @@ export class BltSequence implements TextState {
   ): Promise<void> {
     const { length } = cache;
     const { wanted = 0 } = steps;
-    cache.expectsOnly(wanted);
+    cache.wantFrom(wanted);
     try {
       while (cache.length < end) {
         const from = cache.length;

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Device } from "../../../model-runtime/device";
+import { nativeKernels } from "../../../model-runtime/kernels/native";
 import { latentCost, resolveDeviceFor } from "../../../model-runtime/model/fastest-device";
 import { openModel } from "../../../model-runtime/model/load-model";
+import { RowNetwork } from "../../../model-runtime/model/row-network";
 import type { DeviceChoice } from "../../../model-runtime/session";
+import { writeRandomLexicon } from "../../helpers/random-lexicon";
+import { useTemporaryFolder } from "../checkpoint/fixture";
 
 const golden = join(__dirname, "../../golden");
 
 describe("the device for a checkpoint", () => {
+  const path = useTemporaryFolder();
   const checkpoint = openModel(join(golden, "k2"));
   const choose = async (asked: Device, resolved: DeviceChoice, costs: Record<string, number>) => {
     const timed: string[] = [];
@@ -38,6 +43,24 @@ describe("the device for a checkpoint", () => {
       notice: null,
       timed: [],
     });
+  });
+
+  it("times 4-bit layers as the CPU runs them", async function () {
+    if (nativeKernels() === null) this.skip();
+    await writeRandomLexicon(path("model"), { width: 96, heads: 6, kvHeads: 2, layers: 2, readoutMatrix: false }, 1);
+    const checkpoint = openModel(path("model"));
+    const { run } = RowNetwork.prototype;
+    const rows: number[] = [];
+    RowNetwork.prototype.run = function (cache, inputs, views, part) {
+      rows.push(views.length);
+      return run.call(this, cache, inputs, views, part);
+    };
+    try {
+      assert.ok((await latentCost(checkpoint, { device: "cpu", threads: 1 })) > 0);
+    } finally {
+      RowNetwork.prototype.run = run;
+    }
+    assert.deepEqual(rows, [1, 1, 1, 1, 64, 64, 64]);
   });
 
   for (const name of ["k2", "k4", "lexicon/blocks", "lexicon/plain"])

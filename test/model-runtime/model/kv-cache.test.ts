@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { TransformerConfig } from "../../../model-runtime/checkpoint/config";
-import { HIDDEN_SCORE, KvCache, type RowView } from "../../../model-runtime/model/kv-cache";
+import { HIDDEN_SCORE, KvCache, type RowView, slack } from "../../../model-runtime/model/kv-cache";
 import type { Feeds } from "../../../model-runtime/session";
 
 const LAYERS = 2;
@@ -141,7 +141,8 @@ describe("KvCache", () => {
     });
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
-        const cache = new KvCache(config(window));
+        const isRoomy = steps.length % 2 === 0;
+        const cache = new KvCache(config(window), undefined, isRoomy);
         let length = 0;
         for (const { append: count, keep } of steps) {
           append(cache, count);
@@ -161,12 +162,54 @@ describe("KvCache", () => {
     );
   });
 
-  it("holds a windowed network in bounded memory", () => {
-    const cache = new KvCache(config(16));
-    append(cache, 100);
-    const after100 = cache.byteLength;
-    for (let i = 0; i < 2000; i++) append(cache, 1);
-    assert.ok(cache.byteLength <= after100, `${cache.byteLength} bytes after 2,100 rows, ${after100} after 100`);
+  for (const isRoomy of [false, true])
+    it(`holds a windowed network in bounded memory${isRoomy ? ", with more room" : ""}`, () => {
+      const cache = new KvCache(config(16), undefined, isRoomy);
+      append(cache, 100);
+      const after100 = cache.byteLength;
+      for (let i = 0; i < 2000; i++) append(cache, 1);
+      assert.ok(cache.byteLength <= after100, `${cache.byteLength} bytes after 2,100 rows, ${after100} after 100`);
+    });
+
+  it("makes room at once where empty slots cost nothing, and elsewhere none", () => {
+    const [plain, roomy] = [false, true].map((isRoomy) => new KvCache(config(null), undefined, isRoomy));
+    const before = plain.byteLength;
+    for (const cache of [plain, roomy]) cache.reserve(1000);
+    assert.ok(plain.byteLength === before && roomy.byteLength > before);
+    const reserved = roomy.byteLength;
+    for (let i = 0; i < 10; i++) append(roomy, 100);
+    assert.equal(roomy.byteLength, reserved);
+    assert.deepEqual(visible(roomy), range(0, 1000));
+  });
+
+  it("says how many layers of a row those that are wanted can see", () => {
+    const window = 33;
+    const cache = new KvCache(config(window));
+    const wanted = 500;
+    const spare = slack(window);
+    for (let position = 0; position < 520; position++) {
+      // Keys and values of the last layer are needed within the window of what is wanted or may be taken back to, those of the layer
+      // below within one more.
+      const isSeen = (layer: number) => position >= wanted - spare - (LAYERS - layer) * (window - 1);
+      let expected = 0;
+      while (expected < LAYERS - 1 && isSeen(expected + 1)) expected++;
+      if (position >= wanted) expected = LAYERS;
+      assert.equal(cache.layersSeen(position, wanted), expected, `position ${position}`);
+    }
+    assert.equal(new KvCache(config(null)).layersSeen(0, wanted), LAYERS);
+  });
+
+  it("shows no rows of which something was left out, once all are run", () => {
+    const window = 16;
+    const cache = new KvCache(config(window));
+    append(cache, 5);
+    cache.wantFrom(300);
+    append(cache, 295);
+    cache.rebuilt();
+    assert.deepEqual(visible(cache), range(300 - window + 1, 300));
+    assert.equal(cache.truncate(300 - slack(window)), 300 - slack(window));
+    // Further back than the slack, what it would show has to be run again.
+    assert.ok(cache.truncate(300 - slack(window) - 40) < 300 - slack(window) - 40);
   });
 
   it("says in views what masks and rotations say, of rows in a chain", () => {
