@@ -1,7 +1,7 @@
 /**
- * Networks for a few rows, wherever the row kernels can run them: the byte networks on the CPU, with a window, int8 weights that are
- * multiplied in rows, and widths of whole vectors; the latent transformer where its layers are 4-bit blocks without minima.
- * Where they cannot, onnxruntime runs these rows as well.
+ * Networks by rows, wherever the row kernels can run them: the byte networks on the CPU, with a window, int8 weights that are
+ * multiplied in rows, and widths of whole vectors; the latent transformer where its layers are 4-bit blocks without minima, or for the
+ * native kernels int8. Where they cannot, onnxruntime runs these rows as well.
  */
 import { availableParallelism } from "node:os";
 import type { Weights } from "../checkpoint/checkpoint";
