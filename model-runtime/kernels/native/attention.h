@@ -1,0 +1,259 @@
+/*
+ * Attention of rows, and what is done to their queries, keys and values before it.
+ *
+ * Letters: R rows, D head width, S slots for positions.
+ */
+#ifndef BLT_ATTENTION_H
+#define BLT_ATTENTION_H
+
+#include "vectors.h"
+
+/* Keys of a head lie in tiles [S / 16, D, 16], values in strips [D / 16, S, 16]. */
+
+/* Queries that one pass over keys or values serves. */
+#if defined(__AVX512VNNI__)
+enum { MOST_QUERIES = 12 };
+#else
+enum { MOST_QUERIES = 6 };
+#endif
+
+/* Calls `run(n)` with the constant n that `count` is, 1 to MOST_QUERIES. */
+#define CASE(n, run) case n: if (n <= MOST_QUERIES) run(n); break;
+#define QUERIES(count, run)                                                                               \
+  switch (count) {                                                                                        \
+    CASE(1, run) CASE(2, run) CASE(3, run) CASE(4, run) CASE(5, run) CASE(6, run)                         \
+    CASE(7, run) CASE(8, run) CASE(9, run) CASE(10, run) CASE(11, run) CASE(12, run)                      \
+  }
+
+/* Heads are at most so wide (row-networks.ts). */
+enum { MOST_CHANNELS = 512 };
+
+/*
+ * Some queries that share a key head: turned, [D, count], so that one pointer leads to all of them; the masks of their rows [S]; their
+ * scores in tiles [S / 16, count, 16], for the same reason; where results [D] go, and what they are multiplied with.
+ */
+typedef struct {
+  int count;
+  float *turned, *scores;
+  const float *masks[MOST_QUERIES];
+  float *outs[MOST_QUERIES], factors[MOST_QUERIES];
+} Group;
+
+INLINE void scoreQueries(const Group *group, const float *keys, int headDim, int from, int positions, const int count) {
+  float *scores = group->scores + (intptr_t)from * count;
+  for (int position = from; position < from + positions; position += TOGETHER, scores += TOGETHER * count) {
+    const float *turned = group->turned;
+    Floats sums[MOST_QUERIES][VECTORS];
+    UNROLL for (int i = 0; i < count; i++)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = load(group->masks[i] + position + LANES * vector);
+    for (int channel = 0; channel < headDim; channel++, keys += TOGETHER, turned += count)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+        const Floats each = load(keys + LANES * vector);
+        UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(turned[i]) * each;
+      }
+    UNROLL for (int i = 0; i < count; i++)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) store(scores + TOGETHER * i + LANES * vector, sums[i][vector]);
+  }
+}
+
+INLINE void sumQueries(const Group *group, const float *values, int column, int positions, const int count) {
+  const float *scores = group->scores;
+  Floats sums[MOST_QUERIES][VECTORS];
+  UNROLL for (int i = 0; i < count; i++)
+    UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = splat(0);
+  for (int position = 0; position < positions; position += TOGETHER, scores += TOGETHER * count)
+    for (int each = 0; each < TOGETHER; each++, values += TOGETHER)
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+        const Floats value = load(values + LANES * vector);
+        UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(scores[TOGETHER * i + each]) * value;
+      }
+  UNROLL for (int i = 0; i < count; i++)
+    UNROLL for (int vector = 0; vector < VECTORS; vector++)
+      store(group->outs[i] + column + LANES * vector, sums[i][vector] * splat(group->factors[i]));
+}
+
+static void scoreSome(const Group *group, const float *keys, int headDim, int from, int positions) {
+#define RUN(n) scoreQueries(group, keys, headDim, from, positions, n)
+  QUERIES(group->count, RUN)
+#undef RUN
+}
+
+static void sumSome(const Group *group, const float *values, int column, int positions) {
+#define RUN(n) sumQueries(group, values, column, positions, n)
+  QUERIES(group->count, RUN)
+#undef RUN
+}
+
+/* A query's scores, one of `count` in tiles, become e^(score - largest); returns one over their sum. */
+INLINE float soften(float *scores, int positions, int count) {
+  Floats largest = load(scores);
+  for (int tile = 0; tile < positions; tile += TOGETHER)
+    for (int i = 0; i < TOGETHER; i += LANES) largest = larger(load(scores + (intptr_t)tile * count + i), largest);
+  const Floats most = splat(largestOf(largest));
+  Floats sum = splat(0);
+  for (int tile = 0; tile < positions; tile += TOGETHER)
+    for (int i = 0; i < TOGETHER; i += LANES) {
+      float *const at = scores + (intptr_t)tile * count + i;
+      const Floats weight = exponential(load(at) - most);
+      store(at, weight);
+      sum += weight;
+    }
+  return 1 / sumOf(sum);
+}
+
+/* Where the group of a row's query head has its scores, how many queries it has, and which of them it is. */
+static float *scoresOf(float *scores, int slots, int together, int head, int *count, int *place) {
+  const int keyHead = head / together, query = head % together, before = query / MOST_QUERIES * MOST_QUERIES;
+  *count = atMost(together - before, MOST_QUERIES);
+  *place = query - before;
+  return scores + ((intptr_t)keyHead * together + before) * slots;
+}
+
+/* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. Scores of queries lie in tiles. */
+static void scoreJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch;
+  } Arguments;
+  READ(memory, values, Arguments);
+  float turned[MOST_QUERIES * MOST_CHANNELS];
+  const int slots = job->scoreBytes / (int)sizeof(float);
+  for (int part = first; part < first + count; part++) {
+    const int rowOfHeads = part / job->stretches, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
+    const int from = part % job->stretches * job->stretch, positions = atMost(job->positions - from, job->stretch);
+    const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes) + (intptr_t)from * job->headDim;
+    const float *const queries = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes);
+    for (int done = 0; done < job->together; done += MOST_QUERIES) {
+      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
+      int place;
+      Group group = {.turned = turned};
+      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+      for (int i = 0; i < group.count; i++) {
+        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->scoreBytes);
+        for (int channel = 0; channel < job->headDim; channel++)
+          turned[channel * group.count + i] = queries[(first + i) * job->headDim + channel];
+      }
+      scoreSome(&group, keys, job->headDim, from, positions);
+    }
+  }
+  (void)thread;
+}
+
+static void softenJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t scores, scoreBytes, together, positions, factors;
+  } Arguments;
+  READ(memory, values, Arguments);
+  for (int part = first; part < first + count; part++) {
+    int queries, place;
+    float *const scores = scoresOf(FLOATS(job->scores), job->scoreBytes / (int)sizeof(float), job->together, part, &queries, &place);
+    FLOATS(job->factors)[part] = soften(scores + TOGETHER * place, job->positions, queries);
+  }
+  (void)thread;
+}
+
+static void sumJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int slots = job->scoreBytes / (int)sizeof(float);
+  for (int part = first; part < first + count; part++) {
+    const int rowOfHeads = part / job->strips, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
+    const int strip = part % job->strips;
+    const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
+    float *const out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes);
+    for (int done = 0; done < job->together; done += MOST_QUERIES) {
+      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
+      int place;
+      Group group = {0};
+      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+      for (int i = 0; i < group.count; i++) {
+        group.outs[i] = out + (first + i) * job->headDim;
+        group.factors[i] = FLOATS(job->factors)[head + i];
+      }
+      sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER, TOGETHER * strip, job->positions);
+    }
+  }
+  (void)thread;
+}
+
+/*
+ * All of attention for many rows, `scale` times their scores: a part is a key head of `tile` rows. A row sees nothing from its end
+ * [R] on, a multiple of 16. Each thread has `scratchBytes` for MOST_QUERIES and their scores.
+ */
+static void attend(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t queries, queryBytes, rows, keys, values, headBytes, mask, maskBytes, out, outBytes, keyHeads, together, headDim, slots,
+        ends, tile, scratch, scratchBytes;
+    float scale;
+  } Arguments;
+  READ(memory, values, Arguments);
+  float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
+  float *const turned = scores + (intptr_t)MOST_QUERIES * job->slots;
+  const int tiles = (job->rows + job->tile - 1) / job->tile;
+  for (int part = first; part < first + count; part++) {
+    /* Tiles of the same key head one after the other, while its keys and values are in a cache. */
+    const int keyHead = part / tiles, firstRow = part % tiles * job->tile;
+    const int queries = atMost(job->rows - firstRow, job->tile) * job->together;
+    const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes);
+    const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
+    for (int done = 0; done < queries; done += MOST_QUERIES) {
+      Group group = {.count = atMost(queries - done, MOST_QUERIES), .turned = turned, .scores = scores};
+      int positions = TOGETHER;
+      for (int i = 0; i < group.count; i++) {
+        const int row = firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
+        const float *const query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim;
+        for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
+        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->maskBytes);
+        group.outs[i] = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim;
+        const int end = ((const int32_t *)AT(job->ends))[row];
+        positions = end > positions ? end : positions;
+      }
+      scoreSome(&group, keys, job->headDim, 0, positions);
+      for (int i = 0; i < group.count; i++) group.factors[i] = soften(scores + TOGETHER * i, positions, group.count);
+      for (int column = 0; column < job->headDim; column += TOGETHER)
+        sumSome(&group, strips + (intptr_t)column * job->slots, column, positions);
+    }
+  }
+}
+
+/* Rotates pairs of neighbouring values of some heads: `turn` has each cosine twice, then each sine with a minus and without. */
+INLINE void rotate(float *x, const float *turn, int headDim, int heads) {
+  const float *const sines = turn + headDim;
+  for (int head = 0; head < heads; head++, x += headDim)
+    for (int i = 0; i < headDim; i += 2) {
+      const float first = x[i], second = x[i + 1];
+      x[i] = first * turn[i] + second * sines[i];
+      x[i + 1] = second * turn[i + 1] + first * sines[i + 1];
+    }
+}
+
+/*
+ * Rotates queries and keys of rows [(heads + 2 keyHeads) D], and puts keys and values into a slot each: tiles, strips, and `made`
+ * [2, keyHeads, R, D]. A part is a row.
+ */
+static void place(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int headDim = job->headDim;
+  for (int row = first; row < first + count; row++) {
+    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    rotate(x, (const float *)(AT(job->turns) + (intptr_t)row * job->turnBytes), headDim, job->heads + job->keyHeads);
+    const int slot = ((const int32_t *)AT(job->slotsOfRows))[row], within = slot % TOGETHER;
+    for (int head = 0; head < job->keyHeads; head++) {
+      const float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
+      float *const tile = (float *)(AT(job->keys) + (intptr_t)head * job->headBytes) + (intptr_t)(slot - within) * headDim + within;
+      float *const strips = (float *)(AT(job->values) + (intptr_t)head * job->headBytes) + (intptr_t)slot * TOGETHER;
+      for (int i = 0; i < headDim; i++) tile[i * TOGETHER] = key[i];
+      for (int i = 0; i < headDim; i += TOGETHER) memcpy(strips + (intptr_t)i * job->slots, value + i, sizeof(float) * TOGETHER);
+      float *const made = FLOATS(job->made) + ((intptr_t)head * job->rows + row) * headDim;
+      memcpy(made, key, sizeof(float) * headDim);
+      memcpy(made + (intptr_t)job->keyHeads * job->rows * headDim, value, sizeof(float) * headDim);
+    }
+  }
+  (void)thread;
+}
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * Rows between products: a part is a row. Widths are multiples of 16.
+ *
+ * Letters: R rows, I inputs.
+ */
+#ifndef BLT_ROWS_H
+#define BLT_ROWS_H
+
+#include "attention.h"
+#include "products.h"
+
+/* RMSNorm: x / sqrt(mean of squares + epsilon) * weight. */
+static void norm(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, weight, out, outBytes, width;
+    float epsilon;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const float *const weight = FLOATS(job->weight);
+  for (int row = first; row < first + count; row++) {
+    const float *const x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    float *const out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes);
+    Floats sum = splat(0);
+    for (int i = 0; i < job->width; i += LANES) sum += load(x + i) * load(x + i);
+    const Floats factor = splat(1 / sqrtf(sumOf(sum) / (float)job->width + job->epsilon));
+    for (int i = 0; i < job->width; i += LANES) store(out + i, load(x + i) * factor * load(weight + i));
+  }
+  (void)thread;
+}
+
+/* Gates [width] and the values behind them [width]: each gate becomes silu(gate) * value. */
+static void swiGlu(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, width;
+  } Arguments;
+  READ(memory, values, Arguments);
+  for (int row = first; row < first + count; row++) {
+    float *const gates = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    for (int i = 0; i < job->width; i += LANES) {
+      const Floats gate = load(gates + i);
+      store(gates + i, gate / (splat(1) + exponential(-gate)) * load(gates + job->width + i));
+    }
+  }
+  (void)thread;
+}
+
+/* Adds y to x. */
+static void add(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, y, yBytes, width;
+  } Arguments;
+  READ(memory, values, Arguments);
+  for (int row = first; row < first + count; row++) {
+    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    const float *const y = (const float *)(AT(job->y) + (intptr_t)row * job->yBytes);
+    for (int i = 0; i < job->width; i += LANES) store(x + i, load(x + i) + load(y + i));
+  }
+  (void)thread;
+}
+
+/* Largest magnitude; NaN if one is NaN, whose bits are those of the largest number. */
+INLINE float reachOf(const float *x, int count) {
+  Ints largest = splatInt(0);
+  for (int i = 0; i < count; i += LANES) {
+    const Ints magnitude = (Ints)load(x + i) & splatInt(0x7fffffff);
+    const Ints isLarger = magnitude > largest;
+    largest = (isLarger & magnitude) | (~isLarger & largest);
+  }
+  int32_t most = 0;
+  for (int lane = 0; lane < LANES; lane++) most = largest[lane] > most ? largest[lane] : most;
+  float reach;
+  memcpy(&reach, &most, sizeof reach);
+  return reach;
+}
+
+/* Rows [R, I] -> blocks of whole numbers (`ActivationBlock`), as in onnxruntime's MatMulNBits. */
+static void roundBlocks(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, out, outBytes, inputs;
+  } Arguments;
+  READ(memory, values, Arguments);
+  for (int row = first; row < first + count; row++) {
+    const float *x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    ActivationBlock *out = (ActivationBlock *)(AT(job->out) + (intptr_t)row * job->outBytes);
+    for (int input = 0; input < job->inputs; input += 32, x += 32, out++) {
+      const float reach = reachOf(x, 32);
+      /* Infinite for zeros and the smallest numbers, which would become the largest int32. */
+      const float inverse = 127 / reach < 3.4028235e38f ? 127 / reach : 3.4028235e38f;
+      Ints sum = splatInt(0);
+      for (int i = 0; i < 32; i += LANES) {
+        const Ints whole = nearest(load(x + i) * splat(inverse));
+        sum += whole;
+        storeBytes(out->numbers + i, whole);
+      }
+      /* Of any size where something is no number. */
+      uint32_t total = 0;
+      for (int lane = 0; lane < LANES; lane++) total += (uint32_t)sum[lane];
+      out->scale = reach / 127;
+      /* Numbers of weights stand for themselves less 8. */
+      out->offset = (int32_t)(-8 * total);
+    }
+  }
+  (void)thread;
+}
+
+/* Rows [R, I], divided by their largest magnitude [R] and by `step` -> whole numbers [R, I], SHIFT larger. */
+static void roundRows(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, out, outBytes, largest, inputs;
+    float step;
+  } Arguments;
+  READ(memory, values, Arguments);
+  for (int row = first; row < first + count; row++) {
+    const float *const x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    uint8_t *const out = AT(job->out) + (intptr_t)row * job->outBytes;
+    const float reach = reachOf(x, job->inputs);
+    FLOATS(job->largest)[row] = reach;
+    /* A row of zeros stays one, and NaN goes on in `largest`. */
+    const Floats divisor = splat(reach > 0 ? reach : 1), step = splat(job->step);
+    for (int i = 0; i < job->inputs; i += LANES) {
+      const Ints whole = nearest(load(x + i) / divisor / step) + splatInt(SHIFT);
+      storeBytes(out + i, whole);
+    }
+  }
+  (void)thread;
+}
+
+/* Rows of logits [width], with room up to a whole number of vectors, become the masses of their softmax: a part is a row. */
+static void softmax(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+  typedef struct {
+    int32_t x, xBytes, width;
+  } Arguments;
+  READ(memory, values, Arguments);
+  const int filled = (job->width + TOGETHER - 1) / TOGETHER * TOGETHER;
+  for (int row = first; row < first + count; row++) {
+    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    for (int i = job->width; i < filled; i++) x[i] = -1e30f;
+    const Floats factor = splat(soften(x, filled, 1));
+    for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
+  }
+  (void)thread;
+}
+
+#endif

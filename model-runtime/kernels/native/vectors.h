@@ -1,0 +1,130 @@
+/*
+ * Vectors of float32 and int32, as wide as the processor has them that jobs.c is compiled for.
+ */
+#ifndef BLT_VECTORS_H
+#define BLT_VECTORS_H
+
+#include "jobs.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#else
+#include <arm_neon.h>
+#endif
+
+/* Outputs of a group, positions of a tile of keys, columns of a strip of values. */
+enum { TOGETHER = 16 };
+
+#if defined(__AVX512VNNI__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+enum { VECTORS = TOGETHER / LANES };
+
+/* Before loops over what is to be in registers. Without "full", versions of Clang up to 16 leave some in memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Between rows that need most registers: Clang would mix their instructions until there are too few. */
+#if defined(__clang__) && defined(__AVX512VNNI__)
+#define NEXT_ROW() __asm__ __volatile__("" ::: "memory")
+#else
+#define NEXT_ROW() (void)0
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define READ(memory, values, type) const type *const job = (const type *)(values)
+#define AT(address) (memory + (uint32_t)(address))
+#define FLOATS(address) ((float *)AT(address))
+
+typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int8_t Chars __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+INLINE Floats splat(float value) { return value - (Floats){0}; }
+INLINE Ints splatInt(int32_t value) { return value - (Ints){0}; }
+INLINE Floats load(const float *from) { return *(const Floats *)from; }
+INLINE void store(float *to, Floats value) { *(Floats *)to = value; }
+/* The lowest byte of each lane. */
+INLINE void storeBytes(void *to, Ints value) { *(Chars *)to = __builtin_convertvector(value, Chars); }
+INLINE Floats larger(Floats a, Floats b) {
+  const Ints isLarger = a > b;
+  return (Floats)((isLarger & (Ints)a) | (~isLarger & (Ints)b));
+}
+/* Lanes are folded by halves, so that it does not matter in which lane the first of some neighbouring numbers is. */
+INLINE float sumOf(Floats value) {
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; lane++) value[lane] += value[lane + half];
+  return value[0];
+}
+INLINE float largestOf(Floats value) {
+  float largest = value[0];
+  for (int lane = 1; lane < LANES; lane++) largest = value[lane] > largest ? value[lane] : largest;
+  return largest;
+}
+
+/*
+ * ---- Products of bytes: four whole numbers of weights in each lane times four of activations, the same for every lane. ----
+ *
+ * `nearest` rounds halves to the even number, by an instruction for that: if it were done by adding 1.5 * 2 ** 23, a compiler would join
+ * a product with the sum, and what is to be rounded to float32 first would not be.
+ */
+
+#if defined(__AVX512VNNI__)
+typedef __m512i Bytes;
+INLINE Bytes loadBytes(const uint8_t *from) { return _mm512_loadu_si512(from); }
+INLINE Bytes lowHalves(Bytes pair) { return _mm512_and_si512(pair, _mm512_set1_epi8(15)); }
+INLINE Bytes highHalves(Bytes pair) { return _mm512_and_si512(_mm512_srli_epi16(pair, 4), _mm512_set1_epi8(15)); }
+INLINE Floats toFloats(Ints value) { return (Floats)_mm512_cvtepi32_ps((__m512i)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+INLINE Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
+#elif defined(__AVX2__)
+typedef __m256i Bytes;
+INLINE Bytes loadBytes(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+INLINE Bytes lowHalves(Bytes pair) { return _mm256_and_si256(pair, _mm256_set1_epi8(15)); }
+INLINE Bytes highHalves(Bytes pair) { return _mm256_and_si256(_mm256_srli_epi16(pair, 4), _mm256_set1_epi8(15)); }
+INLINE Floats toFloats(Ints value) { return (Floats)_mm256_cvtepi32_ps((__m256i)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
+INLINE Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
+#else
+typedef int8x16_t Bytes;
+INLINE Bytes loadBytes(const uint8_t *from) { return vreinterpretq_s8_u8(vld1q_u8(from)); }
+INLINE Bytes lowHalves(Bytes pair) { return vandq_s8(pair, vdupq_n_s8(15)); }
+INLINE Bytes highHalves(Bytes pair) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(pair), 4)); }
+INLINE Floats toFloats(Ints value) { return (Floats)vcvtq_f32_s32((int32x4_t)value); }
+INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
+INLINE Ints nearest(Floats value) { return (Ints)vcvtnq_s32_f32((float32x4_t)value); }
+#endif
+
+/* e^x within 2 units in the last place; 0 below -87. x = n ln 2 + r, and e^r is a polynomial (Cephes, expf). */
+INLINE Floats exponential(Floats x) {
+  const Ints isLarge = x >= splat(-87);
+  const Floats shifter = splat(12582912.0f);
+  x = larger(x, splat(-87));
+  x = -larger(-x, splat(-88));
+  const Floats n = x * splat(1.44269504f) + shifter;
+  const Floats whole = n - shifter;
+  x = x - whole * splat(0.693359375f) - whole * splat(-2.1219444e-4f);
+  Floats sum = splat(1.98756915e-4f);
+  sum = sum * x + splat(1.3981999507e-3f);
+  sum = sum * x + splat(8.3334519073e-3f);
+  sum = sum * x + splat(4.1665795894e-2f);
+  sum = sum * x + splat(1.6666665459e-1f);
+  sum = sum * x + splat(0.5f);
+  sum = sum * (x * x) + x + splat(1);
+  const Ints power = ((Ints)n + splatInt(127)) << 23;
+  return (Floats)((Ints)(sum * (Floats)power) & isLarge);
+}
+
+INLINE int atMost(int a, int b) { return a < b ? a : b; }
+
+#endif
