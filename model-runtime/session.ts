@@ -80,7 +80,11 @@ export function createSessionLater(graph: () => Graph, options: SessionOptions):
   return {
     async run(feeds, signal) {
       signal?.throwIfAborted();
-      session ??= createSession(graph(), options);
+      session ??= createSession(graph(), options).catch((error) => {
+        // To be tried again at the next run.
+        session = null;
+        throw error;
+      });
       return (await session).run(feeds, signal);
     },
     release: async () => (await session)?.release(),

@@ -100,9 +100,10 @@ export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArgume
 export const OUTPUTS_OF_GROUP = 16;
 /** Queries that meet a key at a time, at most: scores of so many are worked on in a thread's scratch. */
 export const MOST_QUERIES = 12;
+/** Inputs of a block, as in blocks.ts. */
+const BLOCK_INPUTS = 32;
 /** How wide a head is at most. */
 export const MOST_CHANNELS = 512;
-const BLOCK_INPUTS = 32;
 const FOUR = 4;
 /** Bytes of a block of activations: whole numbers, their scale, and what the weights' zero point takes off. */
 export const NATIVE_ACTIVATION_BYTES = 40;

@@ -28,9 +28,15 @@ export interface NativeKernels {
 
 const FILE = `kernels-${process.platform}-${process.arch}.node`;
 /** Where it lies: beside a program's bundle, or in the `dist` of the repository that sources and benchmarks are in. */
-const FOLDERS = [__dirname, ...["..", "../..", "../../.."].map((above) => join(__dirname, above, "dist"))];
+const FOLDERS = [
+  __dirname,
+  ...["..", "../..", "../../.."]
+    .map((above) => join(__dirname, above))
+    .filter((folder) => existsSync(join(folder, "kernels.mjs")))
+    .map((folder) => join(folder, "dist")),
+];
 
-let loaded: { kernels: NativeKernels | null; problem: string | null } | null = null;
+let loaded: { kernels: NativeKernels | null; path: string | null; problem: string | null } | null = null;
 
 /** The library of this platform; null where there is none that works here. */
 export function nativeKernels(): NativeKernels | null {
@@ -38,28 +44,29 @@ export function nativeKernels(): NativeKernels | null {
   return loaded.kernels;
 }
 
-/** Why there are no native kernels, for whoever wants to know; null where there are. */
+/** Why there are no native kernels; null where there are. */
 export function nativeKernelsProblem(): string | null {
   loaded ??= load();
   return loaded.problem;
 }
 
-/** Path of the library, whether or not it works; null where there is none. */
+/** Path of the library, for other threads to load; null where there is none. */
 export function nativeKernelsFile(): string | null {
-  return FOLDERS.map((folder) => join(folder, FILE)).find((path) => existsSync(path)) ?? null;
+  loaded ??= load();
+  return loaded.path;
 }
 
 function load(): NonNullable<typeof loaded> {
-  const path = nativeKernelsFile();
-  if (path === null) return { kernels: null, problem: `there is no ${FILE}` };
+  const path = FOLDERS.map((folder) => join(folder, FILE)).find((path) => existsSync(path)) ?? null;
+  const without = (problem: string) => ({ kernels: null, path, problem });
+  if (path === null) return without(`there is no ${FILE}`);
   try {
     const kernels = createRequire(__filename)(path) as NativeKernels;
-    if (kernels.variant === "")
-      return { kernels: null, problem: "the processor has none of the instructions that they use" };
-    if (!canNorm(kernels)) return { kernels: null, problem: "they computed a norm wrongly" };
-    return { kernels, problem: null };
+    if (kernels.variant === "") return without("the processor has none of the instructions that they use");
+    if (!canNorm(kernels)) return without("they computed a norm wrongly");
+    return { kernels, path, problem: null };
   } catch (error) {
-    return { kernels: null, problem: (error as Error).message };
+    return without((error as Error).message);
   }
 }
 

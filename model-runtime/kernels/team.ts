@@ -242,7 +242,8 @@ new WebAssembly.Instance(module, { env: { memory } }).exports.help();`;
 
 /**
  * Looks for work natively, but only for a while at a time: it can be ended between two calls alone. Sleeps when a call began after
- * a run's end. @param file the native kernels
+ * a run's end.
+ * @param file the native kernels
  */
 export function nativeHelper(file: string): HelperProgram {
   const source = `const { file, memory, thread } = require("node:worker_threads").workerData;

@@ -6,7 +6,6 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { UserError } from "../errors";
 import type { Graph } from "../graph/graph";
 import { VOCABULARY_SIZE } from "../ids";
-import { nativeKernels } from "../kernels/native";
 import type { RowMemory } from "../kernels/row-kernels";
 import { CausalNetwork } from "./causal-network";
 import { DeviceLoop } from "./device-loop";
@@ -19,7 +18,15 @@ import type { LoadOptions } from "./load-options";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import { decoderGraph, encoderGraph, latentGraph, patcherGraph } from "./networks";
 import type { RowNetwork } from "./row-network";
-import { besideRowMemory, decoderRows, encoderRows, latentRows, patcherRows, rounding } from "./row-networks";
+import {
+  besideRowMemory,
+  decoderRows,
+  encoderRows,
+  kernelsOf,
+  latentRows,
+  patcherRows,
+  rounding,
+} from "./row-networks";
 import { BltSequence, type Networks, type SequenceModel } from "./sequence";
 import type { TextState } from "./text-state";
 
@@ -69,8 +76,8 @@ export class Blt implements SequenceModel {
       latent: latentRows(rowSource, memory),
       decoder: decoderRows(rowSource, memory),
     };
-    const load = (graph: () => Graph, network: TransformerConfig, few: RowNetwork | null) =>
-      CausalNetwork.load(graph, network, options, few);
+    const load = (graph: () => Graph, network: TransformerConfig, rowNetwork: RowNetwork | null) =>
+      CausalNetwork.load(graph, network, options, rowNetwork);
     const patcherSource = { ...source, joinsPast: rows.patcher !== null };
     const encoderSource = { ...source, joinsPast: rows.encoder !== null };
     const networks: Networks = {
@@ -128,7 +135,7 @@ export class Blt implements SequenceModel {
 
   /** What multiplies the quantised weights of the latent transformer, for people to read; null where there are none. */
   get kernels(): string | null {
-    return this.rowNetworks.latent?.runsAll ? `native, ${nativeKernels()!.variant}` : this.int8Kernel;
+    return kernelsOf(this.rowNetworks.latent, this.int8Kernel);
   }
 
   get patching(): PatchingConfig {
@@ -159,7 +166,7 @@ export class Blt implements SequenceModel {
   }
 }
 
-/** The networks for a few rows, and the memory that all of them are in. */
+/** The networks by the row kernels, and the memory that all of them are in. */
 interface RowNetworks {
   memory: RowMemory | null;
   patcher: RowNetwork | null;
@@ -168,7 +175,7 @@ interface RowNetworks {
   decoder: RowNetwork | null;
 }
 
-/** The networks that adapters change; those for a few rows take the adapter once the others are there. */
+/** The networks that adapters change; those by the row kernels take the adapter once the others are there. */
 async function loadAdapted(
   source: { checkpoint: Checkpoint; int8Kernel: Int8Kernel },
   lowRank: LowRank | null,

@@ -25,7 +25,7 @@ export class CausalNetwork {
     /** The same graph on one thread, for single rows. */
     private readonly stepSession: Session,
     readonly config: TransformerConfig,
-    /** What runs a few rows instead. */
+    /** What runs rows instead, those that it takes. */
     readonly rowNetwork: RowNetwork | null = null,
   ) {
     // What lies within a window may have begun anywhere.
@@ -36,8 +36,8 @@ export class CausalNetwork {
    * Compiles a network; twice where it is small: waking a second thread for the products of one row then costs more
    * than the thread saves, while prefill wants all threads.
    * @param graphOf builds its graph
-   * @param rowNetwork the same network for a few rows; single ones then need no session of their own. Where it is for all rows, nothing is
-   * compiled before it is needed after all
+   * @param rowNetwork the same network by the row kernels; single rows then need no session of their own. Where it runs all rows, nothing
+   * is compiled before it is needed after all
    */
   static async load(
     graphOf: () => Graph,
@@ -98,7 +98,7 @@ export class CausalNetwork {
 
   /**
    * Runs rows that form a tree over the cached positions; the first `kept` of them, which follow the last cached one and
-   * each other, are appended to the cache.
+   * each other, are appended to the cache. More than the row kernels run at a time are a session's.
    * @param parents [N] as in `KvCache.treeFeeds`
    * @param inputs as in `run`
    */
@@ -135,16 +135,21 @@ export class CausalNetwork {
   ): Promise<Rows> {
     const before = cache.length;
     const parts: Float32Array[] = [];
-    for (let from = 0; from < count; ) {
-      const rows = Math.min(network.mostRows, count - from);
-      if (signal?.aborted) cache.truncate(before);
-      signal?.throwIfAborted();
-      // As after any other run, what was received meanwhile is looked at.
-      await setImmediate();
-      const lowest = floors && Array.prototype.slice.call(floors, from, from + rows);
-      const layers = cache.layersSeen(before + from + rows - 1, wanted);
-      parts.push(network.run(cache, inputs, cache.views(rows, lowest), { first: from, layers }));
-      from += rows;
+    try {
+      for (let from = 0; from < count; ) {
+        signal?.throwIfAborted();
+        // As after any other run, what was received meanwhile is looked at.
+        await setImmediate();
+        const rows = Math.min(network.mostRows, count - from);
+        const lowest = floors && Array.prototype.slice.call(floors, from, from + rows);
+        const layers = cache.layersSeen(before + from + rows - 1, wanted);
+        parts.push(network.run(cache, inputs, cache.views(rows, lowest), { first: from, layers }));
+        from += rows;
+      }
+    } catch (error) {
+      // All rows or none, as with a session.
+      if (cache.length > before) cache.truncate(before);
+      throw error;
     }
     if (parts.length === 1) return { data: parts[0], count, stride: parts[0].length / count };
     const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -7,6 +7,7 @@ import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Device, ResolvedDevice } from "../device";
 import { Graph } from "../graph/graph";
+import { nativeKernels } from "../kernels/native";
 import { type DeviceChoice, resolveDevice, type SessionOptions } from "../session";
 import { CausalNetwork } from "./causal-network";
 import { layerRows, rowMemory } from "./row-networks";
@@ -47,22 +48,27 @@ export async function latentCost(checkpoint: Source, options: SessionOptions): P
   const inputs = stackInputs(context.graph, config);
   const stack = transformerStack(context, "model.global_transformer", config, inputs, embedding);
   pack(context.graph, [stack.hidden], stack.newKeysAndValues);
-  const memory = rowMemory(checkpoint, options);
   // As the CPU runs them: by the native kernels, where there are some for such weights.
-  const rows = memory?.isNative ? layerRows(checkpoint, config, memory) : null;
-  const network = await CausalNetwork.load(() => context.graph, config, options, rows);
-  const time = async (rows: number, runs: number) => {
-    const data = Float32Array.from({ length: rows * config.hiddenSize }, (_, i) => Math.sin(i));
-    let best = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < runs; i++) {
-      const start = performance.now();
-      await network.run(network.createCache(), rows, { embedding: { data, shape: [rows, config.hiddenSize] } }, null);
-      best = Math.min(best, performance.now() - start);
-    }
-    return best;
-  };
-  const cost = (await time(1, 4)) + (await time(64, 3)) / 8;
-  await network.release();
-  await memory?.team.release();
-  return cost;
+  const memory = nativeKernels() === null ? null : rowMemory(checkpoint, options);
+  let network: CausalNetwork | null = null;
+  try {
+    network = await CausalNetwork.load(() => context.graph, config, options, layerRows(checkpoint, config, memory));
+    return (await timeRows(network, 1, 4)) + (await timeRows(network, 64, 3)) / 8;
+  } finally {
+    await network?.release();
+    await memory?.team.release();
+  }
+}
+
+/** Milliseconds of the quickest of some runs of so many rows. */
+async function timeRows(network: CausalNetwork, rows: number, runs: number): Promise<number> {
+  const { hiddenSize } = network.config;
+  const data = Float32Array.from({ length: rows * hiddenSize }, (_, i) => Math.sin(i));
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    await network.run(network.createCache(), rows, { embedding: { data, shape: [rows, hiddenSize] } }, null);
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
 }

@@ -164,7 +164,7 @@ export class KvCache {
 
   /** Makes room for about so many rows at once, where empty slots cost nothing. */
   reserve(count: number): void {
-    if (this.isRoomy && this.config.window === null) this.makeRoom(count);
+    if (this.isRoomy && this.config.window === null) this.makeRoom(Math.min(count, MOST_POSITIONS - this.length));
   }
 
   /**
@@ -216,7 +216,7 @@ export class KvCache {
   /** Call before rows are run of which only those from `position` on are wanted: what these cannot see may then be left out of others. */
   wantFrom(position: number): void {
     const { window } = this.config;
-    if (window !== null && position - window - slack(window) > this.length) this.rebuilding = true;
+    if (window !== null && position - window - slack(window) >= this.length) this.rebuilding = true;
   }
 
   /**
@@ -302,9 +302,8 @@ export class KvCache {
     if (needed <= this.slots) return;
     if (window === null) {
       // A session multiplies empty slots like others at every step, so room grows by little.
-      this.reallocate(
-        roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * (this.isRoomy ? ROOMY_GROWTH : 1.125)))),
-      );
+      const growth = this.isRoomy && needed <= MOST_POSITIONS ? ROOMY_GROWTH : 1.125;
+      this.reallocate(roundUp(Math.max(needed, this.slots + 96, Math.ceil(this.slots * growth))));
       return;
     }
     // What is kept beyond the window makes short truncations free; as much room again makes compaction rare.
@@ -338,6 +337,9 @@ export class KvCache {
     this.base = this.first;
   }
 }
+
+/** Positions of a network without a window that the row kernels hold at most. */
+export const MOST_POSITIONS = 4096;
 
 /** How much more room a roomy cache without a window takes. */
 const ROOMY_GROWTH = 1.75;

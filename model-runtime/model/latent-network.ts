@@ -23,33 +23,39 @@ export interface LatentSource<C extends Weights> extends Omit<GraphContext, "gra
 }
 
 /**
- * Compiles the network. Rows are made where they are wanted and the row kernels run what comes by itself: a single row would be the slower one
+ * Compiles the network. Rows are made where they are wanted and the row kernels run only what comes by itself: a single row would be the slower one
  * in them. Where they cannot be made after all, blocks serve as well.
- * @param few the same network for a few rows; it is given the adapter by who calls
+ * @param rowNetwork the same network by the row kernels; it is given the adapter by who calls
  */
 export async function loadLatent<C extends Weights>(
   source: LatentSource<C>,
   lowRank: LowRank | null,
-  few: RowNetwork | null,
+  rowNetwork: RowNetwork | null,
   options: LoadOptions,
 ): Promise<CausalNetwork> {
   const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  if (options.int8Rows && few !== null && !few.runsAll && int8Kernel !== "float32" && canBeRows(checkpoint, config)) {
+  if (
+    options.int8Rows &&
+    rowNetwork !== null &&
+    !rowNetwork.runsAll &&
+    int8Kernel !== "float32" &&
+    canBeRows(checkpoint, config)
+  ) {
     try {
-      const network = await loadRows(source, adapter, few, options);
+      const network = await loadRows(source, adapter, rowNetwork, options);
       if (network !== null) return network;
     } catch (error) {
       console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
     }
   }
-  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter }), config, options, few);
+  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter }), config, options, rowNetwork);
 }
 
 async function loadRows<C extends Weights>(
   { checkpoint, config, int8Kernel, graph, isTurned, others }: LatentSource<C>,
   adapter: GraphContext["adapter"],
-  few: RowNetwork,
+  rowNetwork: RowNetwork,
   options: LoadOptions,
 ): Promise<CausalNetwork | null> {
   const made = makeLatentRows(checkpoint, config, { isNarrow: await saturates(options), isTurned }, others);
@@ -57,7 +63,7 @@ async function loadRows<C extends Weights>(
   const { weights, rows, file } = made;
   const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true };
   try {
-    return await CausalNetwork.load(() => graph(source), config, { ...options, file }, few);
+    return await CausalNetwork.load(() => graph(source), config, { ...options, file }, rowNetwork);
   } finally {
     discard(file.data);
   }

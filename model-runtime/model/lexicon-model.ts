@@ -9,7 +9,6 @@ import {
 } from "../checkpoint/open-lexicon";
 import { RowReader } from "../checkpoint/row-reader";
 import { readWeight, scaleName } from "../checkpoint/tensor-data";
-import { nativeKernels } from "../kernels/native";
 import type { RowMemory } from "../kernels/row-kernels";
 import { type ByteModel, countingModel, withCounts } from "../lexicon/byte-model";
 import type { LexiconRule } from "../lexicon/open-word";
@@ -32,7 +31,7 @@ import { type PieceNetworks, pieceLatentGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 import { loadReadout } from "./readout";
 import type { RowNetwork } from "./row-network";
-import { besideRowMemory, patcherRows, pieceRows, rounding } from "./row-networks";
+import { besideRowMemory, kernelsOf, patcherRows, pieceRows, rounding } from "./row-networks";
 
 interface Source {
   checkpoint: LexiconCheckpoint;
@@ -52,7 +51,7 @@ export class LexiconModel {
     private readonly byteModel: () => ByteModel,
     /** How weights of 4 or 8 bits are multiplied. */
     readonly int8Kernel: Int8Kernel,
-    /** The memory that the networks for a few rows are in, and those layers, which take adapters as they come. */
+    /** The memory that the networks by the row kernels are in, and the layers among them, which take adapters as they come. */
     private readonly rowNetworks: { memory: RowMemory | null; layers: RowNetwork | null },
   ) {}
 
@@ -65,7 +64,7 @@ export class LexiconModel {
 
   /** What multiplies the quantised weights of the latent transformer, for people to read; null where there are none. */
   get kernels(): string | null {
-    return this.rowNetworks.layers?.runsAll ? `native, ${nativeKernels()!.variant}` : this.int8Kernel;
+    return kernelsOf(this.rowNetworks.layers, this.int8Kernel);
   }
 
   get sharedBytes(): number {

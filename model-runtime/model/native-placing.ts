@@ -2,9 +2,7 @@
 import type { TransformerConfig } from "../checkpoint/config";
 import { type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
 import type { RowCache } from "./row-cache";
-
-/** Values of rows that are worth more than one thread. */
-const LEAST_VALUES = 8192;
+import { WORTH_THREADS } from "./row-operations";
 
 export class NativePlacing {
   /** Address of keys and values of all layers. */
@@ -52,7 +50,7 @@ export class NativePlacing {
     const layerBytes = 8 * config.kvHeads * count * config.headDim;
     const [keys, values] = [past.keysOf(layer, 0), past.valuesOf(layer, 0)];
     setArguments(this.job, this.places, at, bytes, count, keys, values, made + layer * layerBytes);
-    this.job.run(count, count * config.kvHeads * config.headDim < LEAST_VALUES);
+    this.job.run(count, count * config.kvHeads * config.headDim < WORTH_THREADS);
   }
 
   /** Keys and values of the rows [L, 2, K, N, D], as long as none follow. */

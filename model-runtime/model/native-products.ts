@@ -109,13 +109,14 @@ export class NativeProducts implements Products {
   }
 
   private makeRoom(bytes: number, rows: number): void {
+    // What is outgrown stays allocated.
     if (bytes > this.room) {
-      this.room = bytes;
-      this.rounded = this.memory.allocate(bytes);
+      this.room = Math.max(bytes, 2 * this.room);
+      this.rounded = this.memory.allocate(this.room);
     }
     if (rows > this.rows) {
-      this.rows = rows;
-      this.largest = this.memory.allocateFloats(rows);
+      this.rows = Math.max(rows, 2 * this.rows);
+      this.largest = this.memory.allocateFloats(this.rows);
     }
   }
 }

@@ -8,6 +8,7 @@ import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { AttentionSlots } from "./attention-slots";
+import { MOST_BYTES } from "./byte-chunk";
 import { HIDDEN_SCORE } from "./kv-cache";
 
 /** A decoder's cross-attention: a layer by each name, to vectors of at most so many patches. */
@@ -18,13 +19,11 @@ export interface PatchAttention {
   patches: number;
 }
 
-/** Rows that come in one question at most, of which the native kernels run a part at a time (`sequence.ts`). */
-const GIVEN_ROWS = 160;
-
 export class PatchVectors extends AttentionSlots {
   /** P k of the last rows. */
   private vectors = 0;
   private readonly k: number;
+  private taken: Feeds[string]["data"] | null = null;
   /** Address of what was given: [P, layers, 2, k, K, D]. */
   private readonly given: number;
 
@@ -32,7 +31,8 @@ export class PatchVectors extends AttentionSlots {
   constructor(memory: RowMemory, { config, names, k, patches }: PatchAttention, rows: number) {
     const { hiddenSize, crossAttentionHeads, crossAttentionKvHeads } = config;
     const shape = { layers: names.length, kvHeads: crossAttentionKvHeads, headDim: hiddenSize / crossAttentionHeads };
-    const given = memory.isNative ? Math.max(rows, GIVEN_ROWS) : rows;
+    // The native kernels run a part of what is given at a time.
+    const given = memory.isNative ? Math.max(rows, MOST_BYTES) : rows;
     super(memory, shape, k * (patches + given - 1), rows);
     this.k = k;
     this.given = memory.allocateFloats(2 * names.length * this.slots * crossAttentionKvHeads * shape.headDim);
@@ -59,8 +59,9 @@ export class PatchVectors extends AttentionSlots {
         .fill(HIDDEN_SCORE)
         .set((patchMask.data as Float32Array).subarray(start, start + vectors));
     }
-    // Those of a run's further rows are there.
-    if (first > 0) return;
+    // Those of a question's further rows are there, unless another text has asked since.
+    if (first > 0 && cross.data === this.taken) return;
+    this.taken = cross.data;
     this.memory.floats.set(cross.data as Float32Array, this.given / 4);
     const headsBytes = 4 * kvHeads * headDim;
     const kindBytes = k * headsBytes;

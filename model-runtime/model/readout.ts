@@ -3,6 +3,7 @@
  *
  * Shapes: M positions read out, E width, S sorted pieces.
  */
+import { setImmediate } from "node:timers/promises";
 import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
 import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
 import { BLOCK_INPUTS } from "../kernels/blocks";
@@ -111,6 +112,8 @@ function nativeReadout(
     mostRows: MOST_ROWS,
     async run(given, asked, signal) {
       signal?.throwIfAborted();
+      // As after any other run, what was received meanwhile is looked at.
+      await setImmediate();
       memory.team.begin();
       try {
         memory.floats.set(given, states.at / 4);

@@ -1,4 +1,4 @@
-/** Attention of a few rows by the row kernels. Shapes: N rows, H query heads, K key/value heads, D head width. */
+/** Attention of rows by the row kernels. Shapes: N rows, H query heads, K key/value heads, D head width. */
 import type { LocalConfig } from "../checkpoint/config";
 import { slotsFor, VALUE_STRIP } from "../kernels/attention";
 import type { JobArgument } from "../kernels/jobs";

@@ -9,10 +9,7 @@ import type { TransformerConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import { AttentionSlots } from "./attention-slots";
-import { HIDDEN_SCORE, type KvCache, type RowView, slack } from "./kv-cache";
-
-/** Positions of a network without a window that are held at most. */
-export const MOST_POSITIONS = 4096;
+import { HIDDEN_SCORE, type KvCache, MOST_POSITIONS, type RowView, slack } from "./kv-cache";
 
 /** Positions that are copied at a time. */
 const COPIED = 256;

@@ -111,8 +111,8 @@ export class RowNetwork {
     checkpoint: Weights,
     private readonly parts: RowNetworkParts,
     levels: number,
-    private readonly most = 1,
-    weightBytes = 0,
+    private readonly most: number,
+    weightBytes: number,
   ) {
     const { config, cross, prefix, input, head } = parts;
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;

@@ -8,18 +8,18 @@ import type { Weights } from "../checkpoint/checkpoint";
 import type { BltConfig, TransformerConfig } from "../checkpoint/config";
 import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
 import { BLOCK_INPUTS } from "../kernels/blocks";
-import { nativeKernels } from "../kernels/native";
+import { nativeKernels, nativeKernelsProblem } from "../kernels/native";
 import { MOST_CHANNELS } from "../kernels/native-jobs";
 import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
 import { crossLayerNames } from "./cross-attention";
+import { MOST_POSITIONS } from "./kv-cache";
 import { hasPlainBlocks } from "./latent-rows";
 import { type Int8Kernel, rowLevels } from "./linear";
 import type { LoadOptions } from "./load-options";
 import { encoderStateLayers } from "./networks";
 import { pooledPatches } from "./pooled-rows";
-import { MOST_POSITIONS } from "./row-cache";
 import { normedHead, patchKeysHead } from "./row-heads";
 import { RowNetwork, type RowNetworkParts } from "./row-network";
 
@@ -33,7 +33,7 @@ interface Source<C> {
 const LATENT_ROWS = 2;
 /** Rows that the native kernels run at a time: more use weights that were read oftener, but those of byte networks make a window longer. */
 const NATIVE_ROWS = { latent: 128, bytes: 32 };
-/** Bytes of the latent transformer's weights at most, which lie in onnxruntime's memory as well. */
+/** Bytes of the latent transformer's weights at most; without native kernels they lie in onnxruntime's memory as well. */
 const LATENT_BYTES = 512 * 2 ** 20;
 /** Room for what a network has besides weights, keys and values. */
 const BESIDES_BYTES = 2 ** 20;
@@ -57,6 +57,13 @@ export function rowMemory(
 /** As which kernel rows are rounded beside sessions with this one: native products never saturate, so they need not be narrow. */
 export function rounding(kernel: Int8Kernel, memory: RowMemory | null, options: LoadOptions): Int8Kernel {
   return kernel === "rows-narrow" && options.int8Kernel === undefined && memory?.isNative ? "rows" : kernel;
+}
+
+/** What multiplies a latent transformer's quantised weights, for people to read; null where it has none. */
+export function kernelsOf(rowNetwork: RowNetwork | null, int8Kernel: Int8Kernel | null): string | null {
+  if (rowNetwork?.runsAll) return `native, ${nativeKernels()!.variant}`;
+  const problem = nativeKernelsProblem();
+  return int8Kernel === null || problem === null ? int8Kernel : `${int8Kernel}; no native ones, as ${problem}`;
 }
 
 /** Loads a model beside such a memory; its threads end with a load that fails. */
@@ -96,7 +103,7 @@ export function pieceRows(
   if (source.int8Kernel === "float32") return null;
   const projection = readoutMatrix ? { name: readoutMatrixName, isExact: true } : null;
   const head = normedHead(latent.hiddenSize, latent.normEps, "model.lexicon.norm", projection);
-  // No weight but the readout matrix is int8.
+  // Of int8 weights the readout matrix is not rounded, and others are the native kernels', which round to 8 bits.
   return latentNetwork(source, memory, 127, "embedding", head);
 }
 

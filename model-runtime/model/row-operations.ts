@@ -30,8 +30,8 @@ function wasmOperations({ kernels }: RowMemory): RowOperations {
   };
 }
 
-/** Values of rows that are worth more than one thread. */
-const LEAST_VALUES = 8192;
+/** Values of rows that are worth more than one thread of the native kernels. */
+export const WORTH_THREADS = 8192;
 
 function nativeOperations(memory: RowMemory): RowOperations {
   const norm = memory.nativeJob("norm", {});
@@ -43,15 +43,15 @@ function nativeOperations(memory: RowMemory): RowOperations {
   return {
     norm(x, weight, out, width, epsilon, rows) {
       setArguments(norm, normPlaces, x.at, x.bytes, weight, out.at, out.bytes, width, floatBits(epsilon));
-      norm.run(rows, rows * width < LEAST_VALUES);
+      norm.run(rows, rows * width < WORTH_THREADS);
     },
     add(x, y, width, rows) {
       setArguments(add, addPlaces, x.at, x.bytes, y.at, y.bytes, width);
-      add.run(rows, rows * width < LEAST_VALUES);
+      add.run(rows, rows * width < WORTH_THREADS);
     },
     swiGlu(x, width, rows) {
       setArguments(swiGlu, swiGluPlaces, x.at, x.bytes, width);
-      swiGlu.run(rows, rows * width < LEAST_VALUES);
+      swiGlu.run(rows, rows * width < WORTH_THREADS);
     },
   };
 }

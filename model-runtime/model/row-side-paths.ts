@@ -72,8 +72,9 @@ export class SidePaths {
 
   private makeRoom(values: number): void {
     if (values <= this.room) return;
-    this.room = values;
-    this.made = this.memory.allocateFloats(values);
+    // What is outgrown stays allocated.
+    this.room = Math.max(values, 2 * this.room);
+    this.made = this.memory.allocateFloats(this.room);
   }
 
   private put(key: string, values: Float32Array): number {

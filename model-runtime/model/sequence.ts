@@ -9,6 +9,7 @@ import { argmax, maskIds, neverGenerated } from "../generation/sampling";
 import { BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { createPatchRule, type PatchRule, resetsContext, ruleStateAfter } from "../patching/patcher-rule";
 import type { Feeds } from "../session";
+import { BYTE_CHUNK, MOST_BYTES } from "./byte-chunk";
 import type { CausalNetwork, Rows } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
 import type { HashEmbedding } from "./hash-embedding";
@@ -17,13 +18,8 @@ import { crossRowWidth, encoderStateLayers } from "./networks";
 import { RowStore } from "./row-store";
 import type { AppendOptions, TextState } from "./text-state";
 
-/**
- * Bytes whose patches go through the latent transformer in one run, and bytes that go through the other networks in one: large
- * enough for full speed, small enough to stop soon and to need little memory. Those attend to a window, so that a row costs, and
- * scores take, the more the larger a run is.
- */
+/** Bytes whose patches go through the latent transformer in one run: large enough for full speed, small enough to stop soon. */
 const TEXT_CHUNK = 512;
-const BYTE_CHUNK = 128;
 /** What room is made for before a text is read; patches may be shorter. */
 const USUAL_PATCH_BYTES = 4;
 
@@ -499,18 +495,19 @@ export class BltSequence implements TextState {
     },
   ): Promise<void> {
     const { length } = cache;
-    const { wanted = 0 } = steps;
+    // A session computes all of every row.
+    const wanted = network.rowNetwork?.runsAll ? (steps.wanted ?? 0) : 0;
     cache.wantFrom(wanted);
     try {
       while (cache.length < end) {
         const from = cache.length;
-        const to = end - from <= 1.25 * BYTE_CHUNK ? end : from + BYTE_CHUNK;
+        const to = end - from <= MOST_BYTES ? end : from + BYTE_CHUNK;
         const seen = floors[to - 1] > 0 ? floors.slice(from, to) : null;
         steps.results(await network.run(cache, to - from, steps.inputs(from, to), seen, signal, wanted), from);
       }
     } catch (error) {
       // Rows of which something was left out are of no use for other ones.
-      if (length < wanted) cache.truncate(length);
+      if (length < wanted && cache.length > length) cache.truncate(length);
       throw error;
     }
     cache.rebuilt();

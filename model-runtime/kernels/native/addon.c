@@ -104,7 +104,10 @@ static napi_value memoryOf(napi_env env, napi_callback_info info) {
   return memory;
 }
 
-/* (place) of a variant among those that can be run: all threads use it from their next call on. Says its name; undefined for none. */
+/*
+ * (place) of a variant among those that can be run: all threads use it from their next call on, so no team may be at work. Says its name;
+ * undefined for none.
+ */
 static napi_value useCall(napi_env env, napi_callback_info info) {
   size_t count = 1;
   napi_value given[1], name = NULL;

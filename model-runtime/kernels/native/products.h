@@ -154,10 +154,8 @@ static void multiplyBlocks(uint8_t *memory, const int32_t *values, int first, in
     int32_t x, xBytes, rows, weights, out, outBytes, blocks, groups, allGroups;
   } Arguments;
   READ(memory, values, Arguments);
-  const int from = first * job->groups;
-  const int wanted = (first + count_) * job->groups;
-  const int to = wanted < job->allGroups ? wanted : job->allGroups;
-  for (int group = from; group < to; group++) {
+  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * BLOCK_BYTES;
     float *const out = FLOATS(job->out) + TOGETHER * group;
     UNROLL for (int vector = 0; vector < VECTORS; vector++) {
@@ -197,10 +195,8 @@ static void multiplyIntegers(uint8_t *memory, const int32_t *values, int first, 
     int32_t x, xBytes, largest, rows, weights, sums, scales, out, outBytes, inputs, groups, allGroups;
   } Arguments;
   READ(memory, values, Arguments);
-  const int from = first * job->groups;
-  const int wanted = (first + count_) * job->groups;
-  const int to = wanted < job->allGroups ? wanted : job->allGroups;
-  for (int group = from; group < to; group++) {
+  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->inputs * TOGETHER;
     float *const out = FLOATS(job->out) + TOGETHER * group;
     UNROLL for (int vector = 0; vector < VECTORS; vector++) {
@@ -254,10 +250,8 @@ static void multiplyMixed(uint8_t *memory, const int32_t *values, int first, int
     int32_t x, xBytes, rows, weights, scales, out, outBytes, blocks, groups, allGroups;
   } Arguments;
   READ(memory, values, Arguments);
-  const int from = first * job->groups;
-  const int wanted = (first + count_) * job->groups;
-  const int to = wanted < job->allGroups ? wanted : job->allGroups;
-  for (int group = from; group < to; group++) {
+  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * 32 * TOGETHER;
     float *const out = FLOATS(job->out) + TOGETHER * group;
     for (int vector = 0; vector < VECTORS; vector++) {

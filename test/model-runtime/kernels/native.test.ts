@@ -51,6 +51,8 @@ describe("nativeKernelsProblem", () => {
   /** What a process says that has such a file in a folder, which is loaded by `load` where that is given. */
   function problemWith(content: string | null, load?: string, folder = sources) {
     mkdirSync(path(...sources), { recursive: true });
+    // What tells a repository from another folder.
+    writeFileSync(path("repository", "kernels.mjs"), "");
     for (const source of ["native.ts", "native-jobs.ts"])
       copyFileSync(resolve("model-runtime/kernels", source), path(...sources, source));
     if (content !== null) {

@@ -191,7 +191,7 @@ for (const isNative of [false, true])
         head: patchKeysHead(config),
         cross: null,
       };
-      return new RowNetwork(memory, checkpoint, parts, rowLevels("rows-narrow")!, 4);
+      return new RowNetwork(memory, checkpoint, parts, rowLevels("rows-narrow")!, 4, 0);
     }
 
     /** A latent transformer, watched, and what of it the kernels run. */
