@@ -14,7 +14,7 @@ import {
 } from "../kernels/native-jobs";
 import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { integerRows, joinedFloats, partsOf } from "./product-weights";
-import type { Products, RowLinear } from "./row-linear";
+import type { Products, RowLinear } from "./row-product";
 
 /** Rows that the leader rounds alone. */
 const FEW_ROWS = 3;

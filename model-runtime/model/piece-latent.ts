@@ -1,8 +1,7 @@
 /**
- * The latent transformer over pieces as graphs: its layers, and the readout of their states as masses of pieces
- * (docs/lexicon.md, section 4).
+ * The layers of the latent transformer over pieces as a graph (docs/lexicon.md, section 4).
  *
- * Shapes: N new positions, M positions read out, E width, S sorted pieces.
+ * Shapes: N new positions, E width.
  */
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
 import { type LexiconCheckpoint, readoutMatrixName } from "../checkpoint/open-lexicon";
@@ -11,7 +10,6 @@ import { Graph, type Value } from "../graph/graph";
 import type { CausalNetwork } from "./causal-network";
 import type { Foresight } from "./foresight";
 import { type GraphContext, linear } from "./linear";
-import { pieceLogits } from "./piece-logits";
 import type { Readout } from "./readout";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
@@ -34,20 +32,6 @@ export function pieceLatentGraph(source: Source): Graph {
 export function readoutStates(context: GraphContext, { latent, readoutMatrix }: LexiconConfig, last: Value): Value {
   const normed = rmsNorm(context, last, "model.lexicon.norm", latent.normEps);
   return readoutMatrix ? linear(context, normed, readoutMatrixName) : normed;
-}
-
-/**
- * Readout: `states` [M, E] -> `masses` [M, S + 1], softmax over the pieces that have bytes, sorted, and EOS.
- * @param order [S] piece at each place
- */
-export function readoutGraph(source: Source, order: Int32Array): Graph {
-  const context = { ...source, graph: new Graph("readout") };
-  const { graph } = context;
-  const { latent, eosPiece }: LexiconConfig = source.checkpoint.config;
-  const states = graph.input("states", ["M", latent.hiddenSize]);
-  const logits = pieceLogits(context, states, [...order, eosPiece]);
-  graph.output("masses", graph.node("Softmax", [logits], logits.shape, { attributes: { axis: -1 } }));
-  return graph;
 }
 
 /** The networks in use: layers, readout, and rows of the embedding table. */

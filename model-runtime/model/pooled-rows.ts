@@ -14,8 +14,8 @@ import { crossLayerNames } from "./cross-attention";
 import { HIDDEN_SCORE } from "./kv-cache";
 import { encoderStateLayers } from "./networks";
 import { crossAttentionOf, type RowAttention } from "./row-attention";
-import { type RowLinear, SPARE_OUTPUTS } from "./row-linear";
 import type { RowSource, RowTools } from "./row-network";
+import { type RowLinear, SPARE_OUTPUTS } from "./row-product";
 
 /** Bytes of patches that are run together at most, by two rows and by many; longer ones are onnxruntime's. */
 const MOST_BYTES = { few: 96, many: 1024 };

@@ -4,14 +4,16 @@
  * Shapes: M positions read out, E width, S sorted pieces.
  */
 import { setImmediate } from "node:timers/promises";
+import type { LexiconConfig } from "../checkpoint/lexicon-config";
 import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
 import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import { Graph } from "../graph/graph";
 import { BLOCK_INPUTS } from "../kernels/blocks";
 import { inGroups, NATIVE_ACTIVATION_BYTES, OUTPUTS_OF_GROUP, packNativeIntegers } from "../kernels/native-jobs";
 import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { createSession, type SessionOptions } from "../session";
 import type { Int8Kernel } from "./linear";
-import { readoutGraph } from "./piece-latent";
+import { pieceLogits } from "./piece-logits";
 import { partsOf } from "./product-weights";
 
 export interface Readout {
@@ -130,4 +132,18 @@ function nativeReadout(
     },
     async release() {},
   };
+}
+
+/**
+ * `states` [M, E] -> `masses` [M, S + 1].
+ * @param order [S] piece at each place
+ */
+function readoutGraph(source: Source, order: Int32Array): Graph {
+  const context = { ...source, graph: new Graph("readout") };
+  const { graph } = context;
+  const { latent, eosPiece }: LexiconConfig = source.checkpoint.config;
+  const states = graph.input("states", ["M", latent.hiddenSize]);
+  const logits = pieceLogits(context, states, [...order, eosPiece]);
+  graph.output("masses", graph.node("Softmax", [logits], logits.shape, { attributes: { axis: -1 } }));
+  return graph;
 }

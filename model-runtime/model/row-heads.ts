@@ -5,8 +5,8 @@
 import type { BltConfig } from "../checkpoint/config";
 import { crossLayerNames } from "./cross-attention";
 import { crossRowWidth } from "./networks";
-import { SPARE_OUTPUTS } from "./row-linear";
 import type { RowHead, RowTools } from "./row-network";
+import { SPARE_OUTPUTS } from "./row-product";
 
 /**
  * Norm of the last layer's output, times a matrix if there is one.

@@ -2,28 +2,12 @@
 import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import { matrixShape, minimumName } from "../checkpoint/tensor-data";
 import { OUTPUTS_TOGETHER } from "../kernels/products";
-import type { RowMemory, RowSpan } from "../kernels/row-kernels";
+import type { RowMemory } from "../kernels/row-kernels";
 import type { LowRank } from "./low-rank";
 import { NativeProducts } from "./native-products";
+import type { Products, RowLinear } from "./row-product";
 import { type SidePath, SidePaths } from "./row-side-paths";
 import { WasmProducts } from "./wasm-products";
-
-/** x * transpose(W), or several such products of the same x beside each other. */
-export interface RowLinear {
-  /** Number of outputs; up to `SPARE_OUTPUTS` values behind them are overwritten as well. */
-  outputs: number;
-  apply(x: RowSpan, out: RowSpan, rows: number): void;
-}
-
-/** Values behind a product's outputs that are overwritten at most, as outputs are filled up to whole vectors. */
-export const SPARE_OUTPUTS = 15;
-
-/** Makes products of layers of the same input; `names` without `.weight`, I and O of all of them together. */
-export interface Products {
-  blocks(names: readonly string[], inputs: number, outputs: number): RowLinear;
-  integers(names: readonly string[], inputs: number, outputs: number): RowLinear;
-  floats(names: readonly string[], inputs: number, outputs: number): RowLinear;
-}
 
 /** A layer in the kernels' memory: what it is made of, and the side path that an adapter gives it. */
 interface LoadedLayer {

@@ -18,8 +18,9 @@ import { NativePlacing } from "./native-placing";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, RowAttention } from "./row-attention";
 import { RowCache } from "./row-cache";
-import { type RowLinear, RowLinears } from "./row-linear";
+import { RowLinears } from "./row-linear";
 import { type RowOperations, rowOperations } from "./row-operations";
+import type { RowLinear } from "./row-product";
 
 /** What a network is made of. */
 export interface RowNetworkParts {

@@ -8,7 +8,7 @@ import { filledUp, packFloats } from "../kernels/products";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { LowRankPart } from "./low-rank";
 import { floatProduct } from "./native-products";
-import type { RowLinear } from "./row-linear";
+import type { RowLinear } from "./row-product";
 
 /** The side path of one of the layers that are joined in a product: adds what it makes of rows `x` to the rows `out`. */
 export type SidePath = RowLinear["apply"];

@@ -5,7 +5,7 @@ import { ACTIVATION_BYTES, BLOCK_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks }
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
 import type { RowMemory } from "../kernels/row-kernels";
 import { integerRows, joinedFloats, partsOf } from "./product-weights";
-import type { Products, RowLinear } from "./row-linear";
+import type { Products, RowLinear } from "./row-product";
 
 export class WasmProducts implements Products {
   /** Values of the rows of a product so far at most, and for so many the addresses of whole numbers, magnitudes of rows, and blocks. */
