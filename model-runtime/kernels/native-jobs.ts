@@ -162,22 +162,29 @@ function spread(four: number): number {
   return (pairs | (pairs << 4)) & 0x0f0f0f0f;
 }
 
-/** Int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4], and the sum of each; zeros where O is no multiple of 16. */
-export function packNativeIntegers(rows: Int8Array, inputs: number): { packed: Int8Array; sums: Int32Array } {
+/** Int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4], zeros where O is no multiple of 16. */
+export function packNativeIntegers(rows: Int8Array, inputs: number): Int8Array {
   const outputs = rows.length / inputs;
   const packed = new Int8Array(inGroups(outputs) * inputs);
-  const sums = new Int32Array(inGroups(outputs));
   const words = new Int32Array(packed.buffer);
   const given = new Int32Array(rows.buffer, rows.byteOffset, rows.length / FOUR);
   for (let output = 0, from = 0; output < outputs; output++) {
     const lane = output % OUTPUTS_OF_GROUP;
     const start = ((output - lane) * inputs) / FOUR + lane;
     for (let four = 0; four < inputs / FOUR; four++, from++) words[start + four * OUTPUTS_OF_GROUP] = given[from];
+  }
+  return packed;
+}
+
+/** Sums of int8 rows [O, I], as `multiplyIntegers` wants them: zeros where O is no multiple of 16. */
+export function sumsOfIntegers(rows: Int8Array, inputs: number): Int32Array {
+  const sums = new Int32Array(inGroups(rows.length / inputs));
+  for (let output = 0, at = 0; at < rows.length; output++) {
     let sum = 0;
-    for (let input = 0; input < inputs; input++) sum += rows[output * inputs + input];
+    for (const end = at + inputs; at < end; at++) sum += rows[at];
     sums[output] = sum;
   }
-  return { packed, sums };
+  return sums;
 }
 
 /** Float32 rows [O, I] as the kernels read them, [O / 16, I, 16], zeros where O is no multiple of 16. */

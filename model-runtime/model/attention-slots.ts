@@ -6,6 +6,8 @@
 import type { TransformerConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
+import type { Feeds } from "../session";
+import { HIDDEN_SCORE } from "./kv-cache";
 
 /** What each position has of keys, and of values. */
 export type HeadShape = Pick<TransformerConfig, "layers" | "kvHeads" | "headDim">;
@@ -54,6 +56,18 @@ export class AttentionSlots {
   protected maskOf(row: number): Float32Array {
     const start = this.mask / 4 + row * this.slots;
     return this.memory.floats.subarray(start, start + this.slotsInUse);
+  }
+
+  /** Takes the rows from `first` on of a mask [all, slots in sight] as the next ones'. */
+  protected takeMasks({ data, shape: [, sight] }: Feeds[string], first: number, rows: number): void {
+    this.slotsInUse = slotsFor(sight);
+    this.endValues.fill(this.slotsInUse);
+    for (let row = 0; row < rows; row++) {
+      const start = (first + row) * sight;
+      this.maskOf(row)
+        .fill(HIDDEN_SCORE)
+        .set((data as Float32Array).subarray(start, start + sight));
+    }
   }
 
   /** Address of one head's keys, as `attentionScores` reads them. */

@@ -134,7 +134,7 @@ export class CausalNetwork {
     signal?: AbortSignal,
   ): Promise<Rows> {
     const before = cache.length;
-    const parts: Float32Array[] = [];
+    const parts: Rows[] = [];
     try {
       for (let from = 0; from < count; ) {
         signal?.throwIfAborted();
@@ -143,7 +143,8 @@ export class CausalNetwork {
         const rows = Math.min(network.mostRows, count - from);
         const lowest = floors && Array.prototype.slice.call(floors, from, from + rows);
         const layers = cache.layersSeen(before + from + rows - 1, wanted);
-        parts.push(network.run(cache, inputs, cache.views(rows, lowest), { first: from, layers }));
+        const data = network.run(cache, inputs, cache.views(rows, lowest), { first: from, layers });
+        parts.push({ data, count: rows, stride: data.length / rows });
         from += rows;
       }
     } catch (error) {
@@ -151,14 +152,7 @@ export class CausalNetwork {
       if (cache.length > before) cache.truncate(before);
       throw error;
     }
-    if (parts.length === 1) return { data: parts[0], count, stride: parts[0].length / count };
-    const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      data.set(part, at);
-      at += part.length;
-    }
-    return { data, count, stride: data.length / count };
+    return joinRows(parts);
   }
 
   private sessionFor(rows: number): Session {
@@ -169,4 +163,18 @@ export class CausalNetwork {
     await this.session.release();
     if (this.stepSession !== this.session) await this.stepSession.release();
   }
+}
+
+/** Rows of the same stride behind each other. */
+export function joinRows(parts: Rows[]): Rows {
+  if (parts.length === 1) return parts[0];
+  const { stride } = parts[0];
+  const count = parts.reduce((sum, part) => sum + part.count, 0);
+  const data = new Float32Array(count * stride);
+  let at = 0;
+  for (const part of parts) {
+    data.set(part.data.subarray(0, part.count * stride), at);
+    at += part.count * stride;
+  }
+  return { data, count, stride };
 }

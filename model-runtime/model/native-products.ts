@@ -11,6 +11,7 @@ import {
   packNativeBlocks,
   packNativeFloats,
   packNativeIntegers,
+  sumsOfIntegers,
 } from "../kernels/native-jobs";
 import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { integerRows, joinedFloats, partsOf } from "./product-weights";
@@ -74,7 +75,6 @@ export class NativeProducts implements Products {
   integers(names: readonly string[], inputs: number, outputs: number): RowLinear {
     const { memory, checkpoint, levels } = this;
     const { rows, scales } = integerRows(checkpoint, names, inputs, outputs, inGroups(outputs));
-    const { packed, sums } = packNativeIntegers(rows, inputs);
     const step = Math.fround(1 / levels);
     const groups = inGroups(outputs) / OUTPUTS_OF_GROUP;
     const { parts, groupsOfPart } = partsOf(groups, OUTPUTS_OF_GROUP * inputs);
@@ -82,8 +82,8 @@ export class NativeProducts implements Products {
     const roundPlaces = round.places("x", "xBytes", "out", "largest");
     const multiply = memory.nativeJob("multiplyIntegers", {
       xBytes: inputs,
-      weights: memory.place(packed),
-      sums: memory.place(sums),
+      weights: memory.place(packNativeIntegers(rows, inputs)),
+      sums: memory.place(sumsOfIntegers(rows, inputs)),
       scales: memory.place(scales.map((scale) => step * scale)),
       inputs,
       groups: groupsOfPart,

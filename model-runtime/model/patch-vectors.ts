@@ -4,12 +4,10 @@
  * Shapes: N rows, P patches in sight, k vectors a patch, K key/value heads, D head width, S slots.
  */
 import type { LocalConfig } from "../checkpoint/config";
-import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { AttentionSlots } from "./attention-slots";
 import { MOST_BYTES } from "./byte-chunk";
-import { HIDDEN_SCORE } from "./kv-cache";
 
 /** A decoder's cross-attention: a layer by each name, to vectors of at most so many patches. */
 export interface PatchAttention {
@@ -51,14 +49,7 @@ export class PatchVectors extends AttentionSlots {
     // Patches behind those in sight are another text's, or were taken back.
     if (vectors < this.vectors) this.clear();
     this.vectors = vectors;
-    this.slotsInUse = slotsFor(vectors);
-    this.endValues.fill(this.slotsInUse);
-    for (let row = 0; row < rows; row++) {
-      const start = (first + row) * vectors;
-      this.maskOf(row)
-        .fill(HIDDEN_SCORE)
-        .set((patchMask.data as Float32Array).subarray(start, start + vectors));
-    }
+    this.takeMasks(patchMask, first, rows);
     // Those of a question's further rows are there, unless another text has asked since.
     if (first > 0 && cross.data === this.taken) return;
     this.taken = cross.data;

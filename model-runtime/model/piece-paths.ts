@@ -10,6 +10,7 @@ import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
 import { PiecePath } from "./piece-path";
+import { READOUT_ROWS } from "./readout";
 import { RunTimes } from "./run-times";
 
 /** Positions that go through the layers in one run: enough for full speed, few enough to stop soon. */
@@ -170,16 +171,15 @@ export class PiecePaths implements PieceLatent {
       if (known !== undefined) found.set(place, known);
     }
     const wanted = [...new Set([...tree.places, ...expectedPlaces])].filter((place) => !found.has(place));
-    const { mostRows } = this.networks.readout;
-    for (let from = 0; from < wanted.length; from += mostRows) {
-      const places = wanted.slice(from, from + mostRows);
+    for (let from = 0; from < wanted.length; from += READOUT_ROWS) {
+      const places = wanted.slice(from, from + READOUT_ROWS);
       const rows = places.map((place) => states(place));
       for (const [i, masses] of (await this.readOut(rows, signal)).entries()) {
         found.set(places[i], masses);
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
-    if (this.positions - before <= mostRows) this.times.learn(this.positions - before, performance.now() - start);
+    if (this.positions - before <= READOUT_ROWS) this.times.learn(this.positions - before, performance.now() - start);
     this.forgetOthers();
     const answers = tree.places.map((place) => found.get(place)!);
     others.forEach((path, i) => {

@@ -6,12 +6,10 @@
  */
 
 import type { BltConfig } from "../checkpoint/config";
-import { slotsFor } from "../kernels/attention";
 import type { RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { AttentionSlots } from "./attention-slots";
 import { crossLayerNames } from "./cross-attention";
-import { HIDDEN_SCORE } from "./kv-cache";
 import { encoderStateLayers } from "./networks";
 import { crossAttentionOf, type RowAttention } from "./row-attention";
 import type { RowSource, RowTools } from "./row-network";
@@ -146,20 +144,13 @@ class ByteStates extends AttentionSlots {
    * @param mask [all, B], of which the rows `first` to `first + rows` are taken
    * @param keysAndValues of each byte, two of [K D]
    */
-  take({ data, shape }: Feeds[string], first: number, rows: number, keysAndValues: RowSpan): void {
-    const [, bytes] = shape;
+  take(mask: Feeds[string], first: number, rows: number, keysAndValues: RowSpan): void {
+    const [, bytes] = mask.shape;
     const { kvHeads, headDim } = this.shape;
-    this.slotsInUse = slotsFor(bytes);
-    this.endValues.fill(this.slotsInUse);
+    this.takeMasks(mask, first, rows);
     // Hidden slots count 0 times what lies in them, and 0 times infinity is no number.
     for (let slot = bytes; slot < this.slotsInUse; slot++)
       for (let head = 0; head < kvHeads; head++) this.putRows(0, head, slot, 1, this.zeros, this.zeros);
-    for (let row = 0; row < rows; row++) {
-      const start = (first + row) * bytes;
-      this.maskOf(row)
-        .fill(HIDDEN_SCORE)
-        .set((data as Float32Array).subarray(start, start + bytes));
-    }
     for (let byte = 0; byte < bytes; byte++) {
       const both = keysAndValues.at + byte * keysAndValues.bytes;
       for (let head = 0; head < kvHeads; head++) {

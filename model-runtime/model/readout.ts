@@ -17,9 +17,7 @@ import { pieceLogits } from "./piece-logits";
 import { partsOf } from "./product-weights";
 
 export interface Readout {
-  /** Rows that are read out at a time at most. */
-  readonly mostRows: number;
-  /** States [M, E] -> masses [M, S + 1]. */
+  /** States [M, E], at most `READOUT_ROWS`, -> masses [M, S + 1]. */
   run(states: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array>;
   release(): Promise<void>;
 }
@@ -29,8 +27,8 @@ interface Source {
   int8Kernel: Int8Kernel;
 }
 
-/** Rows of a run: 200 kB each. */
-const MOST_ROWS = 16;
+/** Rows that are read out at a time at most: 200 kB each. */
+export const READOUT_ROWS = 16;
 
 /**
  * By the native kernels where the table is int8 and its products are those of blocks, else by onnxruntime.
@@ -49,7 +47,6 @@ async function sessionReadout(source: Source, order: Int32Array, options: Sessio
   const width = source.checkpoint.config.latent.hiddenSize;
   const session = await createSession(readoutGraph(source, order), options);
   return {
-    mostRows: MOST_ROWS,
     async run(states, count, signal) {
       const { masses } = await session.run({ states: { data: states, shape: [count, width] } }, signal);
       return masses;
@@ -70,24 +67,22 @@ function nativeReadout(
   if (!memory?.isNative || int8Kernel !== "blocked" || table.dtype !== "I8" || width % BLOCK_INPUTS !== 0) return null;
   const outputs = order.length + 1;
   const filled = inGroups(outputs);
-  if (!memory.reserve(filled * (width + 4 * MOST_ROWS + 4) + 2 ** 20)) return null;
+  if (!memory.reserve(filled * (width + 4 * READOUT_ROWS + 4) + 2 ** 20)) return null;
 
   memory.expectDense(filled * width);
   const given = readBytes(table);
   const scales = readTensor(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!);
   const pieces = [...order, eosPiece];
   const rows = new Int8Array(outputs * width);
-  pieces.forEach((piece, place) => {
-    rows.set(new Int8Array(given.buffer, given.byteOffset + piece * width, width), place * width);
-  });
   const sorted = new Float32Array(filled);
   pieces.forEach((piece, place) => {
+    rows.set(new Int8Array(given.buffer, given.byteOffset + piece * width, width), place * width);
     sorted[place] = scales[piece];
   });
 
   const xBytes = (width / BLOCK_INPUTS) * NATIVE_ACTIVATION_BYTES;
-  const [states, rounded] = [memory.allocateRows(MOST_ROWS, width), memory.allocate(MOST_ROWS * xBytes)];
-  const made = memory.allocateRows(MOST_ROWS, filled);
+  const [states, rounded] = [memory.allocateRows(READOUT_ROWS, width), memory.allocate(READOUT_ROWS * xBytes)];
+  const made = memory.allocateRows(READOUT_ROWS, filled);
   const groups = filled / OUTPUTS_OF_GROUP;
   const { parts, groupsOfPart } = partsOf(groups, OUTPUTS_OF_GROUP * width);
   const round = memory.nativeJob("roundBlocks", {
@@ -100,7 +95,7 @@ function nativeReadout(
   const multiply = memory.nativeJob("multiplyMixed", {
     x: rounded,
     xBytes,
-    weights: memory.place(packNativeIntegers(rows, width).packed),
+    weights: memory.place(packNativeIntegers(rows, width)),
     scales: memory.place(sorted),
     out: made.at,
     outBytes: made.bytes,
@@ -111,7 +106,6 @@ function nativeReadout(
   const count = multiply.places("rows");
   const softmax = memory.nativeJob("softmax", { x: made.at, xBytes: made.bytes, width: outputs });
   return {
-    mostRows: MOST_ROWS,
     async run(given, asked, signal) {
       signal?.throwIfAborted();
       // As after any other run, what was received meanwhile is looked at.

@@ -70,7 +70,7 @@ export class RowCache extends AttentionSlots {
    */
   put(layer: number, row: number, keys: number, values: number): void {
     const { kvHeads, headDim } = this.shape;
-    const slot = (this.next + row) % this.slots;
+    const slot = this.slotOf(row);
     for (let head = 0; head < kvHeads; head++) {
       const at = 4 * head * headDim;
       this.putRows(layer, head, slot, 1, keys + at, values + at);
@@ -79,7 +79,7 @@ export class RowCache extends AttentionSlots {
 
   /** Slots of the rows that were made ready for. */
   slotsOfRows(count: number): number[] {
-    return Array.from({ length: count }, (_, row) => (this.next + row) % this.slots);
+    return Array.from({ length: count }, (_, row) => this.slotOf(row));
   }
 
   /**
@@ -139,6 +139,11 @@ export class RowCache extends AttentionSlots {
     this.clean = Math.max(this.clean, this.slotsInUse);
   }
 
+  /** Of one of the rows that were made ready for. */
+  private slotOf(row: number): number {
+    return (this.next + row) % this.slots;
+  }
+
   /** Writes the mask of a row, and where its sight ends. */
   private hideAllBut({ from, to, rows }: RowView, row: number): void {
     const mask = this.maskOf(row).fill(HIDDEN_SCORE);
@@ -150,7 +155,7 @@ export class RowCache extends AttentionSlots {
       last = first < end ? end : this.slots;
     }
     for (const each of rows) {
-      const slot = (this.next + each) % this.slots;
+      const slot = this.slotOf(each);
       mask[slot] = 0;
       if (slot >= last) last = slot + 1;
     }

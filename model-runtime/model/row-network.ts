@@ -226,7 +226,7 @@ export class RowNetwork {
     for (const [index, layer] of layers.entries()) {
       if (index > depth) {
         // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
-        for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
+        if (index === depth + 1) for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
         this.keep(index, count, copied);
         continue;
       }

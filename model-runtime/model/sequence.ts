@@ -10,7 +10,7 @@ import { BYTE_OFFSET, EOS, VOCABULARY_SIZE } from "../ids";
 import { createPatchRule, type PatchRule, resetsContext, ruleStateAfter } from "../patching/patcher-rule";
 import type { Feeds } from "../session";
 import { BYTE_CHUNK, MOST_BYTES } from "./byte-chunk";
-import type { CausalNetwork, Rows } from "./causal-network";
+import { type CausalNetwork, joinRows, type Rows } from "./causal-network";
 import { entropyOfLogits } from "./entropy";
 import type { HashEmbedding } from "./hash-embedding";
 import { HIDDEN_SCORE, type KvCache } from "./kv-cache";
@@ -516,19 +516,6 @@ export class BltSequence implements TextState {
 
 function rowsFeed(data: Float32Array, count: number): { data: Float32Array; shape: number[] } {
   return { data, shape: [count, data.length / count] };
-}
-
-function joinRows(parts: Rows[]): Rows {
-  if (parts.length === 1) return parts[0];
-  const { stride } = parts[0];
-  const count = parts.reduce((sum, part) => sum + part.count, 0);
-  const data = new Float32Array(count * stride);
-  let at = 0;
-  for (const part of parts) {
-    data.set(part.data.subarray(0, part.count * stride), at);
-    at += part.count * stride;
-  }
-  return { data, count, stride };
 }
 
 function copyColumns({ data, count, stride }: Rows, width: number, into: Float32Array, offset: number): void {

@@ -3,7 +3,7 @@ import type { Weights } from "../checkpoint/checkpoint";
 import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
 import { ACTIVATION_BYTES, BLOCK_BYTES, BLOCK_INPUTS, packBlocks, packedBlocks } from "../kernels/blocks";
 import { filledUp, OUTPUTS_TOGETHER, PAGE_BYTES, packFloats, packIntegers } from "../kernels/products";
-import type { RowMemory } from "../kernels/row-kernels";
+import { type RowMemory, setArguments } from "../kernels/row-kernels";
 import { integerRows, joinedFloats, partsOf } from "./product-weights";
 import type { Products, RowLinear } from "./row-product";
 
@@ -57,15 +57,12 @@ export class WasmProducts implements Products {
       groups: groupsOfPart,
       allGroups: groups,
     });
-    const [x, count, to, toBytes] = job.places("x", "rows", "out", "outBytes");
+    const places = job.places("x", "rows", "out", "outBytes");
     return {
       outputs,
       apply: (from, out, rows) => {
         this.makeRoom(rows * inputs);
-        job.values[x] = this.blocksAt;
-        job.values[count] = rows;
-        job.values[to] = out.at;
-        job.values[toBytes] = out.bytes;
+        setArguments(job, places, this.blocksAt, rows, out.at, out.bytes);
         each(rows, (row) => {
           memory.kernels.quantizeBlocks(from.at + row * from.bytes, this.blocksAt + row * rowBytes, inputs);
         });
@@ -91,16 +88,12 @@ export class WasmProducts implements Products {
       groups: groupsOfPart,
       allGroups: groups,
     });
-    const [at, largest, count, to, toBytes] = job.places("integers", "largest", "rows", "out", "outBytes");
+    const places = job.places("integers", "largest", "rows", "out", "outBytes");
     return {
       outputs,
       apply: (x, out, rows) => {
         this.makeRoom(rows * inputs);
-        job.values[at] = this.integersAt;
-        job.values[largest] = this.largest;
-        job.values[count] = rows;
-        job.values[to] = out.at;
-        job.values[toBytes] = out.bytes;
+        setArguments(job, places, this.integersAt, this.largest, rows, out.at, out.bytes);
         each(rows, (row) => {
           const integers = this.integersAt + 2 * row * inputs;
           memory.floats[this.largest / 4 + row] = memory.kernels.quantize(x.at + row * x.bytes, integers, inputs, step);
