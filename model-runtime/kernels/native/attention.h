@@ -110,58 +110,56 @@ static float *scoresOf(float *scores, int slots, int together, int head, int *co
 }
 
 /* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. Scores of queries lie in tiles. */
-static void scoreJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(scoreJob) {
   typedef struct {
     int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   float turned[MOST_QUERIES * MOST_CHANNELS];
   const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->stretches, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
     const int from = part % job->stretches * job->stretch, positions = atMost(job->positions - from, job->stretch);
     const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes) + (intptr_t)from * job->headDim;
-    const float *const queries = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes);
+    const float *const queries = rowOf(AT(job->queries), row, job->queryBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
       const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
       int place;
       Group group = {.turned = turned};
       group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
       for (int i = 0; i < group.count; i++) {
-        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->scoreBytes);
+        group.masks[i] = rowOf(AT(job->mask), row, job->scoreBytes);
         for (int channel = 0; channel < job->headDim; channel++)
           turned[channel * group.count + i] = queries[(first + i) * job->headDim + channel];
       }
       scoreSome(&group, keys, job->headDim, from, positions);
     }
   }
-  (void)thread;
 }
 
-static void softenJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(softenJob) {
   typedef struct {
     int32_t scores, scoreBytes, together, positions, factors;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   for (int part = first; part < first + count; part++) {
     int queries, place;
     float *const scores = scoresOf(FLOATS(job->scores), job->scoreBytes / (int)sizeof(float), job->together, part, &queries, &place);
     FLOATS(job->factors)[part] = soften(scores + TOGETHER * place, job->positions, queries);
   }
-  (void)thread;
 }
 
-static void sumJob(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(sumJob) {
   typedef struct {
     int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->strips, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
     const int strip = part % job->strips;
     const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
-    float *const out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes);
+    float *const out = rowOf(AT(job->out), row, job->outBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
       const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
       int place;
@@ -174,20 +172,19 @@ static void sumJob(uint8_t *memory, const int32_t *values, int first, int count,
       sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER, TOGETHER * strip, job->positions);
     }
   }
-  (void)thread;
 }
 
 /*
  * All of attention for many rows, `scale` times their scores: a part is a key head of `tile` rows. A row sees nothing from its end
  * [R] on, a multiple of 16. Each thread has `scratchBytes` for MOST_QUERIES and their scores.
  */
-static void attend(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(attend) {
   typedef struct {
     int32_t queries, queryBytes, rows, keys, values, headBytes, mask, maskBytes, out, outBytes, keyHeads, together, headDim, slots,
         ends, tile, scratch, scratchBytes;
     float scale;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
   float *const turned = scores + (intptr_t)MOST_QUERIES * job->slots;
   const int tiles = (job->rows + job->tile - 1) / job->tile;
@@ -202,10 +199,10 @@ static void attend(uint8_t *memory, const int32_t *values, int first, int count,
       int positions = TOGETHER;
       for (int i = 0; i < group.count; i++) {
         const int row = firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
-        const float *const query = (const float *)(AT(job->queries) + (intptr_t)row * job->queryBytes) + head * job->headDim;
+        const float *const query = rowOf(AT(job->queries), row, job->queryBytes) + head * job->headDim;
         for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
-        group.masks[i] = (const float *)(AT(job->mask) + (intptr_t)row * job->maskBytes);
-        group.outs[i] = (float *)(AT(job->out) + (intptr_t)row * job->outBytes) + head * job->headDim;
+        group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
+        group.outs[i] = rowOf(AT(job->out), row, job->outBytes) + head * job->headDim;
         const int end = ((const int32_t *)AT(job->ends))[row];
         positions = end > positions ? end : positions;
       }
@@ -232,15 +229,15 @@ INLINE void rotate(float *x, const float *turn, int headDim, int heads) {
  * Rotates queries and keys of rows [(heads + 2 keyHeads) D], and puts keys and values into a slot each: tiles, strips, and `made`
  * [2, keyHeads, R, D]. A part is a row.
  */
-static void place(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(place) {
   typedef struct {
     int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   const int headDim = job->headDim;
   for (int row = first; row < first + count; row++) {
-    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
-    rotate(x, (const float *)(AT(job->turns) + (intptr_t)row * job->turnBytes), headDim, job->heads + job->keyHeads);
+    float *const x = rowOf(AT(job->x), row, job->xBytes);
+    rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
     const int slot = ((const int32_t *)AT(job->slotsOfRows))[row], within = slot % TOGETHER;
     for (int head = 0; head < job->keyHeads; head++) {
       const float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
@@ -253,7 +250,6 @@ static void place(uint8_t *memory, const int32_t *values, int first, int count, 
       memcpy(made + (intptr_t)job->keyHeads * job->rows * headDim, value, sizeof(float) * headDim);
     }
   }
-  (void)thread;
 }
 
 #endif

@@ -14,72 +14,51 @@
 /* Numbers of 4-bit weights in a block, by eight: without a sign. */
 enum { FOURS = 8 };
 
-/* Sum over a block: weights (0 to 15) times activations (-127 to 127), plus `sum`. */
-INLINE Ints dotBlock(Ints sum, const Bytes weights[FOURS], const int32_t *activations) {
-#if defined(__AVX512VNNI__)
-  __m512i even = (__m512i)sum, odd = _mm512_setzero_si512();
-  UNROLL for (int i = 0; i < FOURS; i += 2) {
-    even = _mm512_dpbusd_epi32(even, weights[i], _mm512_set1_epi32(activations[i]));
-    odd = _mm512_dpbusd_epi32(odd, weights[i + 1], _mm512_set1_epi32(activations[i + 1]));
-  }
-  return (Ints)_mm512_add_epi32(even, odd);
-#elif defined(__AVXVNNI__)
-  __m256i even = (__m256i)sum, odd = _mm256_setzero_si256();
-  UNROLL for (int i = 0; i < FOURS; i += 2) {
-    even = _mm256_dpbusd_avx_epi32(even, weights[i], _mm256_set1_epi32(activations[i]));
-    odd = _mm256_dpbusd_avx_epi32(odd, weights[i + 1], _mm256_set1_epi32(activations[i + 1]));
-  }
-  return (Ints)_mm256_add_epi32(even, odd);
-#elif defined(__AVX2__)
-  /* Eight sums of two products of 15 and 127 are below 2 ** 15. */
-  __m256i pairs = _mm256_maddubs_epi16(weights[0], _mm256_set1_epi32(activations[0]));
-  for (int i = 1; i < FOURS; i++)
-    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[i], _mm256_set1_epi32(activations[i])));
-  return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-#else
-  int32x4_t total = (int32x4_t)sum;
-  UNROLL for (int i = 0; i < FOURS; i++)
-    total = vdotq_s32(total, weights[i], vreinterpretq_s8_s32(vdupq_n_s32(activations[i])));
-  return (Ints)total;
-#endif
-}
-
 /*
- * Dot-product instructions of x86 take one factor without a sign: activations are stored 128 larger then, and what that adds is in
- * the sum from the beginning.
+ * Dot-product instructions of x86 take one factor without a sign: where both have one, one of them is made 128 larger, and what that
+ * adds is taken off.
  */
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(HAS_MIXED_DOT)
 enum { SHIFT = 128 };
 #else
 enum { SHIFT = 0 };
 #endif
 
-/* 8-bit weights (-127 to 127) times four activations of each row. */
-INLINE Ints dotInts(Ints sum, Bytes weights, int32_t activations) {
-#if defined(__AVX512VNNI__)
-  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(activations), weights);
-#elif defined(__AVXVNNI__)
-  return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(activations), weights);
+/* Sum over a block: weights (0 to 15) times activations (-127 to 127), plus `sum`. */
+INLINE Ints dotBlock(Ints sum, const Bytes weights[FOURS], const int32_t *activations) {
+#if defined(HAS_MIXED_DOT)
+  Ints even = sum, odd = splatInt(0);
+  UNROLL for (int i = 0; i < FOURS; i += 2) {
+    even = dotMixed(even, weights[i], splatBytes(activations[i]));
+    odd = dotMixed(odd, weights[i + 1], splatBytes(activations[i + 1]));
+  }
+  return even + odd;
 #elif defined(__AVX2__)
-  /* Signs change sides; two products of 127 * 127 are below 2 ** 15. */
-  const __m256i signedOnes = _mm256_sign_epi8(_mm256_set1_epi32(activations), weights);
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signedOnes);
+  /* Eight sums of two products of 15 and 127 are below 2 ** 15. */
+  __m256i pairs = _mm256_maddubs_epi16(weights[0], splatBytes(activations[0]));
+  for (int i = 1; i < FOURS; i++) pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[i], splatBytes(activations[i])));
   return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 #else
-  return (Ints)vdotq_s32((int32x4_t)sum, weights, vreinterpretq_s8_s32(vdupq_n_s32(activations)));
+  UNROLL for (int i = 0; i < FOURS; i++) sum = dotSigned(sum, weights[i], splatBytes(activations[i]));
+  return sum;
 #endif
 }
 
-/* The same where it is the weights that are made 128 larger, on their way, and activations have their sign. */
-INLINE Ints dotWeights(Ints sum, Bytes weights, int32_t activations) {
-#if defined(__AVX512VNNI__)
-  const Bytes shifted = _mm512_xor_si512(weights, _mm512_set1_epi8(-128));
-  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, shifted, _mm512_set1_epi32(activations));
-#elif defined(__AVXVNNI__)
-  const Bytes shifted = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
-  return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, shifted, _mm256_set1_epi32(activations));
+/* 8-bit weights (-127 to 127) times four activations of each row, which are stored SHIFT larger. */
+INLINE Ints dotInts(Ints sum, Bytes weights, int32_t activations) {
+#if defined(HAS_MIXED_DOT)
+  return dotMixed(sum, splatBytes(activations), weights);
 #else
-  return dotInts(sum, weights, activations);
+  return dotSigned(sum, weights, splatBytes(activations));
+#endif
+}
+
+/* The same where it is the weights that are made SHIFT larger, on their way, and activations are stored as they are. */
+INLINE Ints dotWeights(Ints sum, Bytes weights, int32_t activations) {
+#if defined(HAS_MIXED_DOT)
+  return dotMixed(sum, flipSigns(weights), splatBytes(activations));
+#else
+  return dotSigned(sum, weights, splatBytes(activations));
 #endif
 }
 
@@ -94,17 +73,17 @@ enum { MOST_ROWS = 12 };
 
 /* Runs `run(row, rows)`, whose second argument is a constant, for all of `count` rows in as few tiles as there can be. */
 #define TILE(size, run) for (; count - row >= (size); row += (size)) run(row, size)
-#define TILES(count_, run)                        \
-  do {                                            \
-    const int count = count_;                     \
-    int row = 0;                                  \
-    if (MOST_ROWS >= 16) TILE(16, run);           \
-    if (MOST_ROWS >= 12) TILE(12, run);           \
-    if (MOST_ROWS >= 8) TILE(8, run);             \
-    TILE(4, run);                                 \
-    TILE(3, run);                                 \
-    TILE(2, run);                                 \
-    TILE(1, run);                                 \
+#define TILES(all, run)                 \
+  do {                                  \
+    const int count = all;              \
+    int row = 0;                        \
+    if (MOST_ROWS >= 16) TILE(16, run); \
+    if (MOST_ROWS >= 12) TILE(12, run); \
+    if (MOST_ROWS >= 8) TILE(8, run);   \
+    TILE(4, run);                       \
+    TILE(3, run);                       \
+    TILE(2, run);                       \
+    TILE(1, run);                       \
   } while (0)
 
 /* ---- 4-bit blocks ---- */
@@ -145,28 +124,27 @@ INLINE void multiplyTile(const uint8_t *x, int xBytes, const uint8_t *weights, f
       NEXT_ROW();
     }
   }
-  UNROLL for (int row = 0; row < rows; row++) store((float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector, sums[row]);
+  UNROLL for (int row = 0; row < rows; row++) store(rowOf(out, row, outBytes) + LANES * vector, sums[row]);
 }
 
 /* Rows of blocks times weights in blocks -> out [R, O]: a part is so many `groups` of 16 outputs. */
-static void multiplyBlocks(uint8_t *memory, const int32_t *values, int first, int count_, int thread) {
+JOB(multiplyBlocks) {
   typedef struct {
     int32_t x, xBytes, rows, weights, out, outBytes, blocks, groups, allGroups;
   } Arguments;
-  READ(memory, values, Arguments);
-  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  const Arguments *const job = (const Arguments *)values;
+  const int end = atMost((first + count) * job->groups, job->allGroups);
   for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * BLOCK_BYTES;
     float *const out = FLOATS(job->out) + TOGETHER * group;
     UNROLL for (int vector = 0; vector < VECTORS; vector++) {
-#define RUN(row, rows)                                                                                              \
-  multiplyTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights,                                   \
-               (float *)((uint8_t *)out + (intptr_t)(row) * job->outBytes), job->outBytes, job->blocks, vector, rows)
+#define RUN(row, rows)                                                           \
+  multiplyTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights, \
+               rowOf(out, row, job->outBytes), job->outBytes, job->blocks, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
   }
-  (void)thread;
 }
 
 /* ---- 8-bit rows ---- */
@@ -183,19 +161,19 @@ INLINE void multiplyIntsTile(const uint8_t *x, int xBytes, const float *largest,
       sums[row] = dotInts(sums[row], four, *(const int32_t *)(x + (intptr_t)row * xBytes + input));
   }
   UNROLL for (int row = 0; row < rows; row++)
-    store((float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector, toFloats(sums[row]) * scales * splat(largest[row]));
+    store(rowOf(out, row, outBytes) + LANES * vector, toFloats(sums[row]) * scales * splat(largest[row]));
 }
 
 /*
  * Rows of whole numbers [R, I], as `roundRows` gives them, times weights [O / 16, I / 4, 16, 4] -> out [R, O] = sum * scale * largest:
  * a part is so many `groups` of 16 outputs. `sums` [O] are those of the weights.
  */
-static void multiplyIntegers(uint8_t *memory, const int32_t *values, int first, int count_, int thread) {
+JOB(multiplyIntegers) {
   typedef struct {
     int32_t x, xBytes, largest, rows, weights, sums, scales, out, outBytes, inputs, groups, allGroups;
   } Arguments;
-  READ(memory, values, Arguments);
-  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  const Arguments *const job = (const Arguments *)values;
+  const int end = atMost((first + count) * job->groups, job->allGroups);
   for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->inputs * TOGETHER;
     float *const out = FLOATS(job->out) + TOGETHER * group;
@@ -203,14 +181,13 @@ static void multiplyIntegers(uint8_t *memory, const int32_t *values, int first, 
       const int column = TOGETHER * group + LANES * vector;
       const Ints start = *(const Ints *)(AT(job->sums) + 4 * column) * splatInt(-SHIFT);
       const Floats scales = load(FLOATS(job->scales) + column);
-#define RUN(row, rows)                                                                                                  \
+#define RUN(row, rows)                                                                                                    \
   multiplyIntsTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, FLOATS(job->largest) + (row), weights, start, \
-                   scales, (float *)((uint8_t *)out + (intptr_t)(row) * job->outBytes), job->outBytes, job->inputs, vector, rows)
+                   scales, rowOf(out, row, job->outBytes), job->outBytes, job->inputs, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
   }
-  (void)thread;
 }
 
 /* ---- Activations in blocks times 8-bit rows ---- */
@@ -238,32 +215,31 @@ INLINE void multiplyMixedTile(const uint8_t *x, int xBytes, const uint8_t *weigh
     }
   }
   UNROLL for (int row = 0; row < rows; row++)
-    store((float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector, sums[row] * scales);
+    store(rowOf(out, row, outBytes) + LANES * vector, sums[row] * scales);
 }
 
 /*
  * Rows of blocks times 8-bit weights [O / 16, I / 4, 16, 4] of a scale for each output -> out [R, O]: a part is so many `groups` of 16
  * outputs.
  */
-static void multiplyMixed(uint8_t *memory, const int32_t *values, int first, int count_, int thread) {
+JOB(multiplyMixed) {
   typedef struct {
     int32_t x, xBytes, rows, weights, scales, out, outBytes, blocks, groups, allGroups;
   } Arguments;
-  READ(memory, values, Arguments);
-  const int end = atMost((first + count_) * job->groups, job->allGroups);
+  const Arguments *const job = (const Arguments *)values;
+  const int end = atMost((first + count) * job->groups, job->allGroups);
   for (int group = first * job->groups; group < end; group++) {
     const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * 32 * TOGETHER;
     float *const out = FLOATS(job->out) + TOGETHER * group;
     for (int vector = 0; vector < VECTORS; vector++) {
       const Floats scales = load(FLOATS(job->scales) + TOGETHER * group + LANES * vector);
-#define RUN(row, rows)                                                                                                       \
-  multiplyMixedTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights, scales,                               \
-                    (float *)((uint8_t *)out + (intptr_t)(row) * job->outBytes), job->outBytes, job->blocks, vector, rows)
+#define RUN(row, rows)                                                                        \
+  multiplyMixedTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights, scales, \
+                    rowOf(out, row, job->outBytes), job->outBytes, job->blocks, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
   }
-  (void)thread;
 }
 
 /* ---- Floats ---- */
@@ -276,32 +252,31 @@ INLINE void multiplyFloatsTile(const uint8_t *x, int xBytes, const float *weight
   for (int input = 0; input < inputs; input++, weights += TOGETHER) {
     const Floats each = load(weights);
     UNROLL for (int row = 0; row < rows; row++)
-      sums[row] += splat(((const float *)(x + (intptr_t)row * xBytes))[input]) * each;
+      sums[row] += splat(rowOf(x, row, xBytes)[input]) * each;
   }
   UNROLL for (int row = 0; row < rows; row++) {
-    float *const to = (float *)((uint8_t *)out + (intptr_t)row * outBytes) + LANES * vector;
+    float *const to = rowOf(out, row, outBytes) + LANES * vector;
     if (isAdded) sums[row] += load(to);
     store(to, sums[row]);
   }
 }
 
 /* Rows [R, I] times weights [O / 16, I, 16] -> out [R, O], or added to it: a part is a group of 16 outputs. */
-static void multiplyFloats(uint8_t *memory, const int32_t *values, int first, int count_, int thread) {
+JOB(multiplyFloats) {
   typedef struct {
     int32_t x, xBytes, rows, weights, out, outBytes, inputs, isAdded;
   } Arguments;
-  READ(memory, values, Arguments);
-  for (int group = first; group < first + count_; group++)
+  const Arguments *const job = (const Arguments *)values;
+  for (int group = first; group < first + count; group++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++) {
-#define RUN(row, rows)                                                                                                     \
-  multiplyFloatsTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes,                                             \
-                     FLOATS(job->weights) + (intptr_t)group * job->inputs * TOGETHER,                                     \
-                     (float *)(AT(job->out) + (intptr_t)(row) * job->outBytes) + TOGETHER * group, job->outBytes,         \
+#define RUN(row, rows)                                                                          \
+  multiplyFloatsTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes,                   \
+                     FLOATS(job->weights) + (intptr_t)group * job->inputs * TOGETHER,           \
+                     rowOf(AT(job->out), row, job->outBytes) + TOGETHER * group, job->outBytes, \
                      job->inputs, job->isAdded, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
-  (void)thread;
 }
 
 #endif

@@ -10,52 +10,49 @@
 #include "products.h"
 
 /* RMSNorm: x / sqrt(mean of squares + epsilon) * weight. */
-static void norm(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(norm) {
   typedef struct {
     int32_t x, xBytes, weight, out, outBytes, width;
     float epsilon;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   const float *const weight = FLOATS(job->weight);
   for (int row = first; row < first + count; row++) {
-    const float *const x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
-    float *const out = (float *)(AT(job->out) + (intptr_t)row * job->outBytes);
+    const float *const x = rowOf(AT(job->x), row, job->xBytes);
+    float *const out = rowOf(AT(job->out), row, job->outBytes);
     Floats sum = splat(0);
     for (int i = 0; i < job->width; i += LANES) sum += load(x + i) * load(x + i);
     const Floats factor = splat(1 / sqrtf(sumOf(sum) / (float)job->width + job->epsilon));
     for (int i = 0; i < job->width; i += LANES) store(out + i, load(x + i) * factor * load(weight + i));
   }
-  (void)thread;
 }
 
 /* Gates [width] and the values behind them [width]: each gate becomes silu(gate) * value. */
-static void swiGlu(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(swiGlu) {
   typedef struct {
     int32_t x, xBytes, width;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   for (int row = first; row < first + count; row++) {
-    float *const gates = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    float *const gates = rowOf(AT(job->x), row, job->xBytes);
     for (int i = 0; i < job->width; i += LANES) {
       const Floats gate = load(gates + i);
       store(gates + i, gate / (splat(1) + exponential(-gate)) * load(gates + job->width + i));
     }
   }
-  (void)thread;
 }
 
 /* Adds y to x. */
-static void add(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(add) {
   typedef struct {
     int32_t x, xBytes, y, yBytes, width;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   for (int row = first; row < first + count; row++) {
-    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
-    const float *const y = (const float *)(AT(job->y) + (intptr_t)row * job->yBytes);
+    float *const x = rowOf(AT(job->x), row, job->xBytes);
+    const float *const y = rowOf(AT(job->y), row, job->yBytes);
     for (int i = 0; i < job->width; i += LANES) store(x + i, load(x + i) + load(y + i));
   }
-  (void)thread;
 }
 
 /* Largest magnitude; NaN if one is NaN, whose bits are those of the largest number. */
@@ -74,13 +71,13 @@ INLINE float reachOf(const float *x, int count) {
 }
 
 /* Rows [R, I] -> blocks of whole numbers (`ActivationBlock`), as in onnxruntime's MatMulNBits. */
-static void roundBlocks(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(roundBlocks) {
   typedef struct {
     int32_t x, xBytes, out, outBytes, inputs;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   for (int row = first; row < first + count; row++) {
-    const float *x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    const float *x = rowOf(AT(job->x), row, job->xBytes);
     ActivationBlock *out = (ActivationBlock *)(AT(job->out) + (intptr_t)row * job->outBytes);
     for (int input = 0; input < job->inputs; input += 32, x += 32, out++) {
       const float reach = reachOf(x, 32);
@@ -100,18 +97,17 @@ static void roundBlocks(uint8_t *memory, const int32_t *values, int first, int c
       out->offset = (int32_t)(-8 * total);
     }
   }
-  (void)thread;
 }
 
 /* Rows [R, I], divided by their largest magnitude [R] and by `step` -> whole numbers [R, I], SHIFT larger. */
-static void roundRows(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(roundRows) {
   typedef struct {
     int32_t x, xBytes, out, outBytes, largest, inputs;
     float step;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   for (int row = first; row < first + count; row++) {
-    const float *const x = (const float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    const float *const x = rowOf(AT(job->x), row, job->xBytes);
     uint8_t *const out = AT(job->out) + (intptr_t)row * job->outBytes;
     const float reach = reachOf(x, job->inputs);
     FLOATS(job->largest)[row] = reach;
@@ -122,23 +118,21 @@ static void roundRows(uint8_t *memory, const int32_t *values, int first, int cou
       storeBytes(out + i, whole);
     }
   }
-  (void)thread;
 }
 
 /* Rows of logits [width], with room up to a whole number of vectors, become the masses of their softmax: a part is a row. */
-static void softmax(uint8_t *memory, const int32_t *values, int first, int count, int thread) {
+JOB(softmax) {
   typedef struct {
     int32_t x, xBytes, width;
   } Arguments;
-  READ(memory, values, Arguments);
+  const Arguments *const job = (const Arguments *)values;
   const int filled = (job->width + TOGETHER - 1) / TOGETHER * TOGETHER;
   for (int row = first; row < first + count; row++) {
-    float *const x = (float *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    float *const x = rowOf(AT(job->x), row, job->xBytes);
     for (int i = job->width; i < filled; i++) x[i] = -1e30f;
     const Floats factor = splat(soften(x, filled, 1));
     for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
   }
-  (void)thread;
 }
 
 #endif

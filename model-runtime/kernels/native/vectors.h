@@ -42,13 +42,18 @@ enum { VECTORS = TOGETHER / LANES };
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-#define READ(memory, values, type) const type *const job = (const type *)(values)
+/* A job's head, as `Job` in jobs.h; most have no use for the thread. */
+#define JOB(name) \
+  static void name(uint8_t *memory, const int32_t *values, int first, int count, __attribute__((unused)) int thread)
 #define AT(address) (memory + (uint32_t)(address))
 #define FLOATS(address) ((float *)AT(address))
 
 typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int8_t Chars __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+/* Row of rows that begin so many `bytes` apart. */
+INLINE float *rowOf(const void *rows, int row, int bytes) { return (float *)((uintptr_t)rows + (intptr_t)row * bytes); }
 
 INLINE Floats splat(float value) { return value - (Floats){0}; }
 INLINE Ints splatInt(int32_t value) { return value - (Ints){0}; }
@@ -75,6 +80,9 @@ INLINE float largestOf(Floats value) {
 /*
  * ---- Products of bytes: four whole numbers of weights in each lane times four of activations, the same for every lane. ----
  *
+ * `dotMixed` adds products of numbers without a sign and of numbers with one, where there is an instruction for it (HAS_MIXED_DOT);
+ * elsewhere `dotSigned` adds those of two numbers with a sign, from -127 to 127.
+ *
  * `nearest` rounds halves to the even number, by an instruction for that: if it were done by adding 1.5 * 2 ** 23, a compiler would join
  * a product with the sum, and what is to be rounded to float32 first would not be.
  */
@@ -87,6 +95,12 @@ INLINE Bytes highHalves(Bytes pair) { return _mm512_and_si512(_mm512_srli_epi16(
 INLINE Floats toFloats(Ints value) { return (Floats)_mm512_cvtepi32_ps((__m512i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
+INLINE Bytes splatBytes(int32_t four) { return _mm512_set1_epi32(four); }
+INLINE Bytes flipSigns(Bytes value) { return _mm512_xor_si512(value, _mm512_set1_epi8(-128)); }
+#define HAS_MIXED_DOT
+INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedOnes, signedOnes);
+}
 #elif defined(__AVX2__)
 typedef __m256i Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
@@ -95,6 +109,20 @@ INLINE Bytes highHalves(Bytes pair) { return _mm256_and_si256(_mm256_srli_epi16(
 INLINE Floats toFloats(Ints value) { return (Floats)_mm256_cvtepi32_ps((__m256i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
+INLINE Bytes splatBytes(int32_t four) { return _mm256_set1_epi32(four); }
+#if defined(__AVXVNNI__)
+INLINE Bytes flipSigns(Bytes value) { return _mm256_xor_si256(value, _mm256_set1_epi8(-128)); }
+#define HAS_MIXED_DOT
+INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
+  return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, unsignedOnes, signedOnes);
+}
+#else
+INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) {
+  /* Signs change sides; two products of 127 * 127 are below 2 ** 15. */
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+  return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+#endif
 #else
 typedef int8x16_t Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return vreinterpretq_s8_u8(vld1q_u8(from)); }
@@ -103,6 +131,8 @@ INLINE Bytes highHalves(Bytes pair) { return vreinterpretq_s8_u8(vshrq_n_u8(vrei
 INLINE Floats toFloats(Ints value) { return (Floats)vcvtq_f32_s32((int32x4_t)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
 INLINE Ints nearest(Floats value) { return (Ints)vcvtnq_s32_f32((float32x4_t)value); }
+INLINE Bytes splatBytes(int32_t four) { return vreinterpretq_s8_s32(vdupq_n_s32(four)); }
+INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) { return (Ints)vdotq_s32((int32x4_t)sum, a, b); }
 #endif
 
 /* e^x within 2 units in the last place; 0 below -87. x = n ln 2 + r, and e^r is a polynomial (Cephes, expf). */
