@@ -125,13 +125,12 @@ async function object(source, name, flags) {
 
 /** Kinds of processors that jobs.c is compiled for, as addon.c names them. */
 function variants() {
+  const avx512 = [..."f bw vl dq".split(" ").map((set) => `-mavx512${set}`), "-mfma", "-mprefer-vector-width=512"];
   if (processor === "x64")
     return {
-      avx512vnni: [
-        ...["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"],
-        "-mprefer-vector-width=512",
-      ],
+      avx512vnni: [...avx512, "-mavx512vnni"],
       avxvnni: ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+      avx512,
       avx2: ["-mavx2", "-mfma", "-mf16c"],
     };
   if (compiler.isZig) return { dotprod: [`-mcpu=${system === "darwin" ? "apple_m1" : "generic+v8_2a+dotprod"}`] };

@@ -18,7 +18,7 @@ from draft_layer import DraftLayer
 from golden_lexicon import TEXTS, write_checkpoint
 from latent_reference import LatentCache, LatentTransformer, load_latent
 from pieces import load_lexicon
-from train_decoder import Divergence
+from train_drafter import Divergence
 
 WINDOW, DEPTHS, LENGTH = 6, 3, 24
 
@@ -70,7 +70,9 @@ def trained(layer: DraftLayer, latent: LatentTransformer, pieces: Tensor, steps:
     for _ in range(steps):
         foreseen = layer(before, latent.embedding[paths], DEPTHS)
         parts = [(each[:, d:].flatten(0, 1), states[:, d:].flatten(0, 1)) for d, each in enumerate(foreseen)]
-        loss = sum(Divergence.apply(ours, theirs, answers) for ours, theirs in parts)
+        loss = sum(
+            Divergence.apply(ours[None], theirs, answers, torch.full((1, len(ours)), 1 / len(ours))).sum() for ours, theirs in parts
+        )
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

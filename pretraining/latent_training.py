@@ -138,15 +138,20 @@ class FastLatent(nn.Module):
         self.embedding = weights.embedding.to(self.dtype)
         return self
 
-    def hidden(self, ids: Tensor, added: Tensor | None = None) -> Tensor:
-        """Pieces [B, T] (and what is added to their embeddings) -> what the lexicon's rows are multiplied with, [B, T, D]."""
+    def hidden(self, ids: Tensor, added: Tensor | None = None, outputs: dict[int, Tensor] | None = None) -> Tensor:
+        """Pieces [B, T] (and what is added to their embeddings) -> what the lexicon's rows are multiplied with, [B, T, D].
+
+        outputs: takes the outputs [B, T, D] of the layers that are its keys.
+        """
         x = F.embedding(ids, self.embedding)
         if added is not None:
             x = x + added.to(x.dtype)
         cos, sin = self._rotary(ids.shape[1], ids.device)
         run = self.trained_layer if torch.is_grad_enabled() else self.layer
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             x = run(x, cos, sin, layer["qkv"], layer["o"], layer["gate_up"], layer["down"])
+            if outputs is not None and number in outputs:
+                outputs[number] = x
         return F.linear(self._norm(x), self.readout.T)
 
     def layer(self, x: Tensor, cos: Tensor, sin: Tensor, qkv: Tensor, o: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

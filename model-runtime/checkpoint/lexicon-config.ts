@@ -41,6 +41,8 @@ export interface LexiconConfig {
 export interface DrafterConfig extends TransformerConfig {
   /** Pieces that it can propose: the most frequent ones. */
   pieces: number;
+  /** Layers of the latent whose outputs it sees besides the states, by number. */
+  innerLayers: number[];
 }
 
 /** Whether a parsed `config.json` is that of a checkpoint with a lexicon. */
@@ -57,11 +59,12 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
   const drafter = section(fields, "drafter_config");
   const pieces = integer(lexicon, "vocab_size");
   const last = pieces - 1;
+  const latent = parseHuggingFaceLatent(global, shapes);
   const config: LexiconConfig = {
-    latent: parseHuggingFaceLatent(global, shapes),
+    latent,
     maxPositions: integer(global, "max_position_embeddings"),
     patcher: patcher === null ? null : parseHuggingFacePatcher(patcher, shapes),
-    drafter: drafter === null ? null : parseDrafter(drafter, shapes, pieces),
+    drafter: drafter === null ? null : parseDrafter(drafter, shapes, pieces, latent.layers),
     patching: parsePatching(fields),
     pieces,
     tokenizerFile: plainName(lexicon, "tokenizer_file"),
@@ -103,10 +106,11 @@ export function parseLexiconConfig(json: unknown, where: string, shapes: Shapes)
   return config;
 }
 
-function parseDrafter(fields: Fields, shapes: Shapes, pieces: number): DrafterConfig {
+function parseDrafter(fields: Fields, shapes: Shapes, pieces: number, layers: number): DrafterConfig {
   return {
     ...parseHuggingFaceDrafter(fields, shapes),
     pieces: integer(fields, "vocab_size", { min: 1, max: pieces }),
+    innerLayers: integers(fields, "inner_layers", { fallback: [], min: 0, max: layers - 1 }),
   };
 }
 

@@ -59,6 +59,9 @@ function addDrafter(shapes: Map<string, number[]>, drafter: DrafterConfig): void
   const width = drafter.hiddenSize;
   for (const norm of ["state_norm", "piece_norm", "norm"]) shapes.set(`${drafterPrefix}${norm}.weight`, [width]);
   shapes.set(`${drafterPrefix}input_proj.weight`, [width, 2 * width]);
+  const inner = drafter.innerLayers.length;
+  for (let i = 0; i < inner; i++) shapes.set(`${drafterPrefix}inner_norms.${i}.weight`, [width]);
+  if (inner > 0) shapes.set(`${drafterPrefix}inner_proj.weight`, [width, inner * width]);
   shapes.set(`${drafterPrefix}pieces`, [drafter.pieces]);
   addBlocks(shapes, drafterPrefix, drafter);
 }

@@ -92,7 +92,10 @@ export function logSoftmax(logits: ArrayLike<number>): Float64Array {
   for (let id = 0; id < logits.length; id++) total += Math.exp(logits[id] - max);
   if (!(Number.isFinite(max) && Number.isFinite(total))) throw new Error("the logits are no distribution");
   const normalizer = max + Math.log(total);
-  return Float64Array.from(logits, (logit) => logit - normalizer);
+  // A loop: for each byte written this is asked, and `from` with a function takes twenty times as long.
+  const row = new Float64Array(logits.length);
+  for (let id = 0; id < row.length; id++) row[id] = logits[id] - normalizer;
+  return row;
 }
 
 export function softmax(logits: ArrayLike<number>): Float64Array {

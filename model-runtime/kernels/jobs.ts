@@ -59,6 +59,7 @@ export const jobArguments = {
     "positions",
     "stretches",
     "stretch",
+    "numberBytes",
   ],
   /**
    * Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row. (The native kernels
@@ -80,6 +81,7 @@ export const jobArguments = {
     "slots",
     "positions",
     "strips",
+    "numberBytes",
   ],
 } as const;
 

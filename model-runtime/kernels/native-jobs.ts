@@ -40,6 +40,7 @@ export const nativeJobArguments = {
     "scratch",
     "scratchBytes",
     "scale",
+    "numberBytes",
   ],
   /** RMSNorm; a part of this job and of those below is a row. `epsilon`, `step` and `scale` are the bits of float32 (`floatBits`). */
   norm: ["x", "xBytes", "weight", "out", "outBytes", "width", "epsilon"],
@@ -68,11 +69,17 @@ export const nativeJobArguments = {
     "headBytes",
     "slots",
     "made",
+    "numberBytes",
   ],
   /** Rows, as `roundBlocks` gives them, times int8 rows (`packNativeIntegers`): a part is so many `groups` of 16 outputs. */
   multiplyMixed: ["x", "xBytes", "rows", "weights", "scales", "out", "outBytes", "blocks", "groups", "allGroups"],
   /** Softmax of rows, with room behind them for whole groups of 16: a part is a row. */
   softmax: ["x", "xBytes", "width"],
+  /**
+   * Puts keys and values [rows, D] of one head into the slots from `slot` on, as numbers of so many bytes, and makes them what is read there:
+   * a part is a row.
+   */
+  putRows: ["keys", "values", "tiles", "strips", "slot", "slots", "headDim", "numberBytes"],
 } as const;
 
 /** A job by name; its kind is its place. Attention of a few rows takes what jobs.ts says. */
@@ -92,6 +99,7 @@ export const nativeJobNames = [
   "place",
   "multiplyMixed",
   "softmax",
+  "putRows",
 ] as const;
 export type NativeJobName = keyof typeof nativeJobArguments;
 export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArguments)[J][number];

@@ -78,8 +78,10 @@ function countedAfter(text: Uint8Array, length: number, known: Float64Array, cou
   const longest = Math.min(counting.longest, length);
   /** By context length and byte. */
   const counts = new Uint32Array((counting.longest + 1) * 256);
-  for (let at = 0; at < length; at++) {
-    counts[text[at]]++;
+  if (shortest === 0) for (let at = 0; at < length; at++) counts[text[at]]++;
+  const last = length > 0 ? text[length - 1] : -1;
+  for (let at = 1; at < length; at++) {
+    if (text[at - 1] !== last) continue;
     for (let order = 1; order <= longest && order <= at && text[at - order] === text[length - order]; order++)
       counts[256 * order + text[at]]++;
   }

@@ -22,6 +22,8 @@ export class SortedPieces {
   private readonly offsets: Int32Array;
   /** [257]: places before those that begin with each byte. */
   private readonly beginnings = new Int32Array(257);
+  /** By first byte [257]: places before those that go on with each byte; made for those that many pieces begin with. */
+  private readonly seconds: (Int32Array | null)[];
 
   constructor(pieces: readonly (Uint8Array | null)[]) {
     this.order = sortedOrder(pieces);
@@ -37,6 +39,7 @@ export class SortedPieces {
     });
     for (let place = 0; place < this.order.length; place++) this.beginnings[this.bytes[this.offsets[place]] + 1]++;
     for (let byte = 0; byte < 256; byte++) this.beginnings[byte + 1] += this.beginnings[byte];
+    this.seconds = Array.from({ length: 256 }, (_, byte) => this.secondsOf(byte));
     this.longest = this.order.reduce((longest, piece) => Math.max(longest, pieces[piece]!.length), 0);
   }
 
@@ -69,15 +72,11 @@ export class SortedPieces {
    * @param into [256] or more
    */
   addNextBytes(range: PieceRange, mass: ArrayLike<number>, weight: number, into: Float64Array): void {
-    const { bytes, offsets, beginnings } = this;
-    const { low, high, depth } = range;
-    if (depth === 0 && high - low === this.order.length) {
-      // A new reading sums over all pieces, so this is worth its own loop.
-      for (let byte = 0; byte < 256; byte++) {
-        let sum = into[byte];
-        for (let place = beginnings[byte]; place < beginnings[byte + 1]; place++) sum += weight * mass[place];
-        into[byte] = sum;
-      }
+    const { bytes, offsets } = this;
+    const { high, depth } = range;
+    const borders = this.bordersOf(range);
+    if (borders !== null) {
+      for (let byte = 0; byte < 256; byte++) into[byte] += weight * sumOf(mass, borders[byte], borders[byte + 1]);
       return;
     }
     for (let place = this.firstLonger(range); place < high; place++)
@@ -102,6 +101,22 @@ export class SortedPieces {
     return best;
   }
 
+  /** [257]: places before those of a range that go on with each byte, where it is long enough to have been divided beforehand. */
+  private bordersOf({ low, high, depth }: PieceRange): Int32Array | null {
+    if (depth === 0) return high - low === this.order.length ? this.beginnings : null;
+    if (depth > 1 || low === high) return null;
+    return this.seconds[this.bytes[this.offsets[low]]];
+  }
+
+  private secondsOf(byte: number): Int32Array | null {
+    const range = { low: this.beginnings[byte], high: this.beginnings[byte + 1], depth: 1 };
+    if (range.high - range.low < DIVIDED_PIECES) return null;
+    const borders = new Int32Array(257);
+    borders[0] = this.firstLonger(range);
+    for (let next = 0; next < 256; next++) borders[next + 1] = this.lowerBound(borders[next], range.high, 1, next + 1);
+    return borders;
+  }
+
   private firstLonger(range: PieceRange): number {
     return this.equal(range) < 0 ? range.low : range.low + 1;
   }
@@ -120,6 +135,23 @@ export class SortedPieces {
     }
     return low;
   }
+}
+
+/** So many pieces with the same first byte are summed by stretches instead of one by one. */
+const DIVIDED_PIECES = 512;
+
+/** Sum of `values` from place `from` up to `to`: four sums side by side, since each addition waits for the one before it. */
+function sumOf(values: ArrayLike<number>, from: number, to: number): number {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    a += values[at];
+    b += values[at + 1];
+    c += values[at + 2];
+    d += values[at + 3];
+  }
+  for (; at < to; at++) a += values[at];
+  return a + b + (c + d);
 }
 
 /** Bytes at a piece's beginning that make the number by which it is sorted first. */

@@ -5,7 +5,8 @@
  */
 import type { TransformerConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
-import type { RowMemory } from "../kernels/row-kernels";
+import type { NativeJobArgument } from "../kernels/native-jobs";
+import { type Job, type RowMemory, setArguments } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import { HIDDEN_SCORE } from "./kv-cache";
 
@@ -21,27 +22,38 @@ export class AttentionSlots {
   readonly ends: number;
   /** How many of the slots the next rows' attention goes over, from the first on; a multiple of 16. */
   slotsInUse = 0;
+  /** Bytes of a number of keys and values: 4, or 2 where they are float16. */
+  readonly numberBytes: number;
   /** Addresses of keys [layers, K, S / 16, D, 16] and values [layers, K, D / 16, S, 16]. */
   private readonly keys: number;
   private readonly values: number;
   protected readonly endValues: Int32Array;
-  /** Values of all keys. */
-  private readonly size: number;
+  /** Of all keys. */
+  private readonly bytes: number;
+  /** Writes rows natively, and where its arguments are. */
+  private readonly nativePut: { job: Job<NativeJobArgument<"putRows">>; places: number[] } | null;
 
   /**
    * @param positions that are held at most
    * @param rows R
+   * @param isHalf whether keys and values are float16; for the native kernels
    */
   constructor(
     protected readonly memory: RowMemory,
     protected readonly shape: HeadShape,
     positions: number,
     rows: number,
+    isHalf = false,
   ) {
     this.slots = slotsFor(positions);
-    this.size = shape.layers * shape.kvHeads * this.slots * shape.headDim;
-    this.keys = memory.allocateFloats(this.size);
-    this.values = memory.allocateFloats(this.size);
+    this.numberBytes = isHalf ? 2 : 4;
+    this.bytes = shape.layers * shape.kvHeads * this.headBytes;
+    this.keys = memory.allocate(this.bytes);
+    this.values = memory.allocate(this.bytes);
+    const job = memory.isNative
+      ? memory.nativeJob("putRows", { slots: this.slots, headDim: shape.headDim, numberBytes: this.numberBytes })
+      : null;
+    this.nativePut = job && { job, places: job.places("keys", "values", "tiles", "strips", "slot") };
     this.mask = memory.allocateFloats(rows * this.slots);
     this.ends = memory.allocateFloats(rows);
     this.endValues = memory.integers(this.ends, rows);
@@ -49,7 +61,7 @@ export class AttentionSlots {
 
   /** Bytes between the keys of two heads, or their values. */
   get headBytes(): number {
-    return 4 * this.slots * this.shape.headDim;
+    return this.numberBytes * this.slots * this.shape.headDim;
   }
 
   /** The slots in use of the mask of a row. */
@@ -81,19 +93,24 @@ export class AttentionSlots {
   }
 
   /**
-   * Writes keys and values [rows, D] at a slot and those behind it.
+   * Writes keys and values [rows, D] at a slot and those behind it; what was given becomes what lies there.
    * @param keys address of theirs; `values` likewise
    */
   protected putRows(layer: number, head: number, slot: number, rows: number, keys: number, values: number): void {
     const { memory, slots } = this;
     const { headDim } = this.shape;
     const [tiles, strips] = [this.keysOf(layer, head), this.valuesOf(layer, head)];
-    memory.kernels.putRows(keys, values, rows, tiles, strips, slot, slots, headDim);
+    if (this.nativePut === null) {
+      memory.kernels.putRows(keys, values, rows, tiles, strips, slot, slots, headDim);
+      return;
+    }
+    setArguments(this.nativePut.job, this.nativePut.places, keys, values, tiles, strips, slot);
+    this.nativePut.job.run(rows, true);
   }
 
   /** Forgets what other texts left: a hidden slot counts 0 times what lies in it, and 0 times infinity is no number. */
   protected clear(): void {
-    for (const address of [this.keys, this.values]) this.memory.floats.fill(0, address / 4, address / 4 + this.size);
+    for (const address of [this.keys, this.values]) this.memory.bytes(address, this.bytes).fill(0);
   }
 
   private offsetOf(layer: number, head: number): number {

@@ -2,13 +2,14 @@
  * The draft layer run along paths of pieces: what is likely to follow a path whose last states the latent has not computed.
  * It keeps keys and values of each path it has looked at, as long as that path is kept.
  *
- * Shapes: E width, N rows of a run, K proposals, V pieces that can be proposed.
+ * Shapes: E width, I layers of the latent that it sees, N rows of a run, K proposals, V pieces that can be proposed.
  */
 import type { LexiconCheckpoint } from "../checkpoint/open-lexicon";
 import { drafterPrefix } from "../checkpoint/open-lexicon";
 import type { RowReader } from "../checkpoint/row-reader";
 import { readWeight } from "../checkpoint/tensor-data";
 import type { Proposal } from "../lexicon/latent";
+import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import { PROPOSALS } from "./draft-layer";
 import type { KvCache } from "./kv-cache";
@@ -28,15 +29,22 @@ interface Seen {
 export class Foresight {
   private readonly seen = new WeakMap<object, Seen>();
 
+  /** @param innerCount I */
   constructor(
     private readonly network: CausalNetwork,
     private readonly pieces: Int32Array,
     private readonly embedding: RowReader,
+    private readonly innerCount: number,
   ) {}
+
+  /** Of what it needs of each position: the state, and the outputs of the layers that it sees. */
+  get stateWidth(): number {
+    return (1 + this.innerCount) * this.network.config.hiddenSize;
+  }
 
   /**
    * Proposes what follows `pieces`, one after the other.
-   * @param owner a path kept by the latent; `states` [at least `known`, E] are those after its pieces
+   * @param owner a path kept by the latent; `states` [at least `known`, (1 + I) E] are those after its pieces
    * @param known how many of `pieces` are that path's
    * @param choose picks the piece that is drafted next, or ends the draft with null
    */
@@ -97,19 +105,35 @@ export class Foresight {
     return rows;
   }
 
+  /** @param states before the pieces [N, (1 + I) E], or a foreseen one [E] */
   private async run(cache: KvCache, pieces: Int32Array, states: Float32Array, signal?: AbortSignal) {
     const count = pieces.length;
     const width = this.network.config.hiddenSize;
     const embedding = new Float32Array(count * width);
     for (let row = 0; row < count; row++) this.embedding.readRow(pieces[row], embedding, row * width);
-    const shape = [count, width];
-    const inputs = { states: { data: states, shape }, embedding: { data: embedding, shape } };
+    const columns = (from: number, to: number) => ({
+      data: columnsOf(states, states.length / count, from * width, to * width),
+      shape: [count, (to - from) * width],
+    });
+    const inputs: Feeds = { states: columns(0, 1), embedding: { data: embedding, shape: [count, width] } };
+    if (this.innerCount > 0) inputs.inner = columns(1, 1 + this.innerCount);
     const { data } = await this.network.run(cache, count, inputs, null, signal);
     const proposed = Math.min(PROPOSALS, this.pieces.length);
+    const last = data.subarray(data.length - 2 * proposed - width);
     const proposals = Array.from({ length: proposed }, (_, i) => ({
-      chance: data[i],
-      piece: this.pieces[data[proposed + i]],
+      chance: last[i],
+      piece: this.pieces[last[proposed + i]],
     }));
-    return { proposals, state: data.slice(data.length - width) };
+    return { proposals, state: last.slice(2 * proposed) };
   }
+}
+
+/** Columns `from` to `to` of rows that are `stride` wide, zeros where the rows end before. */
+function columnsOf(rows: Float32Array, stride: number, from: number, to: number): Float32Array {
+  if (from === 0 && to === stride) return rows;
+  const count = rows.length / stride;
+  const columns = new Float32Array(count * (to - from));
+  for (let row = 0; row < count && from < stride; row++)
+    columns.set(rows.subarray(row * stride + from, row * stride + to), row * (to - from));
+  return columns;
 }

@@ -1,11 +1,11 @@
 /** The latent transformer's network, compiled from 4-bit blocks as they lie, or from int8 rows that are made of them. */
-import type { Weights } from "../checkpoint/checkpoint";
+import type { Dtype, Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph } from "../graph/graph";
 import { CausalNetwork } from "./causal-network";
 import { saturates } from "./int8-kernel";
 import { canBeRows, discard, makeLatentRows } from "./latent-rows";
-import type { GraphContext } from "./linear";
+import type { GraphContext, Int8Kernel } from "./linear";
 import type { LoadOptions } from "./load-options";
 import { appliedAdapter, type LowRank } from "./low-rank";
 import type { RowNetwork } from "./row-network";
@@ -49,7 +49,15 @@ export async function loadLatent<C extends Weights>(
       console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
     }
   }
-  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter }), config, options, rowNetwork);
+  const halfKeys = keepsHalves(checkpoint, int8Kernel);
+  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter, halfKeys }), config, options, rowNetwork);
+}
+
+/** Whether keys and values are rounded to float16: where weights are, and products of activations that are rounded as well. */
+export function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
+  const isQuantised = ([name, { dtype }]: [string, { dtype: Dtype }]) =>
+    name.startsWith("model.global_transformer.layers.") && (dtype === "I8" || dtype === "U8");
+  return int8Kernel !== "float32" && [...tensors].some(isQuantised);
 }
 
 async function loadRows<C extends Weights>(
@@ -61,7 +69,8 @@ async function loadRows<C extends Weights>(
   const made = makeLatentRows(checkpoint, config, { isNarrow: await saturates(options), isTurned }, others);
   if (made === null) return null;
   const { weights, rows, file } = made;
-  const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true };
+  const halfKeys = keepsHalves(checkpoint, int8Kernel);
+  const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true, halfKeys };
   try {
     return await CausalNetwork.load(() => graph(source), config, { ...options, file }, rowNetwork);
   } finally {

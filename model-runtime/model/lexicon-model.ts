@@ -31,7 +31,7 @@ import { type PieceNetworks, pieceLatentGraph } from "./piece-latent";
 import { PiecePaths } from "./piece-paths";
 import { loadReadout } from "./readout";
 import type { RowNetwork } from "./row-network";
-import { besideRowMemory, kernelsOf, patcherRows, pieceRows, rounding } from "./row-networks";
+import { besideRowMemory, drafterRows, kernelsOf, patcherRows, pieceRows, rounding } from "./row-networks";
 
 interface Source {
   checkpoint: LexiconCheckpoint;
@@ -99,7 +99,7 @@ export class LexiconModel {
       layers: await loadLayers(source, options.adapter ?? null, rows.layers, options),
       readout: await loadReadout(source, table.order, memory, options),
       embedding,
-      foresight: await loadForesight(source, embedding, options),
+      foresight: await loadForesight(source, embedding, memory, options),
     };
     rows.layers?.useAdapter(options.adapter ?? null);
     if (rows.layers === null) await memory?.team.release();
@@ -190,14 +190,25 @@ async function loadByteNetwork(
   return CausalNetwork.load(() => patcherGraph({ ...source, joinsPast: rows !== null }), config, options, rows);
 }
 
-async function loadForesight(source: Source, embedding: RowReader, options: LoadOptions): Promise<Foresight | null> {
+async function loadForesight(
+  source: Source,
+  embedding: RowReader,
+  memory: RowMemory | null,
+  options: LoadOptions,
+): Promise<Foresight | null> {
   const { drafter } = source.checkpoint.config;
   if (drafter === null) return null;
   const pieces = draftedPieces(source.checkpoint);
   // Drafts are verified, so that here the fastest kernel is the right one.
   const int8Kernel = await rowsUnlessFloat(source.int8Kernel, options);
-  const network = await CausalNetwork.load(() => draftLayerGraph({ ...source, int8Kernel }, pieces), drafter, options);
-  return new Foresight(network, pieces, embedding);
+  const rows = drafterRows(
+    { ...source, int8Kernel: rounding(int8Kernel, memory, options) },
+    Array.from(pieces),
+    source.int8Kernel === "blocked" ? memory : null,
+  );
+  const graph = () => draftLayerGraph({ ...source, int8Kernel }, pieces);
+  const network = await CausalNetwork.load(graph, drafter, options, rows);
+  return new Foresight(network, pieces, embedding, drafter.innerLayers.length);
 }
 
 /** The rows kernel that is exact here, unless weights are multiplied in float32. */

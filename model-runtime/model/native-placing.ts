@@ -34,6 +34,7 @@ export class NativePlacing {
       headDim,
       slotsOfRows,
       headBytes: past.headBytes,
+      numberBytes: past.numberBytes,
       slots: past.slots,
     });
     this.places = this.job.places("x", "xBytes", "rows", "keys", "values", "made");

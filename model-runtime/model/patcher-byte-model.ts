@@ -118,7 +118,8 @@ function symbolsOf(logits: Float32Array): Float64Array {
   const symbols = new Float64Array(SYMBOLS);
   for (let byte = 0; byte < EOS_SYMBOL; byte++) symbols[byte] = logits[BYTE_OFFSET + byte];
   symbols[EOS_SYMBOL] = logits[EOS];
-  const max = symbols.reduce((largest, each) => Math.max(largest, each));
+  let max = symbols[0];
+  for (let symbol = 1; symbol < SYMBOLS; symbol++) if (symbols[symbol] > max) max = symbols[symbol];
   let sum = 0;
   for (let symbol = 0; symbol < SYMBOLS; symbol++) sum += symbols[symbol] = Math.exp(symbols[symbol] - max);
   for (let symbol = 0; symbol < SYMBOLS; symbol++) symbols[symbol] /= sum;

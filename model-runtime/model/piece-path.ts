@@ -16,8 +16,9 @@ export class PiecePath {
     readonly states: RowStore,
   ) {}
 
-  static empty(layers: CausalNetwork): PiecePath {
-    return new PiecePath(new Int32Array(0), layers.createCache(), new RowStore(layers.config.hiddenSize));
+  /** @param stateWidth of what is kept of a position, the state first */
+  static empty(layers: CausalNetwork, stateWidth: number): PiecePath {
+    return new PiecePath(new Int32Array(0), layers.createCache(), new RowStore(stateWidth));
   }
 
   /** Number of positions. */

@@ -48,7 +48,7 @@ export class PiecePaths implements PieceLatent {
     private readonly mostBytes = PATHS_BYTES,
   ) {
     this.layers = networks.layers;
-    this.paths = [PiecePath.empty(networks.layers)];
+    this.paths = [this.emptyPath()];
   }
 
   /** Bytes held. */
@@ -128,7 +128,12 @@ export class PiecePaths implements PieceLatent {
   private followLayers(): void {
     if (this.layers === this.networks.layers) return;
     this.layers = this.networks.layers;
-    this.paths = [PiecePath.empty(this.layers)];
+    this.paths = [this.emptyPath()];
+  }
+
+  private emptyPath(): PiecePath {
+    const { foresight } = this.networks;
+    return PiecePath.empty(this.layers, foresight?.stateWidth ?? this.layers.config.hiddenSize);
   }
 
   private known(path: Int32Array): Float32Array | undefined {

@@ -5,16 +5,13 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { LexiconConfig } from "../checkpoint/lexicon-config";
-import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
-import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
+import type { LexiconCheckpoint } from "../checkpoint/open-lexicon";
 import { Graph } from "../graph/graph";
-import { BLOCK_INPUTS } from "../kernels/blocks";
-import { inGroups, NATIVE_ACTIVATION_BYTES, OUTPUTS_OF_GROUP, packNativeIntegers } from "../kernels/native-jobs";
-import { type RowMemory, setArguments } from "../kernels/row-kernels";
+import type { RowMemory } from "../kernels/row-kernels";
 import { createSession, type SessionOptions } from "../session";
 import type { Int8Kernel } from "./linear";
 import { pieceLogits } from "./piece-logits";
-import { partsOf } from "./product-weights";
+import { pieceProduct } from "./piece-product";
 
 export interface Readout {
   /** States [M, E], at most `READOUT_ROWS`, -> masses [M, S + 1]. */
@@ -61,50 +58,9 @@ function nativeReadout(
   order: Int32Array,
   memory: RowMemory | null,
 ): Readout | null {
-  const { latent, eosPiece } = checkpoint.config;
-  const width = latent.hiddenSize;
-  const table = checkpoint.tensors.get(pieceEmbeddingName)!;
-  if (!memory?.isNative || int8Kernel !== "blocked" || table.dtype !== "I8" || width % BLOCK_INPUTS !== 0) return null;
-  const outputs = order.length + 1;
-  const filled = inGroups(outputs);
-  if (!memory.reserve(filled * (width + 4 * READOUT_ROWS + 4) + 2 ** 20)) return null;
-
-  memory.expectDense(filled * width);
-  const given = readBytes(table);
-  const scales = readTensor(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!);
-  const pieces = [...order, eosPiece];
-  const rows = new Int8Array(outputs * width);
-  const sorted = new Float32Array(filled);
-  pieces.forEach((piece, place) => {
-    rows.set(new Int8Array(given.buffer, given.byteOffset + piece * width, width), place * width);
-    sorted[place] = scales[piece];
-  });
-
-  const xBytes = (width / BLOCK_INPUTS) * NATIVE_ACTIVATION_BYTES;
-  const [states, rounded] = [memory.allocateRows(READOUT_ROWS, width), memory.allocate(READOUT_ROWS * xBytes)];
-  const made = memory.allocateRows(READOUT_ROWS, filled);
-  const groups = filled / OUTPUTS_OF_GROUP;
-  const { parts, groupsOfPart } = partsOf(groups, OUTPUTS_OF_GROUP * width);
-  const round = memory.nativeJob("roundBlocks", {
-    x: states.at,
-    xBytes: states.bytes,
-    out: rounded,
-    outBytes: xBytes,
-    inputs: width,
-  });
-  const multiply = memory.nativeJob("multiplyMixed", {
-    x: rounded,
-    xBytes,
-    weights: memory.place(packNativeIntegers(rows, width)),
-    scales: memory.place(sorted),
-    out: made.at,
-    outBytes: made.bytes,
-    blocks: width / BLOCK_INPUTS,
-    groups: groupsOfPart,
-    allGroups: groups,
-  });
-  const count = multiply.places("rows");
-  const softmax = memory.nativeJob("softmax", { x: made.at, xBytes: made.bytes, width: outputs });
+  const pieces = [...order, checkpoint.config.eosPiece];
+  const product = pieceProduct(checkpoint, int8Kernel, pieces, memory, READOUT_ROWS);
+  if (memory === null || product === null) return null;
   return {
     async run(given, asked, signal) {
       signal?.throwIfAborted();
@@ -112,16 +68,14 @@ function nativeReadout(
       await setImmediate();
       memory.team.begin();
       try {
-        memory.floats.set(given, states.at / 4);
-        round.run(asked, true);
-        setArguments(multiply, count, asked);
-        multiply.run(parts);
-        softmax.run(asked);
+        memory.floats.set(given, product.states.at / 4);
+        product.run(asked);
       } finally {
         memory.team.end();
       }
-      const masses = new Float32Array(asked * outputs);
-      for (let row = 0; row < asked; row++) masses.set(memory.row(made, row, outputs), row * outputs);
+      const masses = new Float32Array(asked * pieces.length);
+      for (let row = 0; row < asked; row++)
+        masses.set(memory.row(product.chances, row, pieces.length), row * pieces.length);
       return masses;
     },
     async release() {},

@@ -45,6 +45,7 @@ export class RowAttention {
       scoreBytes: 4 * slots,
       factors: memory.allocateFloats(scored * heads),
       headBytes: sight.headBytes,
+      numberBytes: sight.numberBytes,
       keyHeads,
       together: heads / keyHeads,
       headDim,
@@ -96,6 +97,7 @@ export class RowAttention {
     const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const job = memory.nativeJob("attend", {
       headBytes: sight.headBytes,
+      numberBytes: sight.numberBytes,
       mask: sight.mask,
       maskBytes: 4 * slots,
       keyHeads,

@@ -8,6 +8,7 @@
  */
 import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
+import { roundToHalves } from "../checkpoint/half";
 import { readWeight } from "../checkpoint/tensor-data";
 import { inGroups } from "../kernels/native-jobs";
 import type { RowMemory, RowSpan } from "../kernels/row-kernels";
@@ -17,7 +18,7 @@ import type { LowRank } from "./low-rank";
 import { NativePlacing } from "./native-placing";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, RowAttention } from "./row-attention";
-import { RowCache } from "./row-cache";
+import { hasHalfKeys, RowCache } from "./row-cache";
 import { RowLinears } from "./row-linear";
 import { type RowOperations, rowOperations } from "./row-operations";
 import type { RowLinear } from "./row-product";
@@ -29,9 +30,9 @@ export interface RowNetworkParts {
   config: TransformerConfig;
   /** Name of the input [N, E]; or what makes the rows [N, E]. */
   input: "embedding" | "states" | ((tools: RowTools) => RowSource);
-  /** Layers whose outputs are results, where nothing follows the last one. */
+  /** Layers whose outputs are results, by number; behind the head's where there is one. */
   resultLayers: readonly number[];
-  /** What makes the results of the last layer's output. */
+  /** What makes results of the last layer's output. */
   head: ((tools: RowTools) => RowHead) | null;
   /** Cross-attention before the first layers. */
   cross: PatchAttention | null;
@@ -221,7 +222,9 @@ export class RowNetwork {
     const { placing } = this;
     placing?.begin(count);
     const copied = new Float32Array(placing === null ? layers.length * 2 * kvHeads * headDim * count : 0);
-    const results = new Float32Array(head === null ? count * parts.resultLayers.length * hiddenSize : 0);
+    const headWidth = head?.width ?? 0;
+    const width = headWidth + parts.resultLayers.length * hiddenSize;
+    const outputs = new Float32Array(parts.resultLayers.length === 0 ? 0 : count * width);
 
     for (const [index, layer] of layers.entries()) {
       if (index > depth) {
@@ -239,14 +242,18 @@ export class RowNetwork {
       layer.output.apply(narrow, wide, count);
       this.add(wide, count);
       this.feedForward(layer, count);
-      const place = head === null ? parts.resultLayers.indexOf(index) : -1;
+      const place = parts.resultLayers.indexOf(index);
       if (place < 0) continue;
       for (let row = 0; row < count; row++)
-        results.set(memory.row(hidden, row, hiddenSize), (row * parts.resultLayers.length + place) * hiddenSize);
+        outputs.set(memory.row(hidden, row, hiddenSize), row * width + headWidth + place * hiddenSize);
     }
     this.past.append(cache, placing?.keysAndValues(count) ?? copied, kept, count);
-    if (head === null) return results;
-    return depth < layers.length ? new Float32Array(count * head.width) : head.read(hidden, count);
+    if (head === null) return outputs;
+    const made = depth < layers.length ? new Float32Array(count * headWidth) : head.read(hidden, count);
+    if (outputs.length === 0) return made;
+    for (let row = 0; row < count; row++)
+      outputs.set(made.subarray(row * headWidth, (row + 1) * headWidth), row * width);
+    return outputs;
   }
 
   /** Takes queries, keys and values in `wide` as a layer's: rotates them, and keeps keys and values. */
@@ -277,10 +284,11 @@ export class RowNetwork {
     for (let row = 0; row < count; row++) {
       const [queries, cos] = [wide.at + row * wide.bytes, rotations.at + row * rotations.bytes];
       memory.kernels.rotate(queries, cos, cos + 4 * headDim, headDim, heads + kvHeads);
-      past.put(layer, row, queries + keysAt, queries + keysAt + 4 * kvWidth);
-      // Heads of keys, then heads of values.
       const both = (queries + keysAt) / 4;
       const { floats } = memory;
+      if (hasHalfKeys(this.parts.config)) roundToHalves(floats.subarray(both, both + 2 * kvWidth));
+      past.put(layer, row, queries + keysAt, queries + keysAt + 4 * kvWidth);
+      // Heads of keys, then heads of values.
       if (count === 1) keysAndValues.set(floats.subarray(both, both + 2 * kvWidth), layer * 2 * kvWidth);
       else
         for (let head = 0; head < 2 * kvHeads; head++) {

@@ -14,11 +14,13 @@ import { INPUTS_TOGETHER } from "../kernels/products";
 import { RowMemory } from "../kernels/row-kernels";
 import { SMALL_NETWORK_BYTES } from "./causal-network";
 import { crossLayerNames } from "./cross-attention";
+import { draftRowsParts } from "./draft-rows";
 import { MOST_POSITIONS } from "./kv-cache";
 import { hasPlainBlocks } from "./latent-rows";
 import { type Int8Kernel, rowLevels } from "./linear";
 import type { LoadOptions } from "./load-options";
 import { encoderStateLayers } from "./networks";
+import { innerLayers } from "./piece-latent";
 import { pooledPatches } from "./pooled-rows";
 import { normedHead, patchKeysHead } from "./row-heads";
 import { RowNetwork, type RowNetworkParts } from "./row-network";
@@ -104,7 +106,17 @@ export function pieceRows(
   const projection = readoutMatrix ? { name: readoutMatrixName, isExact: true } : null;
   const head = normedHead(latent.hiddenSize, latent.normEps, "model.lexicon.norm", projection);
   // Of int8 weights the readout matrix is not rounded, and others are the native kernels', which round to 8 bits.
-  return latentNetwork(source, memory, 127, "embedding", head);
+  return latentNetwork(source, memory, 127, "embedding", head, innerLayers(source.checkpoint.config));
+}
+
+/** A lexicon model's draft layer, as `draftLayerGraph`; null where it is onnxruntime's. */
+export function drafterRows(
+  source: { checkpoint: LexiconCheckpoint; int8Kernel: Int8Kernel },
+  pieces: readonly number[],
+  memory: RowMemory | null,
+): RowNetwork | null {
+  // In WebAssembly nothing reads out some of the pieces.
+  return memory?.isNative ? rowNetwork(source, memory, draftRowsParts(source.checkpoint, pieces)) : null;
 }
 
 /** The layers of a latent transformer alone, as many as `config` has; null where they are onnxruntime's. */

@@ -220,7 +220,7 @@ function selfAttention(
       { attributes: { axis: 1 } },
     );
   // Queries and keys are rotated in one node: heads are alike to it.
-  const [rotating, newValue] = split(splitHeads(graph, projected, heads + 2 * kvHeads, headDim), [
+  const [rotating, plainValue] = split(splitHeads(graph, projected, heads + 2 * kvHeads, headDim), [
     heads + kvHeads,
     kvHeads,
   ]);
@@ -228,7 +228,8 @@ function selfAttention(
     domain: "com.microsoft",
     attributes: { interleaved: 1 },
   });
-  const [query, newKey] = split(rotated, [heads, kvHeads]);
+  const [query, rotatedKey] = split(rotated, [heads, kvHeads]);
+  const [newKey, newValue] = [rotatedKey, plainValue].map((each) => (context.halfKeys ? asHalves(graph, each) : each));
   const [key, value] = inputs.extend ? inputs.extend(layer, newKey, newValue) : [newKey, newValue];
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
@@ -249,6 +250,14 @@ function selfAttention(
   const lengths = keys.length === 1 ? undefined : inputs.pastAndNew;
   const attended = attention(graph, heads, kvHeads, headDim, query, keys, values, inputs.mask, lengths);
   return linear(context, attended, `${name}.self_attn.o_proj`);
+}
+
+/** Rounded to float16, what that has no room for to its largest. */
+function asHalves(graph: Graph, x: Value): Value {
+  const limits = [-65504, 65504].map((limit) => graph.float32(Float32Array.of(limit), []));
+  const clipped = graph.node("Clip", [x, ...limits], x.shape);
+  const halves = graph.node("Cast", [clipped], x.shape, { attributes: { to: 10 } });
+  return graph.node("Cast", [halves], x.shape, { attributes: { to: 1 } });
 }
 
 /** W_down(silu(W_gate x) * W_up x). */

@@ -13,6 +13,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { ForesightDrafter } from "../../model-runtime/generation/foresight-drafter";
 import { generate } from "../../model-runtime/generation/generate";
 import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
 import { encode } from "../../model-runtime/ids";
@@ -60,6 +61,8 @@ async function main(): Promise<void> {
     { name: "no drafts", speculation: createSpeculation([]) },
     { name: "matches", speculation: createSpeculation([new PromptLookup()]) },
     { name: "counts", speculation: createSpeculation([new CountsDrafter(index)]) },
+    { name: "foresight", speculation: createSpeculation([new ForesightDrafter()]) },
+    { name: "both", speculation: createSpeculation([new CountsDrafter(index), new ForesightDrafter()]) },
   ];
   const all: Sample[] = [];
   for (const file of files) {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from config import StackConfig
 from draft_layer import DraftLayer, load_draft_layer, save_module
@@ -10,22 +11,26 @@ from model import _rotate
 CONFIG = StackConfig(24, 1, 3, 1, 40, rope_theta=1000.0, window=6)
 
 
-def random_layer() -> DraftLayer:
+def random_layer(inner: int = 0) -> DraftLayer:
     torch.manual_seed(3)
-    layer = DraftLayer(CONFIG)
+    layer = DraftLayer(CONFIG, inner)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if parameter.ndim == 1 else 0.0, std=0.3)
     return layer
 
 
-def one_by_one(layer: DraftLayer, states: torch.Tensor, pieces: torch.Tensor, newest: int) -> list[torch.Tensor]:
-    """Steps at pieces 0, 1, ...: with the latent's state before the piece up to piece `newest`, then with its own."""
+def one_by_one(
+    layer: DraftLayer, states: torch.Tensor, pieces: torch.Tensor, inner: torch.Tensor | None, newest: int
+) -> list[torch.Tensor]:
+    """Steps at pieces 0, 1, ...: with what the latent has before the piece up to piece `newest`, then with its own state."""
     (block,), attn = layer.layers, layer.layers[0].self_attn
     cos, sin = layer.rotary(len(pieces))
     keys, values, found = [], [], []
     for at in range(len(pieces)):
-        state = states[at] if at <= newest else found[-1]
-        x = layer.input_proj(torch.cat([layer.state_norm(state), layer.piece_norm(pieces[at])]))
+        seen = layer.state_norm(states[at] if at <= newest else found[-1])
+        if inner is not None and at <= newest:
+            seen = seen + layer.seen_inside(inner[at])
+        x = layer.input_proj(torch.cat([seen, layer.piece_norm(pieces[at])]))
         normed = block.input_layernorm(x)
         turn = lambda part: _rotate(part[None, None], cos[at : at + 1], sin[at : at + 1])[0, 0]  # noqa: E731
         key, value = attn.keys_values(normed)
@@ -42,12 +47,14 @@ def one_by_one(layer: DraftLayer, states: torch.Tensor, pieces: torch.Tensor, ne
 
 
 @torch.no_grad()
-def test_depths_equal_steps() -> None:
-    layer = random_layer()
+@pytest.mark.parametrize("layers", [0, 2])
+def test_depths_equal_steps(layers: int) -> None:
+    layer = random_layer(layers)
     states, pieces = torch.randn(1, 11, 24), torch.randn(1, 11, 24)
-    foreseen = layer(states, pieces, 3)
+    inner = torch.randn(1, 11, layers, 24) if layers > 0 else None
+    foreseen = layer(states, pieces, 3, inner)
     for newest in (4, 7, 8):
-        steps = one_by_one(layer, states[0], pieces[0], newest)
+        steps = one_by_one(layer, states[0], pieces[0], None if inner is None else inner[0], newest)
         for depth in range(3):
             assert torch.allclose(foreseen[depth][0, newest + depth], steps[newest + depth], atol=1e-5)
 

@@ -14,7 +14,7 @@
 #endif
 
 /* What this processor can run, the fastest first; nothing where it, or the operating system, has not the instructions that the jobs are compiled for. */
-enum { MOST_VARIANTS = 3 };
+enum { MOST_VARIANTS = 4 };
 static const Variant *variants[MOST_VARIANTS];
 /* The one in use. */
 static const Variant *variant;
@@ -31,8 +31,10 @@ static void findVariants(void) {
   const unsigned saved256 = 0x06, saved512 = 0xe6;
   if ((saved & saved256) != saved256 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return;
   const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
-  if ((saved & saved512) == saved512 && (b & avx512) == avx512 && c & bit_AVX512VNNI) variants[count++] = &jobs_avx512vnni;
+  const int hasAvx512 = (saved & saved512) == saved512 && (b & avx512) == avx512;
+  if (hasAvx512 && c & bit_AVX512VNNI) variants[count++] = &jobs_avx512vnni;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVXVNNI) variants[count++] = &jobs_avxvnni;
+  if (hasAvx512) variants[count++] = &jobs_avx512;
   variants[count++] = &jobs_avx2;
 #elif defined(__APPLE__)
   /* Every Mac with this processor has them. */

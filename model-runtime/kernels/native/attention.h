@@ -8,10 +8,18 @@
 
 #include "vectors.h"
 
-/* Keys of a head lie in tiles [S / 16, D, 16], values in strips [D / 16, S, 16]. */
+/*
+ * Keys of a head lie in tiles [S / 16, D, 16], values in strips [D / 16, S, 16], numbers of `numberBytes`: float32, or float16 where there may
+ * be many, since reading them is what a step behind a long text waits for.
+ */
+enum { HALF_BYTES = 2 };
+
+INLINE Floats loadNumbers(const uint8_t *from, const int numberBytes) {
+  return numberBytes == HALF_BYTES ? loadHalves(from) : load((const float *)from);
+}
 
 /* Queries that one pass over keys or values serves. */
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512BW__)
 enum { MOST_QUERIES = 12 };
 #else
 enum { MOST_QUERIES = 6 };
@@ -39,16 +47,19 @@ typedef struct {
   float *outs[MOST_QUERIES], factors[MOST_QUERIES];
 } Group;
 
-INLINE void scoreQueries(const Group *group, const float *keys, int headDim, int from, int positions, const int count) {
+/* Where the keys of a head begin, or its values. */
+INLINE uint8_t *headOf(uint8_t *all, int head, int headBytes) { return all + (intptr_t)head * headBytes; }
+
+INLINE void scoreQueries(const Group *group, const uint8_t *keys, int headDim, int from, int positions, const int numberBytes, const int count) {
   float *scores = group->scores + (intptr_t)from * count;
   for (int position = from; position < from + positions; position += TOGETHER, scores += TOGETHER * count) {
     const float *turned = group->turned;
     Floats sums[MOST_QUERIES][VECTORS];
     UNROLL for (int i = 0; i < count; i++)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = load(group->masks[i] + position + LANES * vector);
-    for (int channel = 0; channel < headDim; channel++, keys += TOGETHER, turned += count)
+    for (int channel = 0; channel < headDim; channel++, keys += TOGETHER * numberBytes, turned += count)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) {
-        const Floats each = load(keys + LANES * vector);
+        const Floats each = loadNumbers(keys + LANES * vector * numberBytes, numberBytes);
         UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(turned[i]) * each;
       }
     UNROLL for (int i = 0; i < count; i++)
@@ -56,15 +67,15 @@ INLINE void scoreQueries(const Group *group, const float *keys, int headDim, int
   }
 }
 
-INLINE void sumQueries(const Group *group, const float *values, int column, int positions, const int count) {
+INLINE void sumQueries(const Group *group, const uint8_t *values, int column, int positions, const int numberBytes, const int count) {
   const float *scores = group->scores;
   Floats sums[MOST_QUERIES][VECTORS];
   UNROLL for (int i = 0; i < count; i++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = splat(0);
   for (int position = 0; position < positions; position += TOGETHER, scores += TOGETHER * count)
-    for (int each = 0; each < TOGETHER; each++, values += TOGETHER)
+    for (int each = 0; each < TOGETHER; each++, values += TOGETHER * numberBytes)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) {
-        const Floats value = load(values + LANES * vector);
+        const Floats value = loadNumbers(values + LANES * vector * numberBytes, numberBytes);
         UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(scores[TOGETHER * i + each]) * value;
       }
   UNROLL for (int i = 0; i < count; i++)
@@ -72,15 +83,21 @@ INLINE void sumQueries(const Group *group, const float *values, int column, int 
       store(group->outs[i] + column + LANES * vector, sums[i][vector] * splat(group->factors[i]));
 }
 
-static void scoreSome(const Group *group, const float *keys, int headDim, int from, int positions) {
-#define RUN(n) scoreQueries(group, keys, headDim, from, positions, n)
-  QUERIES(group->count, RUN)
+static void scoreSome(const Group *group, const uint8_t *keys, int headDim, int from, int positions, int numberBytes) {
+#define RUN(n) scoreQueries(group, keys, headDim, from, positions, HALF_BYTES, n)
+  if (numberBytes == HALF_BYTES) QUERIES(group->count, RUN)
+#undef RUN
+#define RUN(n) scoreQueries(group, keys, headDim, from, positions, sizeof(float), n)
+  else QUERIES(group->count, RUN)
 #undef RUN
 }
 
-static void sumSome(const Group *group, const float *values, int column, int positions) {
-#define RUN(n) sumQueries(group, values, column, positions, n)
-  QUERIES(group->count, RUN)
+static void sumSome(const Group *group, const uint8_t *values, int column, int positions, int numberBytes) {
+#define RUN(n) sumQueries(group, values, column, positions, HALF_BYTES, n)
+  if (numberBytes == HALF_BYTES) QUERIES(group->count, RUN)
+#undef RUN
+#define RUN(n) sumQueries(group, values, column, positions, sizeof(float), n)
+  else QUERIES(group->count, RUN)
 #undef RUN
 }
 
@@ -112,7 +129,8 @@ static float *scoresOf(float *scores, int slots, int together, int head, int *co
 /* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. Scores of queries lie in tiles. */
 JOB(scoreJob) {
   typedef struct {
-    int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch;
+    int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch,
+        numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   float turned[MOST_QUERIES * MOST_CHANNELS];
@@ -120,7 +138,7 @@ JOB(scoreJob) {
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->stretches, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
     const int from = part % job->stretches * job->stretch, positions = atMost(job->positions - from, job->stretch);
-    const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes) + (intptr_t)from * job->headDim;
+    const uint8_t *const keys = headOf(AT(job->keys), keyHead, job->headBytes) + (intptr_t)from * job->headDim * job->numberBytes;
     const float *const queries = rowOf(AT(job->queries), row, job->queryBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
       const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
@@ -132,7 +150,7 @@ JOB(scoreJob) {
         for (int channel = 0; channel < job->headDim; channel++)
           turned[channel * group.count + i] = queries[(first + i) * job->headDim + channel];
       }
-      scoreSome(&group, keys, job->headDim, from, positions);
+      scoreSome(&group, keys, job->headDim, from, positions, job->numberBytes);
     }
   }
 }
@@ -151,14 +169,15 @@ JOB(softenJob) {
 
 JOB(sumJob) {
   typedef struct {
-    int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips;
+    int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips,
+        numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
     const int rowOfHeads = part / job->strips, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
     const int strip = part % job->strips;
-    const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
+    const uint8_t *const strips = headOf(AT(job->values), keyHead, job->headBytes);
     float *const out = rowOf(AT(job->out), row, job->outBytes);
     for (int done = 0; done < job->together; done += MOST_QUERIES) {
       const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
@@ -169,7 +188,7 @@ JOB(sumJob) {
         group.outs[i] = out + (first + i) * job->headDim;
         group.factors[i] = FLOATS(job->factors)[head + i];
       }
-      sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER, TOGETHER * strip, job->positions);
+      sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER * job->numberBytes, TOGETHER * strip, job->positions, job->numberBytes);
     }
   }
 }
@@ -183,6 +202,7 @@ JOB(attend) {
     int32_t queries, queryBytes, rows, keys, values, headBytes, mask, maskBytes, out, outBytes, keyHeads, together, headDim, slots,
         ends, tile, scratch, scratchBytes;
     float scale;
+    int32_t numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
@@ -192,8 +212,8 @@ JOB(attend) {
     /* Tiles of the same key head one after the other, while its keys and values are in a cache. */
     const int keyHead = part / tiles, firstRow = part % tiles * job->tile;
     const int queries = atMost(job->rows - firstRow, job->tile) * job->together;
-    const float *const keys = (const float *)(AT(job->keys) + (intptr_t)keyHead * job->headBytes);
-    const float *const strips = (const float *)(AT(job->values) + (intptr_t)keyHead * job->headBytes);
+    const uint8_t *const keys = headOf(AT(job->keys), keyHead, job->headBytes);
+    const uint8_t *const strips = headOf(AT(job->values), keyHead, job->headBytes);
     for (int done = 0; done < queries; done += MOST_QUERIES) {
       Group group = {.count = atMost(queries - done, MOST_QUERIES), .turned = turned, .scores = scores};
       int positions = TOGETHER;
@@ -206,10 +226,10 @@ JOB(attend) {
         const int end = ((const int32_t *)AT(job->ends))[row];
         positions = end > positions ? end : positions;
       }
-      scoreSome(&group, keys, job->headDim, 0, positions);
+      scoreSome(&group, keys, job->headDim, 0, positions, job->numberBytes);
       for (int i = 0; i < group.count; i++) group.factors[i] = soften(scores + TOGETHER * i, positions, group.count);
       for (int column = 0; column < job->headDim; column += TOGETHER)
-        sumSome(&group, strips + (intptr_t)column * job->slots, column, positions);
+        sumSome(&group, strips + (intptr_t)column * job->slots * job->numberBytes, column, positions, job->numberBytes);
     }
   }
 }
@@ -225,26 +245,56 @@ INLINE void rotate(float *x, const float *turn, int headDim, int heads) {
     }
 }
 
+/* Puts a key and a value [D] into a slot of a head's tiles and strips; those become what is read there. */
+INLINE void putRow(float *key, float *value, uint8_t *tiles, uint8_t *strips, int slot, int slots, int headDim, const int numberBytes) {
+  const int within = slot % TOGETHER;
+  const intptr_t tile = (intptr_t)(slot - within) * headDim + within, strip = (intptr_t)slot * TOGETHER;
+  for (int i = 0; i < headDim; i += LANES) {
+    const intptr_t inStrips = strip + (intptr_t)(i - i % TOGETHER) * slots + i % TOGETHER;
+    if (numberBytes == HALF_BYTES) {
+      uint16_t keys[LANES], *const values = (uint16_t *)strips + inStrips;
+      storeHalves(keys, load(key + i));
+      storeHalves(values, load(value + i));
+      for (int lane = 0; lane < LANES; lane++) ((uint16_t *)tiles)[tile + (intptr_t)(i + lane) * TOGETHER] = keys[lane];
+      store(key + i, loadHalves((const uint8_t *)keys));
+      store(value + i, loadHalves((const uint8_t *)values));
+    } else {
+      for (int lane = 0; lane < LANES; lane++) ((float *)tiles)[tile + (intptr_t)(i + lane) * TOGETHER] = key[i + lane];
+      store((float *)strips + inStrips, load(value + i));
+    }
+  }
+}
+
+/* Puts rows of keys and values [rows, D] of one head into the slots from one on. A part is a row. */
+JOB(putRows) {
+  typedef struct {
+    int32_t keys, values, tiles, strips, slot, slots, headDim, numberBytes;
+  } Arguments;
+  const Arguments *const job = (const Arguments *)values;
+  for (int row = first; row < first + count; row++)
+    putRow(FLOATS(job->keys) + (intptr_t)row * job->headDim, FLOATS(job->values) + (intptr_t)row * job->headDim, AT(job->tiles),
+           AT(job->strips), job->slot + row, job->slots, job->headDim, job->numberBytes);
+}
+
 /*
  * Rotates queries and keys of rows [(heads + 2 keyHeads) D], and puts keys and values into a slot each: tiles, strips, and `made`
  * [2, keyHeads, R, D]. A part is a row.
  */
 JOB(place) {
   typedef struct {
-    int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made;
+    int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made,
+        numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const int headDim = job->headDim;
   for (int row = first; row < first + count; row++) {
     float *const x = rowOf(AT(job->x), row, job->xBytes);
     rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
-    const int slot = ((const int32_t *)AT(job->slotsOfRows))[row], within = slot % TOGETHER;
+    const int slot = ((const int32_t *)AT(job->slotsOfRows))[row];
     for (int head = 0; head < job->keyHeads; head++) {
-      const float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
-      float *const tile = (float *)(AT(job->keys) + (intptr_t)head * job->headBytes) + (intptr_t)(slot - within) * headDim + within;
-      float *const strips = (float *)(AT(job->values) + (intptr_t)head * job->headBytes) + (intptr_t)slot * TOGETHER;
-      for (int i = 0; i < headDim; i++) tile[i * TOGETHER] = key[i];
-      for (int i = 0; i < headDim; i += TOGETHER) memcpy(strips + (intptr_t)i * job->slots, value + i, sizeof(float) * TOGETHER);
+      float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
+      putRow(key, value, headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes), slot, job->slots,
+             headDim, job->numberBytes);
       float *const made = FLOATS(job->made) + ((intptr_t)head * job->rows + row) * headDim;
       memcpy(made, key, sizeof(float) * headDim);
       memcpy(made + (intptr_t)job->keyHeads * job->rows * headDim, value, sizeof(float) * headDim);

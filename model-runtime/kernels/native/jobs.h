@@ -11,7 +11,7 @@
 typedef void Job(uint8_t *memory, const int32_t *values, int first, int count, int thread);
 
 /* One for each kind, in the order of `nativeJobNames`. */
-enum { JOBS = 15 };
+enum { JOBS = 16 };
 
 /* The same jobs for different processors (jobs.c), and how to find out what this one can run. */
 typedef struct {
@@ -20,7 +20,7 @@ typedef struct {
 } Variant;
 
 #if defined(__x86_64__)
-extern const Variant jobs_avx512vnni, jobs_avxvnni, jobs_avx2;
+extern const Variant jobs_avx512vnni, jobs_avxvnni, jobs_avx512, jobs_avx2;
 #elif defined(__aarch64__)
 extern const Variant jobs_dotprod;
 #endif

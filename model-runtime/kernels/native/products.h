@@ -33,11 +33,11 @@ INLINE Ints dotBlock(Ints sum, const Bytes weights[FOURS], const int32_t *activa
     odd = dotMixed(odd, weights[i + 1], splatBytes(activations[i + 1]));
   }
   return even + odd;
-#elif defined(__AVX2__)
+#elif defined(HAS_PAIRS)
   /* Eight sums of two products of 15 and 127 are below 2 ** 15. */
-  __m256i pairs = _mm256_maddubs_epi16(weights[0], splatBytes(activations[0]));
-  for (int i = 1; i < FOURS; i++) pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[i], splatBytes(activations[i])));
-  return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  Bytes pairs = pairsOf(weights[0], splatBytes(activations[0]));
+  UNROLL for (int i = 1; i < FOURS; i++) pairs = addPairs(pairs, pairsOf(weights[i], splatBytes(activations[i])));
+  return sum + sumPairs(pairs);
 #else
   UNROLL for (int i = 0; i < FOURS; i++) sum = dotSigned(sum, weights[i], splatBytes(activations[i]));
   return sum;
@@ -63,7 +63,7 @@ INLINE Ints dotWeights(Ints sum, Bytes weights, int32_t activations) {
 }
 
 /* Rows that meet the same weights in registers at a time. */
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512BW__)
 enum { MOST_ROWS = 16 };
 #elif defined(__AVX2__)
 enum { MOST_ROWS = 4 };

@@ -18,7 +18,7 @@
 /* Outputs of a group, positions of a tile of keys, columns of a strip of values. */
 enum { TOGETHER = 16 };
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512BW__)
 enum { LANES = 16 };
 #elif defined(__AVX2__)
 enum { LANES = 8 };
@@ -35,7 +35,7 @@ enum { VECTORS = TOGETHER / LANES };
 #endif
 
 /* Between rows that need most registers: Clang would mix their instructions until there are too few. */
-#if defined(__clang__) && defined(__AVX512VNNI__)
+#if defined(__clang__) && defined(__AVX512BW__)
 #define NEXT_ROW() __asm__ __volatile__("" ::: "memory")
 #else
 #define NEXT_ROW() (void)0
@@ -81,26 +81,40 @@ INLINE float largestOf(Floats value) {
  * ---- Products of bytes: four whole numbers of weights in each lane times four of activations, the same for every lane. ----
  *
  * `dotMixed` adds products of numbers without a sign and of numbers with one, where there is an instruction for it (HAS_MIXED_DOT);
- * elsewhere `dotSigned` adds those of two numbers with a sign, from -127 to 127.
+ * elsewhere `dotSigned` adds those of two numbers with a sign, from -127 to 127. On x86 that is made of pairs (HAS_PAIRS): `pairsOf` gives sums
+ * of two products in 16 bits, the first factors without a sign, `addPairs` adds such sums, and `sumPairs` gives those of two in 32 bits.
  *
  * `nearest` rounds halves to the even number, by an instruction for that: if it were done by adding 1.5 * 2 ** 23, a compiler would join
  * a product with the sum, and what is to be rounded to float32 first would not be.
  */
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512BW__)
 typedef __m512i Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return _mm512_loadu_si512(from); }
 INLINE Bytes lowHalves(Bytes pair) { return _mm512_and_si512(pair, _mm512_set1_epi8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return _mm512_and_si512(_mm512_srli_epi16(pair, 4), _mm512_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm512_cvtepi32_ps((__m512i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm512_set1_epi32(four); }
+#if defined(__AVX512VNNI__)
 INLINE Bytes flipSigns(Bytes value) { return _mm512_xor_si512(value, _mm512_set1_epi8(-128)); }
 #define HAS_MIXED_DOT
 INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
   return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedOnes, signedOnes);
 }
+#else
+#define HAS_PAIRS
+INLINE Bytes pairsOf(Bytes unsignedOnes, Bytes signedOnes) { return _mm512_maddubs_epi16(unsignedOnes, signedOnes); }
+INLINE Bytes addPairs(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+INLINE Ints sumPairs(Bytes pairs) { return (Ints)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)); }
+INLINE Bytes magnitudes(Bytes value) { return _mm512_abs_epi8(value); }
+/* `value` with the other sign where `sign` is below 0. */
+INLINE Bytes withSigns(Bytes value, Bytes sign) {
+  return _mm512_mask_sub_epi8(value, _mm512_movepi8_mask(sign), _mm512_setzero_si512(), value);
+}
+#endif
 #elif defined(__AVX2__)
 typedef __m256i Bytes;
 INLINE Bytes loadBytes(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
@@ -108,6 +122,7 @@ INLINE Bytes lowHalves(Bytes pair) { return _mm256_and_si256(pair, _mm256_set1_e
 INLINE Bytes highHalves(Bytes pair) { return _mm256_and_si256(_mm256_srli_epi16(pair, 4), _mm256_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm256_cvtepi32_ps((__m256i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
+INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm256_set1_epi32(four); }
 #if defined(__AVXVNNI__)
@@ -117,11 +132,12 @@ INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
   return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, unsignedOnes, signedOnes);
 }
 #else
-INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) {
-  /* Signs change sides; two products of 127 * 127 are below 2 ** 15. */
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
-  return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-}
+#define HAS_PAIRS
+INLINE Bytes pairsOf(Bytes unsignedOnes, Bytes signedOnes) { return _mm256_maddubs_epi16(unsignedOnes, signedOnes); }
+INLINE Bytes addPairs(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
+INLINE Ints sumPairs(Bytes pairs) { return (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+INLINE Bytes magnitudes(Bytes value) { return _mm256_abs_epi8(value); }
+INLINE Bytes withSigns(Bytes value, Bytes sign) { return _mm256_sign_epi8(value, sign); }
 #endif
 #else
 typedef int8x16_t Bytes;
@@ -130,9 +146,22 @@ INLINE Bytes lowHalves(Bytes pair) { return vandq_s8(pair, vdupq_n_s8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(pair), 4)); }
 INLINE Floats toFloats(Ints value) { return (Floats)vcvtq_f32_s32((int32x4_t)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
+INLINE void storeHalvesOf(uint16_t *to, Floats value) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)value))); }
 INLINE Ints nearest(Floats value) { return (Ints)vcvtnq_s32_f32((float32x4_t)value); }
 INLINE Bytes splatBytes(int32_t four) { return vreinterpretq_s8_s32(vdupq_n_s32(four)); }
 INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) { return (Ints)vdotq_s32((int32x4_t)sum, a, b); }
+#endif
+
+/* Numbers as float16, those that it has no room for as its largest; what is no number stays none, as `larger` gives its second argument then. */
+INLINE void storeHalves(uint16_t *to, Floats value) {
+  const Floats least = splat(-65504);
+  value = larger(least, value);
+  storeHalvesOf(to, -larger(least, -value));
+}
+
+#if defined(HAS_PAIRS)
+/* Signs change sides; two products of 127 * 127 are below 2 ** 15. */
+INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) { return sum + sumPairs(pairsOf(magnitudes(a), withSigns(b, a))); }
 #endif
 
 /* e^x within 2 units in the last place; 0 below -87. x = n ln 2 + r, and e^r is a polynomial (Cephes, expf). */

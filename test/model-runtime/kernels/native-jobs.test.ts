@@ -48,6 +48,28 @@ function run<J extends NativeJobName>(
   memory.team.end();
 }
 
+/** Bytes of a number that keys and values are kept as: float16 or float32. */
+type NumberBytes = 2 | 4;
+
+/** Address of so many numbers. */
+function placeNumbers(memory: RowMemory, count: number, value: number, bytes: NumberBytes): number {
+  const at = memory.allocate(bytes * count);
+  for (let i = 0; i < count; i++) writeNumber(memory, at, i, value, bytes);
+  return at;
+}
+
+function writeNumber(memory: RowMemory, at: number, place: number, value: number, bytes: NumberBytes): void {
+  if (bytes === 4) memory.floats[at / 4 + place] = value;
+  else new Uint16Array(memory.floats.buffer, at)[place] = toHalf(value);
+}
+
+function readNumber(memory: RowMemory, at: number, place: number, bytes: NumberBytes): number {
+  return bytes === 4 ? memory.floats[at / 4 + place] : halfValues()[new Uint16Array(memory.floats.buffer, at)[place]];
+}
+
+/** A number as it is kept. */
+const kept = (value: number, bytes: NumberBytes) => (bytes === 4 ? value : halfValues()[toHalf(value)]);
+
 /** Values between rows, which are to stay as they are. */
 const BETWEEN = 4;
 
@@ -222,6 +244,7 @@ interface Sight {
   headDim: number;
   positions: number;
   slots: number;
+  numberBytes: NumberBytes;
   /** [K, P, D]. */
   keys: Float32Array;
   values: Float32Array;
@@ -235,20 +258,21 @@ const scaleOf = ({ headDim }: Sight) => fround(1 / Math.sqrt(headDim));
  * three jobs, in stretches of positions.
  */
 function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: number } | { stretch: number }) {
-  const { together, keyHeads, headDim, positions, slots, keys, values } = sight;
+  const { together, keyHeads, headDim, positions, slots, keys, values, numberBytes } = sight;
   const heads = keyHeads * together;
   const width = heads * headDim;
   const rows = x.length / (width + positions);
-  const headFloats = slots * headDim;
+  const headNumbers = slots * headDim;
   // What lies in slots that are not in use does not count.
   const [tiles, strips] = [keys, values].map(() =>
-    memory.place(new Float32Array(keyHeads * headFloats).fill(Number.NaN)),
+    placeNumbers(memory, keyHeads * headNumbers, Number.NaN, numberBytes),
   );
   for (let head = 0; head < keyHeads; head++) {
     const [from, to] = [head * positions * headDim, (head + 1) * positions * headDim];
     const [headKeys, headValues] = [keys, values].map((all) => memory.place(all.subarray(from, to)));
-    const offset = 4 * head * headFloats;
-    memory.kernels.putRows(headKeys, headValues, positions, tiles + offset, strips + offset, 0, slots, headDim);
+    const offset = numberBytes * head * headNumbers;
+    const places = { tiles: tiles + offset, strips: strips + offset, slot: 0, slots, headDim, numberBytes };
+    run(memory, "putRows", { keys: headKeys, values: headValues, ...places }, positions);
   }
   const [from, masks] = [outputRows(memory, rows, width), outputRows(memory, rows, slots)];
   const ends = new Int32Array(rows);
@@ -261,9 +285,15 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
     ends[row] = last < 0 ? positions : slotsFor(last + 1);
   }
   const out = outputRows(memory, rows, width);
-  const given = { queries: from.at, queryBytes: from.bytes, keys: tiles, mask: masks.at, headBytes: 4 * headFloats };
+  const given = {
+    queries: from.at,
+    queryBytes: from.bytes,
+    keys: tiles,
+    mask: masks.at,
+    headBytes: numberBytes * headNumbers,
+  };
   const taken = { values: strips, out: out.at, outBytes: out.bytes, slots };
-  const shape = { keyHeads, together, headDim };
+  const shape = { keyHeads, together, headDim, numberBytes };
   if ("tile" in by) {
     const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const { threads } = memory.team;
@@ -360,6 +390,7 @@ interface Heads {
   heads: number;
   keyHeads: number;
   headDim: number;
+  numberBytes: NumberBytes;
 }
 
 const widthOf = ({ heads, keyHeads, headDim }: Heads) => (heads + 2 * keyHeads) * headDim;
@@ -372,7 +403,7 @@ const [SLOTS, FIRST_SLOT] = [48, 30];
  * else is written.
  */
 function place(memory: RowMemory, x: Float32Array, of: Heads): Float32Array[] {
-  const { keyHeads, headDim } = of;
+  const { keyHeads, headDim, numberBytes } = of;
   const width = widthOf(of);
   const all = width + 2 * headDim;
   const rows = x.length / all;
@@ -383,33 +414,36 @@ function place(memory: RowMemory, x: Float32Array, of: Heads): Float32Array[] {
   };
   const [span, turns] = [split(0, width), split(width, all)];
   const slotsOfRows = Int32Array.from({ length: rows }, (_, row) => (FIRST_SLOT + row) % SLOTS);
-  const headFloats = SLOTS * headDim;
-  const [keys, values] = [0, 1].map(() => memory.place(new Float32Array(keyHeads * headFloats).fill(7)));
+  const headNumbers = SLOTS * headDim;
+  const [keys, values] = [0, 1].map(() => placeNumbers(memory, keyHeads * headNumbers, 7, numberBytes));
   const made = memory.place(new Float32Array(2 * keyHeads * rows * headDim + 1).fill(7));
   const given = { x: span.at, xBytes: span.bytes, rows, turns: turns.at, turnBytes: turns.bytes };
-  const shape = { ...of, slotsOfRows: memory.place(slotsOfRows), headBytes: 4 * headFloats, slots: SLOTS };
+  const shape = { ...of, slotsOfRows: memory.place(slotsOfRows), headBytes: numberBytes * headNumbers, slots: SLOTS };
   run(memory, "place", { ...given, ...shape, keys, values, made }, rows);
   const floats = (at: number, count: number) => memory.floats.subarray(at / 4, at / 4 + count);
-  const [tiles, strips] = [keys, values].map((at) => floats(at, keyHeads * headFloats));
   const results = readRows(memory, span, rows, width).map((found, row) => {
     const slot = slotsOfRows[row];
     const [tile, lane] = [Math.floor(slot / KEY_TILE), slot % KEY_TILE];
     const result = [...found];
-    for (const all of [tiles, strips])
+    for (const all of [keys, values])
       for (let head = 0; head < keyHeads; head++)
         for (let d = 0; d < headDim; d++) {
           const inTiles = (tile * headDim + d) * KEY_TILE + lane;
           const inStrips = (Math.floor(d / VALUE_STRIP) * SLOTS + slot) * VALUE_STRIP + (d % VALUE_STRIP);
-          const at = head * headFloats + (all === tiles ? inTiles : inStrips);
-          result.push(all[at]);
-          all[at] = 7;
+          const at = head * headNumbers + (all === keys ? inTiles : inStrips);
+          result.push(readNumber(memory, all, at, numberBytes));
+          writeNumber(memory, all, at, 7, numberBytes);
         }
     for (let head = 0; head < 2 * keyHeads; head++)
       result.push(...floats(made + 4 * (head * rows + row) * headDim, headDim));
     return Float32Array.from(result);
   });
   assert.ok(
-    [tiles, strips].every((all) => all.every((value) => value === 7)),
+    [keys, values].every((all) =>
+      Array.from({ length: keyHeads * headNumbers }, (_, i) => readNumber(memory, all, i, numberBytes)).every(
+        (value) => value === 7,
+      ),
+    ),
     "other slots stay",
   );
   assert.equal(memory.floats[made / 4 + 2 * keyHeads * rows * headDim], 7);
@@ -511,7 +545,9 @@ function randomIntegers(random: () => number, outputs: number, inputs: number): 
 
 function randomSight(random: () => number, shape: Omit<Sight, "keys" | "values">): Sight {
   const length = shape.keyHeads * shape.positions * shape.headDim;
-  return { ...shape, keys: randomFloats(random, length), values: randomFloats(random, length) };
+  // As they are kept.
+  const [keys, values] = [0, 1].map(() => randomFloats(random, length).map((value) => kept(value, shape.numberBytes)));
+  return { ...shape, keys, values };
 }
 
 /** Rows of queries and masks that hide some positions. */
@@ -534,6 +570,7 @@ const size = (max: number) => fc.integer({ min: 1, max });
 const vectors = (max: number) => size(max).map((count) => 16 * count);
 
 const products = fc.record({ rows: size(40), outputs: size(80), groups: size(3), seed: fc.integer() });
+const numberBytes = fc.constantFrom<NumberBytes[]>(2, 4);
 const sights = fc
   .record({
     together: fc.constantFrom(1, 2, 3, 5, 13),
@@ -541,6 +578,7 @@ const sights = fc
     headDim: vectors(4),
     tiles: size(9),
     spare: fc.nat({ max: 2 }),
+    numberBytes,
   })
   .map(({ tiles, spare, ...shape }) => ({
     ...shape,
@@ -594,7 +632,7 @@ const works: Record<string, fc.Arbitrary<RowWork>> = {
       return { width, apply: (memory, x) => attend(memory, x, sight, { stretch }) };
     }),
   place: fc
-    .record({ heads: size(6), keyHeads: size(3), headDim: vectors(4) })
+    .record({ heads: size(6), keyHeads: size(3), headDim: vectors(4), numberBytes })
     .map((of) => ({ width: widthOf(of) + 2 * of.headDim, apply: (memory, x) => place(memory, x, of) })),
   softmax: size(100).map((width) => ({ width, apply: (memory, x) => softmax(memory, x, width) })),
   norm: fc.record({ width: vectors(9), seed: fc.integer() }).map(({ width, seed }) => {
@@ -1166,7 +1204,7 @@ for (const [number, variant] of variantNames().entries())
 
       it("gives a hidden position no weight at all", () => {
         for (const together of [1, 2, 3, 5, 13]) {
-          const shape = { together, keyHeads: 1, headDim: 16, positions: 48, slots: 48 };
+          const shape = { together, keyHeads: 1, headDim: 16, positions: 48, slots: 48, numberBytes: 4 } as const;
           const sight = randomSight(numbers(together), shape);
           const seen = [0, 3, 15, 16, 47];
           for (const position of seen) {
@@ -1185,24 +1223,35 @@ for (const [number, variant] of variantNames().entries())
       });
 
       it("is the mean of all values where every position is hidden", () => {
-        const sight = randomSight(numbers(3), { together: 3, keyHeads: 1, headDim: 16, positions: 32, slots: 48 });
+        const sight = randomSight(numbers(3), {
+          together: 3,
+          keyHeads: 1,
+          headDim: 16,
+          positions: 32,
+          slots: 48,
+          numberBytes: 2,
+        });
         sight.values = sight.values.map((_, i) => Math.floor(i / 16));
         for (const found of attend(newMemory(), queriesThatSee(sight, [null, null]), sight, { tile: 4 }))
           assert.deepEqual([...found], new Array(48).fill(15.5));
       });
 
       it("has no number where a value in sight is none, in that column only", () => {
-        const sight = randomSight(numbers(4), { together: 2, keyHeads: 1, headDim: 32, positions: 32, slots: 32 });
-        sight.values[20 * 32 + 17] = Number.NaN;
-        const x = randomFloats(numbers(5), 3 * (64 + 32));
-        for (const found of attend(newMemory(), x, sight, { tile: 2 }))
-          found.forEach((value, i) => {
-            assert.equal(Number.isNaN(value), i % 32 === 17, `${i}`);
-          });
+        const shape = { together: 2, keyHeads: 1, headDim: 32, positions: 32, slots: 32 };
+        for (const numberBytes of [2, 4] as const) {
+          const sight = randomSight(numbers(4), { ...shape, numberBytes });
+          sight.values[20 * 32 + 17] = Number.NaN;
+          const x = randomFloats(numbers(5), 3 * (64 + 32));
+          for (const found of attend(newMemory(), x, sight, { tile: 2 }))
+            found.forEach((value, i) => {
+              assert.equal(Number.isNaN(value), i % 32 === 17, `${i}`);
+            });
+        }
       });
 
       it("is no number where a query is none, in that head of that row only", () => {
-        const sight = randomSight(numbers(6), { together: 2, keyHeads: 2, headDim: 16, positions: 32, slots: 32 });
+        const shape = { together: 2, keyHeads: 2, headDim: 16, positions: 32, slots: 32, numberBytes: 2 } as const;
+        const sight = randomSight(numbers(6), shape);
         const x = randomFloats(numbers(7), 3 * (64 + 32));
         x[96 + 20] = Number.NaN;
         attend(newMemory(), x, sight, { tile: 6 }).forEach((found, row) => {
@@ -1215,7 +1264,7 @@ for (const [number, variant] of variantNames().entries())
 
     describe("place", () => {
       it("turns queries and keys by a row's angles, and puts keys and values where they are read", () => {
-        const shapes = fc.record({ heads: size(6), keyHeads: size(3), headDim: vectors(4) });
+        const shapes = fc.record({ heads: size(6), keyHeads: size(3), headDim: vectors(4), numberBytes });
         fc.assert(
           fc.property(shapes, size(40), fc.integer(), (of, rows, seed) => {
             const { heads, keyHeads, headDim } = of;
@@ -1240,16 +1289,35 @@ for (const [number, variant] of variantNames().entries())
                   real * Math.cos(angle) - imaginary * Math.sin(angle),
                   imaginary * Math.cos(angle) + real * Math.sin(angle),
                 ].forEach((value, j) => {
-                  assert.ok(Math.abs(found[i + j] - value) <= 1e-5, `${i + j}: ${found[i + j]}, ${value}`);
+                  const isRounded = of.numberBytes === 2 && i >= heads * headDim;
+                  const most = 1e-5 + (isRounded ? 2 ** -11 * Math.abs(value) : 0);
+                  assert.ok(Math.abs(found[i + j] - value) <= most, `${i + j}: ${found[i + j]}, ${value}`);
                 });
               }
-              const keys = found.subarray(heads * headDim, (heads + keyHeads) * headDim);
-              const both = [...keys, ...values];
-              assert.deepEqual([...found.subarray((heads + keyHeads) * headDim)], [...values, ...both, ...both]);
+              // Both have become what is read in their slot.
+              const both = found.subarray(heads * headDim, width);
+              assert.deepEqual([...found.subarray(width)], [...both, ...both]);
+              assert.ok([...both].every((value) => value === kept(value, of.numberBytes)));
+              [...values].forEach((value, i) => {
+                assert.equal(both[keyHeads * headDim + i], kept(value, of.numberBytes));
+              });
             });
           }),
           { numRuns: 30 },
         );
+      });
+    });
+
+    describe("putRows", () => {
+      it("keeps what float16 has no room for as its largest number", () => {
+        const memory = newMemory();
+        const [slots, headDim] = [16, 16];
+        const row = (value: number) => memory.place(new Float32Array(headDim).fill(value));
+        const [tiles, strips] = [0, 1].map(() => placeNumbers(memory, slots * headDim, 0, 2));
+        const [keys, values] = [row(1e6), row(-65520)];
+        run(memory, "putRows", { keys, values, tiles, strips, slot: 3, slots, headDim, numberBytes: 2 }, 1);
+        assert.deepEqual([readNumber(memory, tiles, 3, 2), readNumber(memory, strips, 48, 2)], [65504, -65504]);
+        assert.deepEqual([memory.floats[keys / 4], memory.floats[values / 4]], [65504, -65504]);
       });
     });
 

@@ -27,7 +27,7 @@ describe("nativeKernels", () => {
 
     it("are one of those that there are, the fastest that the processor can run", () => {
       const { variant, use } = nativeKernels()!;
-      const known = process.arch === "arm64" ? ["dotprod"] : ["avx512vnni", "avxvnni", "avx2"];
+      const known = process.arch === "arm64" ? ["dotprod"] : ["avx512vnni", "avxvnni", "avx512", "avx2"];
       assert.ok(known.includes(variant), variant);
       // Which ones there are, until there is none.
       const names = known.map((_, place) => use(place));
