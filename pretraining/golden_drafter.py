@@ -21,6 +21,8 @@ from pieces import load_lexicon
 from train_drafter import Divergence
 
 WINDOW, DEPTHS, LENGTH = 6, 3, 24
+# Layers of the tiny latent that the draft layer sees.
+INNER = [0, 1]
 
 
 def main() -> None:
@@ -38,8 +40,8 @@ def write(folder: Path) -> None:
     latent, lexicon = load_latent(folder), load_lexicon(folder)
     pieces = torch.tensor([piece for piece in range(len(lexicon.pieces)) if piece != lexicon.bos])
     torch.manual_seed(1)
-    layer = trained(DraftLayer(shape_of(folder, WINDOW)), latent, pieces)
-    add_drafter(folder, layer, pieces)
+    layer = trained(DraftLayer(shape_of(folder, WINDOW), len(INNER)), latent, pieces)
+    add_drafter(folder, layer, pieces, INNER)
     layer, pieces = stored_drafter(folder)
     path = [lexicon.bos, *(piece for piece, _ in lexicon.cut(TEXTS["code"]))]
     golden = {"path": path, "cases": [case(layer, latent, pieces, path, known, depth) for known, depth in CASES]}
@@ -54,21 +56,21 @@ CASES = [(0, 0), (1, 0), (1, 1), (4, 0), (4, 2), (9, 1), (12, 0), (12, 2), (7, 0
 def case(layer: DraftLayer, latent: LatentTransformer, pieces: Tensor, path: list[int], known: int, depth: int) -> dict:
     """The three likeliest pieces after the first `known` + 1 + `depth` of the path, and their chances."""
     count = known + 1 + depth
-    states = latent.append(path[:count], LatentCache(latent.config))
-    before = torch.cat([torch.zeros(1, states.shape[1]), states[:-1]])[None]
-    foreseen = layer(before, latent.embedding[torch.tensor(path[:count])][None], depth + 1)[depth][0, -1]
+    states, inner = states_of(latent, path[:count], LatentCache(latent.config))
+    embedded = latent.embedding[torch.tensor(path[:count])]
+    foreseen = layer(one_later(states)[None], embedded[None], depth + 1, one_later(inner)[None])[depth][0, -1]
     chances = (latent.embedding[pieces] @ foreseen).softmax(-1).topk(3)
     return {"known": known, "count": count, "pieces": pieces[chances.indices].tolist(), "chances": chances.values.tolist()}
 
 
 def trained(layer: DraftLayer, latent: LatentTransformer, pieces: Tensor, steps: int = 400) -> DraftLayer:
-    paths, states = zip(*(written(latent, pieces) for _ in range(40)), strict=True)
-    paths, states = torch.stack(paths), torch.stack(states)
-    before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
+    paths, states, inner = (torch.stack(each) for each in zip(*(written(latent, pieces) for _ in range(40)), strict=True))
+    before = torch.stack([one_later(each) for each in states])
+    before_inside = torch.stack([one_later(each) for each in inner])
     answers = latent.embedding[pieces]
     optimizer = torch.optim.AdamW(layer.parameters(), 3e-3)
     for _ in range(steps):
-        foreseen = layer(before, latent.embedding[paths], DEPTHS)
+        foreseen = layer(before, latent.embedding[paths], DEPTHS, before_inside)
         parts = [(each[:, d:].flatten(0, 1), states[:, d:].flatten(0, 1)) for d, each in enumerate(foreseen)]
         loss = sum(
             Divergence.apply(ours[None], theirs, answers, torch.full((1, len(ours)), 1 / len(ours))).sum() for ours, theirs in parts
@@ -81,14 +83,27 @@ def trained(layer: DraftLayer, latent: LatentTransformer, pieces: Tensor, steps:
 
 
 @torch.no_grad()
-def written(latent: LatentTransformer, pieces: Tensor) -> tuple[Tensor, Tensor]:
-    """A path of pieces drawn from the latent, and its states."""
-    cache, path, states = LatentCache(latent.config), [1], []
+def written(latent: LatentTransformer, pieces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A path of pieces drawn from the latent, its states, and what the layers made that are seen [T, I, E]."""
+    cache, path, states, inner = LatentCache(latent.config), [1], [], []
     for _ in range(LENGTH):
-        state = latent.append(path[-1:], cache)[0]
-        states.append(state)
-        path.append(pieces[torch.multinomial((latent.embedding[pieces] @ state).softmax(-1), 1)].item())
-    return torch.tensor(path[:-1]), torch.stack(states)
+        state, inside = states_of(latent, path[-1:], cache)
+        states.append(state[0])
+        inner.append(inside[0])
+        path.append(pieces[torch.multinomial((latent.embedding[pieces] @ state[0]).softmax(-1), 1)].item())
+    return torch.tensor(path[:-1]), torch.stack(states), torch.stack(inner)
+
+
+def states_of(latent: LatentTransformer, path: list[int], cache: LatentCache) -> tuple[Tensor, Tensor]:
+    """States after pieces behind the cached ones [T, E], and the outputs of the layers that are seen [T, I, E]."""
+    outputs = dict.fromkeys(INNER, torch.empty(0))
+    states = latent.append(path, cache, outputs)
+    return states, torch.stack([outputs[number] for number in INNER], dim=1)
+
+
+def one_later(rows: Tensor) -> Tensor:
+    """Zeros, and the rows but the last."""
+    return torch.cat([torch.zeros_like(rows[:1]), rows[:-1]])
 
 
 if __name__ == "__main__":

@@ -55,12 +55,15 @@ class LatentTransformer:
             for i in range(config.layers)
         ]
 
-    def append(self, pieces: list[int], cache: LatentCache) -> Tensor:
-        """Run `pieces` after the cached ones and keep them; returns their states [T, D] as the readout takes them."""
+    def append(self, pieces: list[int], cache: LatentCache, outputs: dict[int, Tensor] | None = None) -> Tensor:
+        """Run `pieces` after the cached ones and keep them; returns their states [T, D] as the readout takes them.
+
+        outputs: takes the outputs [T, D] of the layers that are its keys.
+        """
         start = cache.length
         position = torch.arange(start, start + len(pieces))
         visible = torch.arange(start + len(pieces))[None] <= position[:, None]
-        states, keys, values = self.run(pieces, position, visible, cache)
+        states, keys, values = self.run(pieces, position, visible, cache, outputs)
         cache.reserve(start + len(pieces))
         cache.keys[:, :, start : start + len(pieces)] = keys
         cache.values[:, :, start : start + len(pieces)] = values
@@ -68,7 +71,12 @@ class LatentTransformer:
         return states
 
     def run(
-        self, pieces: list[int], position: Tensor, visible: Tensor, cache: LatentCache
+        self,
+        pieces: list[int],
+        position: Tensor,
+        visible: Tensor,
+        cache: LatentCache,
+        outputs: dict[int, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """States [T, D], keys and values [L, G, T, E] of any set of positions; the cache is only read.
 
@@ -100,6 +108,8 @@ class LatentTransformer:
             h = self._rms(x, layer["post_attention_layernorm.weight"])
             gated = F.silu(h @ layer["mlp.gate_proj.weight"].T) * (h @ layer["mlp.up_proj.weight"].T)
             x = x + gated @ layer["mlp.down_proj.weight"].T
+            if outputs is not None and i in outputs:
+                outputs[i] = x
         x = self._rms(x, self.norm)
         return x if self.readout is None else x @ self.readout.T, torch.stack(all_keys), torch.stack(all_values)
 

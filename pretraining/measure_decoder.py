@@ -7,9 +7,7 @@ is foreseen without one.
 The rule of docs/lexicon.md, with one change: the latent is asked (at a word's opening, after an ended piece) only where
 the byte model's entropy is above `--bits`; until then the byte model writes alone. 0 is the exact rule. The byte model
 is the patcher with counts over it; with `--decoder` it is the local decoder, which sees the newest latent, with the
-same counts. `--draft` instead lets the draft layer answer what the latent is asked, where its own answer has less than
-`--draft-bits` of entropy; the latent reads those pieces later, with the next question that is put to it. All is causal and
-sums to one.
+same counts. All is causal and sums to one.
 """
 
 import argparse
@@ -21,11 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from add_drafter import shape_of
 from add_patcher import stored_patcher
 from cache_latents import load_all
 from decoder import Decoder, patcher_states, stored_decoder
-from draft_layer import DraftLayer, load_draft_layer
 from fallback import CountModel, symbols
 from latent_reference import load_latent
 from lexicon_reference import Trunk, _stretches
@@ -35,8 +31,6 @@ from readout import OpenWord, Rule, open_word
 from text_stream import BYTE_OFFSET
 from train_patcher import load_patcher
 
-# Pieces that the draft layer looks back here, and may be ahead of the latent.
-LOOK_BACK, DEEPEST = 128, 8
 
 TrunkPath = tuple[int, tuple[int, ...]]
 # Text length, newest latent [E] and the byte at which its pieces end -> distribution of the next symbol [257].
@@ -135,37 +129,6 @@ class QuietScore:
         return mass.astype(np.float64)
 
 
-class ForesightScore(QuietScore):
-    """As QuietScore with limit 0; what is asked is answered by the draft layer where that is sure, `unsure` bits."""
-
-    def __init__(self, trunk: Trunk, rule: Rule, byte_model: ByteModel, unsure: float, masses: dict, layer: DraftLayer):
-        super().__init__(trunk, rule, byte_model, 0.0, masses)
-        self.unsure, self.layer = unsure, layer
-
-    def _ask(self, start: int, pieces: tuple[int, ...], end: int) -> np.ndarray:
-        path = (self.trunk.before[start], pieces)
-        new = self.trunk.beyond(self.path, path)
-        known = path[0] + len(pieces) - new
-        # The states that it begins with have to be the trunk's, and not too old.
-        if 0 < new <= DEEPEST and known <= path[0] + self.trunk._on_trunk(*path):
-            mass = self._foreseen(path, new)
-            if -(mass * np.log2(mass.clip(1e-300))).sum() < self.unsure:
-                return mass
-        return super()._ask(start, pieces, end)
-
-    def _foreseen(self, path: TrunkPath, new: int) -> np.ndarray:
-        trunk = self.trunk
-        pieces = [*trunk.pieces[: path[0]], *path[1]]
-        first = max(0, len(pieces) - LOOK_BACK)
-        known = len(pieces) - new
-        before = torch.zeros(len(pieces) - first, trunk.states.shape[1])
-        held = trunk.states[max(first - 1, 0) : known]
-        before[-(len(held) + new - 1) or None : len(before) - new + 1] = held
-        embedded = trunk.latent.embedding[torch.tensor(pieces[first:])]
-        state = self.layer(before[None], embedded[None], new)[new - 1][0, -1:]
-        return trunk.table.probabilities(trunk.latent.logits(state)[0]).astype(np.float64)
-
-
 def byte_model_of(text: bytes, logits: torch.Tensor, states: torch.Tensor, decoder: Decoder | None) -> ByteModel:
     """Patcher logits [n + 1, 260] and states [n + 1, D] of the text -> its byte model."""
     alone, counts = symbols(logits), CountModel(3, 6, 3)
@@ -187,8 +150,6 @@ def main() -> None:
     parser.add_argument("--bits", default="0,0.1,0.2,0.4,0.7,1", help="entropies of the byte model, by commas")
     parser.add_argument("--patcher", type=Path, help="a patcher.safetensors of the checkpoint's shape; else its own")
     parser.add_argument("--decoder", type=Path)
-    parser.add_argument("--draft", type=Path, help="draft.safetensors of train_decoder.py")
-    parser.add_argument("--draft-bits", default="0.5,1,2,3", help="entropies of the draft layer's answer, by commas")
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--longest", type=int, default=1500, help="bytes of one file")
     args = parser.parse_args()
@@ -202,12 +163,6 @@ def main() -> None:
         decoders["decoder"] = stored_decoder(args.decoder, patcher.config)
     limits = [float(each) for each in args.bits.split(",")]
     sums = {(name, limit): Curve() for name in decoders for limit in limits}
-    layer, unsure = None, []
-    if args.draft:
-        layer = DraftLayer(shape_of(args.checkpoint, LOOK_BACK)).eval()
-        load_draft_layer(layer, args.draft)
-        unsure = [float(each) for each in args.draft_bits.split(",")]
-    sums |= {("draft layer", limit): Curve() for limit in unsure}
     for cached in load_all(args.latents, lexicon)[: args.files]:
         text = cached.text[: args.longest]
         trunk, masses = Trunk(latent, lexicon, text), {}
@@ -218,9 +173,6 @@ def main() -> None:
             for limit in limits:
                 byte_model = byte_model_of(text, logits, states, decoder)
                 sums[name, limit].add(QuietScore(trunk, Rule(), byte_model, limit, masses).run())
-        for limit in unsure:
-            byte_model = byte_model_of(text, logits, states, None)
-            sums["draft layer", limit].add(ForesightScore(trunk, Rule(), byte_model, limit, masses, layer).run())
         print("\n".join(table(sums, limits[0])), flush=True)
 
 

@@ -38,6 +38,10 @@ export class ForesightDrafter implements Drafter {
     const parts = await sequence.foresee(
       text[text.length - 1] + BYTE_OFFSET,
       (model, length) => {
+        if (length === 0) {
+          chance = model;
+          return chance * USUAL_CHANCE > row + FORESEEING + QUESTIONS;
+        }
         // What it took to foresee this part is spent; the next one has to be worth that too.
         const next = chance * this.record.believed(model);
         if (next < row || bytes + length > most || said.length === MOST_PARTS) return false;

@@ -60,35 +60,45 @@ export function countingModel(): ByteModel {
   };
 }
 
-/** `model`, and over it what followed the last 3 to 6 bytes earlier in the text: names and phrases that come again. */
-export function withCounts(model: ByteModel): ByteModel {
+/**
+ * `model`, and over it what followed the last 3 to 6 bytes earlier in the text: names and phrases that come again.
+ * @param model gives each beginning of a text a row of its own
+ */
+export function withCounts(model: ByteModel, counted = new WeakMap<Float64Array, Float64Array>()): ByteModel {
+  // A row that the model gives again is of the same beginning of a text.
+  const countedRow = (text: Uint8Array, length: number, known: Float64Array): Float64Array => {
+    const row = counted.get(known) ?? countedAfter(text, length, known, ON_A_MODEL);
+    counted.set(known, row);
+    return row;
+  };
   return {
     after: async (text, from, to, signal, ahead) =>
-      (await model.after(text, from, to, signal, ahead)).map((known, i) =>
-        countedAfter(text, from + i, known, ON_A_MODEL),
-      ),
+      (await model.after(text, from, to, signal, ahead)).map((known, i) => countedRow(text, from + i, known)),
     truncate: (length) => model.truncate(length),
-    fork: () => withCounts(model.fork()),
+    fork: () => withCounts(model.fork(), counted),
   };
 }
 
-/** One pass over the text: how long is the common ending of each place and the text's end. */
+/** One pass over the text: how long is the common ending of each place and the text's end. Asked for each byte written, so it looks at nothing twice. */
 function countedAfter(text: Uint8Array, length: number, known: Float64Array, counting: Counting): Float64Array {
   const { shortest, trust, evenShare } = counting;
   const longest = Math.min(counting.longest, length);
   /** By context length and byte. */
   const counts = new Uint32Array((counting.longest + 1) * 256);
   if (shortest === 0) for (let at = 0; at < length; at++) counts[text[at]]++;
+  const first = Math.max(1, shortest);
   const last = length > 0 ? text[length - 1] : -1;
-  for (let at = 1; at < length; at++) {
-    if (text[at - 1] !== last) continue;
+  const beforeLast = length > 1 && first > 1 ? text[length - 2] : -1;
+  for (let at = first; at < length; at++) {
+    if (text[at - 1] !== last || (beforeLast >= 0 && text[at - 2] !== beforeLast)) continue;
     for (let order = 1; order <= longest && order <= at && text[at - order] === text[length - order]; order++)
-      counts[256 * order + text[at]]++;
+      if (order >= first) counts[256 * order + text[at]]++;
   }
   const blend = known.slice();
   for (let order = shortest; order <= longest; order++) {
     const followers = counts.subarray(256 * order, 256 * (order + 1));
-    let [total, distinct] = [0, 0];
+    let total = 0;
+    let distinct = 0;
     for (let byte = 0; byte < 256; byte++) {
       total += followers[byte];
       if (followers[byte] > 0) distinct++;

@@ -150,6 +150,7 @@ export class LexiconReader {
     this.append([byte]);
     const { path, lead } = this.likeliestPath(before);
     this.truncate(before);
+    // Whether the pieces have ended here at all comes first.
     const first = lead === null || goOn(lead.chance, lead.bytes.length);
     if (!first) return [];
     const found: { bytes: Uint8Array; chance: number }[] = [];
@@ -170,16 +171,15 @@ export class LexiconReader {
           );
     if (foreseen === null) return null;
     await foreseen;
-    return lead === null ? found : [lead, ...found];
+    return lead === null || lead.bytes.length === 0 ? found : [lead, ...found];
   }
 
-  /** The pieces that the text most likely consists of, and bytes that the last of them still has to come. */
+  /** The pieces that the text most likely consists of, the bytes that the last of them still has to come, and how likely it is that they do. */
   private likeliestPath(before: number): { path: Int32Array; lead: { bytes: Uint8Array; chance: number } | null } {
     const open = this.unread?.at === before ? this.unread.open : null;
     const cut = open?.word.likeliestCut() ?? null;
     if (open === null || cut === null) return { path: this.pieceText.wholePath().path, lead: null };
     const path = this.pieceText.pathAfter(open, cut.own, cut.pieces);
-    if (cut.missing === 0) return { path, lead: null };
     const bytes = this.parts.lexicon.pieces[cut.pieces[cut.pieces.length - 1]]!;
     return { path, lead: { bytes: bytes.subarray(bytes.length - cut.missing), chance: cut.chance } };
   }

@@ -24,6 +24,8 @@ export class SortedPieces {
   private readonly beginnings = new Int32Array(257);
   /** By first byte [257]: places before those that go on with each byte; made for those that many pieces begin with. */
   private readonly seconds: (Int32Array | null)[];
+  /** By masses, and by the borders of a range. */
+  private readonly summaries = new WeakMap<object, Map<Int32Array, Summary>>();
 
   constructor(pieces: readonly (Uint8Array | null)[]) {
     this.order = sortedOrder(pieces);
@@ -68,7 +70,7 @@ export class SortedPieces {
 
   /**
    * Adds the mass of the pieces that go on, times `weight`, at their next bytes.
-   * @param mass [S] or more
+   * @param mass [S] or more, which stay as they are
    * @param into [256] or more
    */
   addNextBytes(range: PieceRange, mass: ArrayLike<number>, weight: number, into: Float64Array): void {
@@ -76,7 +78,8 @@ export class SortedPieces {
     const { high, depth } = range;
     const borders = this.bordersOf(range);
     if (borders !== null) {
-      for (let byte = 0; byte < 256; byte++) into[byte] += weight * sumOf(mass, borders[byte], borders[byte + 1]);
+      const { sums } = this.summaryOf(mass, borders);
+      for (let byte = 0; byte < 256; byte++) into[byte] += weight * sums[byte];
       return;
     }
     for (let place = this.firstLonger(range); place < high; place++)
@@ -95,10 +98,28 @@ export class SortedPieces {
 
   /** Place of the heaviest piece that goes on; -1 if none does. */
   heaviest(range: PieceRange, mass: ArrayLike<number>): number {
-    let best = -1;
-    for (let place = this.firstLonger(range); place < range.high; place++)
-      if (best < 0 || mass[place] > mass[best]) best = place;
-    return best;
+    const borders = this.bordersOf(range);
+    if (borders === null) return heaviestOf(mass, this.firstLonger(range), range.high);
+    const summary = this.summaryOf(mass, borders);
+    summary.heaviest ??= heaviestOf(mass, borders[0], borders[256]);
+    return summary.heaviest;
+  }
+
+  /** What is asked of a long range again and again while a reading of these masses lives. */
+  private summaryOf(mass: ArrayLike<number>, borders: Int32Array): Summary {
+    let ofMass = this.summaries.get(mass);
+    if (ofMass === undefined) {
+      ofMass = new Map();
+      this.summaries.set(mass, ofMass);
+    }
+    let summary = ofMass.get(borders);
+    if (summary === undefined) {
+      const sums = new Float64Array(256);
+      for (let byte = 0; byte < 256; byte++) sums[byte] = sumOf(mass, borders[byte], borders[byte + 1]);
+      summary = { sums, heaviest: null };
+      ofMass.set(borders, summary);
+    }
+    return summary;
   }
 
   /** [257]: places before those of a range that go on with each byte, where it is long enough to have been divided beforehand. */
@@ -140,9 +161,28 @@ export class SortedPieces {
 /** So many pieces with the same first byte are summed by stretches instead of one by one. */
 const DIVIDED_PIECES = 512;
 
-/** Sum of `values` from place `from` up to `to`: four sums side by side, since each addition waits for the one before it. */
+/** Of a range's masses: the sum of those that go on with each byte [256], and the place of the heaviest once it has been asked for. */
+interface Summary {
+  sums: Float64Array;
+  heaviest: number | null;
+}
+
+/** Place of the largest value from `from` up to `to`, the first of them; -1 where there is none. */
+function heaviestOf(values: ArrayLike<number>, from: number, to: number): number {
+  let best = -1;
+  for (let place = from; place < to; place++) if (best < 0 || values[place] > values[best]) best = place;
+  return best;
+}
+
+/**
+ * Sum of `values` from place `from` up to `to`: four sums side by side, since each addition waits for the one before it, and declared one by
+ * one, since an engine keeps what is declared together as objects.
+ */
 function sumOf(values: ArrayLike<number>, from: number, to: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   let at = from;
   for (; at + 4 <= to; at += 4) {
     a += values[at];

@@ -11,7 +11,7 @@ import { pieceLogits } from "./piece-logits";
 import { pack, rmsNorm, stackInputs, transformerStack } from "./transformer";
 
 /** Proposals that leave a run. */
-export const PROPOSALS = 16;
+export const PROPOSALS = 4;
 
 /**
  * `states` [N, E] before each piece, its `embedding` [N, E] and, where the layer sees layers of the latent, their outputs before each piece

@@ -31,7 +31,7 @@ export interface AppendOptions {
 
 /**
  * Whether a part of this chance, all before it being right, and of so many bytes is wanted, and whether more is; what is
- * foreseen ends where not.
+ * foreseen ends where not. The first may have no bytes: it is what the others begin with, and no part of its own.
  */
 export type GoOn = (chance: number, bytes: number) => boolean | "last";
 

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { encodeValues } from "../../model-runtime/checkpoint/encode-values";
 import { parseLexiconConfig } from "../../model-runtime/checkpoint/lexicon-config";
-import { expectedLexiconTensors } from "../../model-runtime/checkpoint/open-lexicon";
+import { drafterPrefix, expectedLexiconTensors, pieceEmbeddingName } from "../../model-runtime/checkpoint/open-lexicon";
 import { BLOCK_SIZE, scaleName } from "../../model-runtime/checkpoint/tensor-data";
 import { type TensorSource, writeSafetensors } from "../../model-runtime/checkpoint/write-safetensors";
 import { createRandom } from "../../model-runtime/generation/random";
@@ -20,6 +20,8 @@ export interface LexiconShape {
   kvHeads: number;
   layers: number;
   readoutMatrix: boolean;
+  /** A draft layer that proposes so many pieces and sees these layers; its weights and the embedding are int8 rows then. */
+  drafter?: { pieces: number; innerLayers: number[]; window: number };
 }
 
 /** Writes a checkpoint into a new folder; equal seeds give equal weights. */
@@ -37,13 +39,38 @@ export async function writeRandomLexicon(folder: string, shape: LexiconShape, se
     intermediate_size: 2 * shape.width,
   });
   json.lexicon_config.readout_matrix = shape.readoutMatrix;
+  if (shape.drafter) {
+    const { pieces, innerLayers, window } = shape.drafter;
+    const { num_hidden_layers: _, ...latent } = json.global_config;
+    json.drafter_config = { ...latent, sliding_window: window, vocab_size: pieces, inner_layers: innerLayers };
+  }
   const where = join(folder, "config.json");
   writeFileSync(where, JSON.stringify(json));
   const random = createRandom(seed);
-  const tensors = [...expectedLexiconTensors(parseLexiconConfig(json, where, new Map()))].flatMap(([name, dims]) =>
-    name.includes("_proj.") ? blocks(name, dims, random) : floats(name, dims, random),
-  );
+  const tensors = [...expectedLexiconTensors(parseLexiconConfig(json, where, new Map()))].flatMap(([name, dims]) => {
+    if (name === `${drafterPrefix}pieces`) return [numbersUpTo(name, dims[0])];
+    const isProjection = name.includes("_proj.");
+    if (shape.drafter && (name === pieceEmbeddingName || (isProjection && name.startsWith(drafterPrefix))))
+      return integers(name, dims, random);
+    return isProjection ? blocks(name, dims, random) : floats(name, dims, random);
+  });
   await writeSafetensors(join(folder, "model.safetensors"), tensors);
+}
+
+/** Pieces 1, 2, ... */
+function numbersUpTo(name: string, count: number): TensorSource {
+  const values = Float32Array.from({ length: count }, (_, i) => i + 1);
+  return { name, dtype: "F32", shape: [count], chunks: () => [encodeValues(values, "F32", name)] };
+}
+
+/** Int8 rows, whose products keep the size of what goes in. */
+function integers(name: string, [outputs, inputs]: number[], random: () => number): TensorSource[] {
+  const numbers = Uint8Array.from({ length: outputs * inputs }, () => Math.floor(255 * random()) - 127);
+  const scales = Float32Array.from({ length: outputs }, () => (0.5 + random()) / (60 * Math.sqrt(inputs)));
+  return [
+    { name, dtype: "I8", shape: [outputs, inputs], chunks: () => [numbers] },
+    { name: scaleName(name), dtype: "F32", shape: [outputs], chunks: () => [encodeValues(scales, "F32", name)] },
+  ];
 }
 
 /** Numbers of blocks, whose products keep the size of what goes in. */

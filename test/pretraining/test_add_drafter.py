@@ -17,9 +17,9 @@ GOLDEN = Path(__file__).parent.parent / "golden/lexicon/drafted"
 def test_it_comes_back_and_all_that_refers_to_it_fits(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path)
     torch.manual_seed(5)
-    layer, pieces = DraftLayer(shape_of(folder, 7)), torch.tensor([9, 4, 30])
+    layer, pieces = DraftLayer(shape_of(folder, 7), 2), torch.tensor([9, 4, 30])
     for _ in range(2):  # the second replaces the first
-        add_drafter(folder, layer, pieces)
+        add_drafter(folder, layer, pieces, [1, 0])
     again, proposed = stored_drafter(folder)
     assert proposed.tolist() == pieces.tolist() and again.config.window == 7
     for name, tensor in layer.state_dict().items():

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from add_drafter import stored_drafter
 from golden_lexicon import TEXTS, tiny_fallback
 from latent_reference import load_latent
 from lexicon_fixture import tiny_model
 from lexicon_reference import Trunk, score
-from measure_decoder import Curve, ForesightScore, QuietScore
+from measure_decoder import Curve, QuietScore
 from pieces import load_lexicon
 from readout import Rule
 
-GOLDEN = Path(__file__).parent.parent / "golden/lexicon/drafted"
 
 
 @pytest.fixture(scope="module")
@@ -65,31 +63,3 @@ def test_what_the_byte_model_is_told_of_the_latent_is_causal(trunks: dict[str, T
     with torch.no_grad():
         QuietScore(trunk, Rule(), byte_model, 0.0, {}).run()
     assert all(0 <= end <= length for length, end in told) and len({end for _, end in told}) > 5
-
-
-@pytest.fixture(scope="module")
-def drafted() -> dict[str, Trunk]:
-    latent, lexicon = load_latent(GOLDEN), load_lexicon(GOLDEN)
-    with torch.no_grad():
-        return {name: Trunk(latent, lexicon, text) for name, text in TEXTS.items()}
-
-
-def foreseen(trunk: Trunk, unsure: float) -> Curve:
-    layer, _ = stored_drafter(GOLDEN)
-    with torch.no_grad():
-        fallback = lambda length, *_: tiny_fallback(trunk.text[:length])  # noqa: E731
-        return ForesightScore(trunk, Rule(), fallback, unsure, {}, layer).run()
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_a_draft_layer_that_is_never_sure_leaves_the_exact_rule(drafted: dict[str, Trunk], name: str) -> None:
-    exact, found = run(drafted[name], Rule(), 0.0), foreseen(drafted[name], 0.0)
-    assert (found.bits, found.steps, found.positions) == (pytest.approx(exact.bits), exact.steps, exact.positions)
-
-
-def test_what_the_draft_layer_answers_takes_no_steps(drafted: dict[str, Trunk]) -> None:
-    """The layer has learned the tiny latent nearly by heart, so that its answers cost little."""
-    exact, always = foreseen(drafted["code"], 0.0), foreseen(drafted["code"], 99.0)
-    some = foreseen(drafted["code"], 3.0)
-    assert always.steps < some.steps < exact.steps
-    assert always.bits < 1.3 * exact.bits
