@@ -170,26 +170,40 @@ function spread(four: number): number {
   return (pairs | (pairs << 4)) & 0x0f0f0f0f;
 }
 
-/** Int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4], zeros where O is no multiple of 16. */
-export function packNativeIntegers(rows: Int8Array, inputs: number): Int8Array {
+/**
+ * Writes int8 rows [O, I] as the kernels read them, [O / 16, I / 4, 16, 4].
+ * @param to as many bytes, zeros, for O up to the next multiple of 16; begins at a multiple of 4
+ */
+export function packNativeIntegers(to: Uint8Array, rows: Int8Array, inputs: number): void {
   const outputs = rows.length / inputs;
-  const packed = new Int8Array(inGroups(outputs) * inputs);
-  const words = new Int32Array(packed.buffer);
+  const words = new Int32Array(to.buffer, to.byteOffset, to.byteLength / FOUR);
   const given = new Int32Array(rows.buffer, rows.byteOffset, rows.length / FOUR);
   for (let output = 0, from = 0; output < outputs; output++) {
     const lane = output % OUTPUTS_OF_GROUP;
     const start = ((output - lane) * inputs) / FOUR + lane;
     for (let four = 0; four < inputs / FOUR; four++, from++) words[start + four * OUTPUTS_OF_GROUP] = given[from];
   }
-  return packed;
 }
 
-/** Sums of int8 rows [O, I], as `multiplyIntegers` wants them: zeros where O is no multiple of 16. */
+/** Words whose bytes can be added in halves of a word: 256 times 255 is the last sum below 2 ** 16. */
+const WORDS_OF_SUM = 256;
+
+/** Sums of int8 rows [O, I], as `multiplyIntegers` wants them: zeros where O is no multiple of 16. Four numbers are added at a time, made 128 larger. */
 export function sumsOfIntegers(rows: Int8Array, inputs: number): Int32Array {
   const sums = new Int32Array(inGroups(rows.length / inputs));
-  for (let output = 0, at = 0; at < rows.length; output++) {
-    let sum = 0;
-    for (const end = at + inputs; at < end; at++) sum += rows[at];
+  const words = new Int32Array(rows.buffer, rows.byteOffset, rows.length / FOUR);
+  for (let output = 0, at = 0; at < words.length; output++) {
+    let sum = -128 * inputs;
+    for (const end = at + inputs / FOUR; at < end; ) {
+      let even = 0;
+      let odd = 0;
+      for (const stop = Math.min(end, at + WORDS_OF_SUM); at < stop; at++) {
+        const four = words[at] ^ 0x80808080;
+        even += four & 0x00ff00ff;
+        odd += (four >>> 8) & 0x00ff00ff;
+      }
+      sum += (even & 0xffff) + (even >>> 16) + (odd & 0xffff) + (odd >>> 16);
+    }
     sums[output] = sum;
   }
   return sums;

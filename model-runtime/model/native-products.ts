@@ -20,6 +20,14 @@ import type { Products, RowLinear } from "./row-product";
 /** Rows that the leader rounds alone. */
 const FEW_ROWS = 3;
 
+/** Address of int8 rows [O, I] as the kernels read them. */
+export function placeNativeIntegers(memory: RowMemory, rows: Int8Array, inputs: number): number {
+  const length = inGroups(rows.length / inputs) * inputs;
+  const address = memory.allocate(length);
+  packNativeIntegers(memory.bytes(address, length), rows, inputs);
+  return address;
+}
+
 export class NativeProducts implements Products {
   /** Bytes of rounded rows so far at most, and where they lie; rows likewise, and their largest magnitudes. */
   private room = 0;
@@ -82,7 +90,7 @@ export class NativeProducts implements Products {
     const roundPlaces = round.places("x", "xBytes", "out", "largest");
     const multiply = memory.nativeJob("multiplyIntegers", {
       xBytes: inputs,
-      weights: memory.place(packNativeIntegers(rows, inputs)),
+      weights: placeNativeIntegers(memory, rows, inputs),
       sums: memory.place(sumsOfIntegers(rows, inputs)),
       scales: memory.place(scales.map((scale) => step * scale)),
       inputs,

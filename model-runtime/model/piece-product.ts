@@ -6,9 +6,10 @@
 import { type LexiconCheckpoint, pieceEmbeddingName } from "../checkpoint/open-lexicon";
 import { readBytes, readTensor, scaleName } from "../checkpoint/tensor-data";
 import { BLOCK_INPUTS } from "../kernels/blocks";
-import { inGroups, NATIVE_ACTIVATION_BYTES, OUTPUTS_OF_GROUP, packNativeIntegers } from "../kernels/native-jobs";
+import { inGroups, NATIVE_ACTIVATION_BYTES, OUTPUTS_OF_GROUP } from "../kernels/native-jobs";
 import { type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
 import type { Int8Kernel } from "./linear";
+import { placeNativeIntegers } from "./native-products";
 import { partsOf } from "./product-weights";
 
 export interface PieceProduct {
@@ -63,7 +64,7 @@ export function pieceProduct(
   const multiply = memory.nativeJob("multiplyMixed", {
     x: rounded,
     xBytes,
-    weights: memory.place(packNativeIntegers(rows, width)),
+    weights: placeNativeIntegers(memory, rows, width),
     scales: memory.place(ofPieces),
     out: chances.at,
     outBytes: chances.bytes,

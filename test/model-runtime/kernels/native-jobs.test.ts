@@ -18,11 +18,11 @@ import {
   OUTPUTS_OF_GROUP,
   packNativeBlocks,
   packNativeFloats,
-  packNativeIntegers,
   sumsOfIntegers,
 } from "../../../model-runtime/kernels/native-jobs";
 import { RowMemory, type RowSpan } from "../../../model-runtime/kernels/row-kernels";
 import { HIDDEN_SCORE } from "../../../model-runtime/model/kv-cache";
+import { placeNativeIntegers } from "../../../model-runtime/model/native-products";
 
 const { fround } = Math;
 const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127;
@@ -182,12 +182,19 @@ function multiplyIntegers(
   const inputs = weights.length / outputs;
   const rows = x.length / inputs;
   const { at, bytes, largest } = roundRows(memory, x, inputs, STEP);
-  const [packed, sums] = [packNativeIntegers(weights, inputs), sumsOfIntegers(weights, inputs)];
+  const sums = sumsOfIntegers(weights, inputs);
   const filled = new Float32Array(inGroups(outputs));
   filled.set(scales);
   const out = outputRows(memory, rows, inGroups(outputs));
   const allGroups = inGroups(outputs) / OUTPUTS_OF_GROUP;
-  const given = { x: at, xBytes: bytes, largest, rows, weights: memory.place(packed), sums: memory.place(sums) };
+  const given = {
+    x: at,
+    xBytes: bytes,
+    largest,
+    rows,
+    weights: placeNativeIntegers(memory, weights, inputs),
+    sums: memory.place(sums),
+  };
   run(
     memory,
     "multiplyIntegers",
@@ -214,7 +221,7 @@ function multiplyMixed(
   const allGroups = inGroups(outputs) / OUTPUTS_OF_GROUP;
   const blocks = inputs / BLOCK_INPUTS;
   const given = { x: rounded.at, xBytes: rounded.bytes, rows, out: out.at, outBytes: out.bytes };
-  const taken = { weights: memory.place(packNativeIntegers(weights, inputs)), scales: memory.place(filled) };
+  const taken = { weights: placeNativeIntegers(memory, weights, inputs), scales: memory.place(filled) };
   run(memory, "multiplyMixed", { ...given, ...taken, blocks, groups, allGroups }, Math.ceil(allGroups / groups));
   return readRows(memory, out, rows, inGroups(outputs), outputs);
 }
@@ -652,6 +659,20 @@ function variantNames(): string[] {
   kernels.use(0);
   return names;
 }
+
+describe("sumsOfIntegers", () => {
+  it("adds up rows of any length, the largest numbers too, and has zeros for outputs that there are not", () => {
+    for (const inputs of [4, 1020, 1024, 1028, 5000]) {
+      const random = numbers(inputs);
+      const rows = Int8Array.from({ length: 3 * inputs }, (_, i) =>
+        i < inputs ? 127 : i < 2 * inputs ? -128 : Math.floor(256 * random()) - 128,
+      );
+      const sum = rows.subarray(2 * inputs).reduce((a, b) => a + b, 0);
+      const expected = [127 * inputs, -128 * inputs, sum, ...new Array(OUTPUTS_OF_GROUP - 3).fill(0)];
+      assert.deepEqual([...sumsOfIntegers(rows, inputs)], expected);
+    }
+  });
+});
 
 describe("native jobs", () => {
   it("have the places that their arguments are listed at", () => {
