@@ -30,7 +30,7 @@ export class AttentionSlots {
   protected readonly endValues: Int32Array;
   /** Of all keys. */
   private readonly bytes: number;
-  /** Writes rows natively, and where its arguments are. */
+  /** Writes rows of float16, and where its arguments are; those of float32 lie as the kernels in WebAssembly write them. */
   private readonly nativePut: { job: Job<NativeJobArgument<"putRows">>; places: number[] } | null;
 
   /**
@@ -50,7 +50,7 @@ export class AttentionSlots {
     this.bytes = shape.layers * shape.kvHeads * this.headBytes;
     this.keys = memory.allocate(this.bytes);
     this.values = memory.allocate(this.bytes);
-    const job = memory.isNative
+    const job = isHalf
       ? memory.nativeJob("putRows", { slots: this.slots, headDim: shape.headDim, numberBytes: this.numberBytes })
       : null;
     this.nativePut = job && { job, places: job.places("keys", "values", "tiles", "strips", "slot") };
