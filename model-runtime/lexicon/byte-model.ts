@@ -79,12 +79,15 @@ export function withCounts(model: ByteModel, counted = new WeakMap<Float64Array,
   };
 }
 
+/** What `countedAfter` counts in: it is asked for each byte written, and begins anew. */
+const scratch = new Uint32Array((Math.max(ALONE.longest, ON_A_MODEL.longest) + 1) * 256);
+
 /** One pass over the text: how long is the common ending of each place and the text's end. Asked for each byte written, so it looks at nothing twice. */
 function countedAfter(text: Uint8Array, length: number, known: Float64Array, counting: Counting): Float64Array {
   const { shortest, trust, evenShare } = counting;
   const longest = Math.min(counting.longest, length);
   /** By context length and byte. */
-  const counts = new Uint32Array((counting.longest + 1) * 256);
+  const counts = scratch.fill(0, 0, (longest + 1) * 256);
   if (shortest === 0) for (let at = 0; at < length; at++) counts[text[at]]++;
   const first = Math.max(1, shortest);
   const last = length > 0 ? text[length - 1] : -1;
