@@ -11,7 +11,7 @@ function foreseeing(parts: { bytes: string; chance: number }[], byte = 0.2): Tex
       for (const part of parts) {
         const bytes = Buffer.from(part.bytes);
         if (!goOn(part.chance, bytes.length)) break;
-        taken.push({ bytes, chance: part.chance });
+        if (bytes.length > 0) taken.push({ bytes, chance: part.chance });
       }
       return taken;
     },
@@ -40,6 +40,12 @@ describe("drafts of what a model foresees", () => {
     assert.ok(cheap!.bytes.length > dear!.bytes.length);
     assert.equal(await draft(new ForesightDrafter(), foreseeing([{ bytes: "x", chance: 0.01 }])), null);
     assert.equal(await draft(new ForesightDrafter(), {} as TextState), null);
+  });
+
+  it("are none where it is not likely that the pieces have ended at all, and else begin behind these", async () => {
+    const ended = (chance: number) => foreseeing([{ bytes: "", chance }, sure("const "), sure("value")], 0.1);
+    assert.equal(await draft(new ForesightDrafter(), ended(0.3)), null);
+    assert.equal(Buffer.from((await draft(new ForesightDrafter(), ended(0.9)))!.bytes).toString(), "const value");
   });
 
   it("are no longer than is wanted", async () => {

@@ -61,6 +61,36 @@ describe("withCounts", () => {
     assert.ok(Math.abs(row[EOS_SYMBOL] - blended(EOS_SYMBOL, 0)) < 1e-12);
   });
 
+  it("counts contexts of 3 to 6 bytes, as many as came before", async () => {
+    const text = bytesOf("  a  b  a    x  a  ");
+    const [row] = await withCounts(known()).after(text, text.length, text.length);
+    const [blend] = await known().after(text, text.length, text.length);
+    const ends = Buffer.from(text).toString("latin1");
+    for (let order = 3; order <= 6; order++) {
+      const followers = new Map<number, number>();
+      for (let at = order; at < text.length; at++)
+        if (ends.slice(at - order, at) === ends.slice(-order))
+          followers.set(text[at], (followers.get(text[at]) ?? 0) + 1);
+      const total = [...followers.values()].reduce((sum, each) => sum + each, 0);
+      if (total === 0) break;
+      const rest = 3 * followers.size;
+      for (let symbol = 0; symbol < SYMBOLS; symbol++)
+        blend[symbol] = (blend[symbol] * rest + (followers.get(symbol) ?? 0)) / (total + rest);
+    }
+    row.forEach((each, symbol) => {
+      assert.ok(Math.abs(each - (0.99 * blend[symbol] + 0.01 * even(symbol))) < 1e-12, `${symbol}`);
+    });
+  });
+
+  it("counts a row once that the model gives again, for copies too", async () => {
+    const rows = await known().after(bytesOf("abcabcabc"), 9, 9);
+    const given: ByteModel = { after: async () => rows, truncate: () => undefined, fork: () => given };
+    const model = withCounts(given);
+    const [first] = await model.after(bytesOf("abcabcabc"), 9, 9);
+    const [second] = await model.fork().after(bytesOf("abcabcabc"), 9, 9);
+    assert.equal(first, second);
+  });
+
   it("is the model where nothing came before, but for a hundredth", async () => {
     const text = bytesOf("abcdefghij");
     const rounded = (each: number) => each.toFixed(12);

@@ -42,6 +42,31 @@ describe("SortedPieces", () => {
     );
   });
 
+  it("gives of many pieces with the same first byte what it gives of few, of any masses", () => {
+    const pieces = Array.from({ length: 900 }, (_, i) =>
+      bytesOf(` ${i % 26 === 0 ? "" : String.fromCharCode(97 + (i % 26))}${i}`),
+    );
+    const table = new SortedPieces([...pieces, bytesOf(" "), bytesOf("b")]);
+    const range = table.narrow(table.all(), 0x20);
+    for (const shift of [0, 1]) {
+      const mass = Float32Array.from(table.order, (piece) => 1 / (1 + ((piece * 7 + shift) % 101)));
+      for (let again = 0; again < 2; again++) {
+        const found = new Float64Array(256);
+        table.addNextBytes(range, mass, 2, found);
+        const expected = new Float64Array(256);
+        let heaviest = -1;
+        for (let place = 0; place < table.order.length; place++) {
+          const piece = pieces[table.order[place]];
+          if (piece === undefined) continue;
+          expected[piece[1]] += 2 * mass[place];
+          if (heaviest < 0 || mass[place] > mass[heaviest]) heaviest = place;
+        }
+        for (let byte = 0; byte < 256; byte++) assert.ok(Math.abs(found[byte] - expected[byte]) < 1e-9, `${byte}`);
+        assert.equal(table.heaviest(range, mass), heaviest);
+      }
+    }
+  });
+
   it("knows the place of each piece, and none of one without bytes", () => {
     const table = new SortedPieces([null, bytesOf("b"), bytesOf("ab"), bytesOf("a")]);
     assert.deepEqual([...table.order], [3, 2, 1]);
