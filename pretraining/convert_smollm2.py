@@ -16,6 +16,8 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
+from int8_rows import int8_rows
+
 BLOCK = 32
 SHARD_BYTES = 85_000_000
 
@@ -94,23 +96,6 @@ def unpack_q4_1(data: np.ndarray, outputs: int) -> tuple[np.ndarray, np.ndarray,
     halves = np.ascontiguousarray(blocks[..., :4]).view(np.float16)
     quants = np.concatenate([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], axis=-1)
     return quants[..., 0::2] | quants[..., 1::2] << 4, halves[..., 0].copy(), halves[..., 1].copy()
-
-
-def int8_rows(values: np.ndarray, candidates: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """I8 [N, K] and F32 scale [N]; each row's scale is the one of least squared error among `candidates`
-    between 0.75 and 1 of (greatest magnitude / 127)."""
-    greatest = np.abs(values).max(axis=1) / 127
-    greatest[greatest == 0] = 1
-    best = np.full(len(values), np.inf)
-    scale = greatest.copy()
-    for factor in np.linspace(0.75, 1, candidates):
-        trial = (greatest * factor)[:, None]
-        error = ((np.clip(np.rint(values / trial), -127, 127) * trial - values) ** 2).sum(axis=1)
-        better = error < best
-        best[better] = error[better]
-        scale[better] = trial[better, 0]
-    scale = scale.astype(np.float32)
-    return np.clip(np.rint(values / scale[:, None]), -127, 127).astype(np.int8), scale
 
 
 def config(fields: dict) -> dict:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convert_smollm2 import int8_rows
+from int8_rows import int8_rows
 from latent_reference import LatentConfig, LatentTransformer, rotate
 
 BLOCK = 32

@@ -16,7 +16,8 @@ import torch
 from safetensors.numpy import load_file
 
 from completion_rows import PATH, PREFIX, SUFFIX
-from convert_smollm2 import int8_rows, write_json, write_shards
+from convert_smollm2 import write_json, write_shards
+from int8_rows import int8_rows
 from latent_reference import load_latent
 from latent_training import JOINED, LAYER_PREFIX, rotation_of
 

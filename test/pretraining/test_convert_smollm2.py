@@ -11,7 +11,7 @@ from latent_reference import load_latent
 from pieces import byte_symbols, load_lexicon
 
 gguf = pytest.importorskip("gguf", reason="conversion needs the gguf package, which only the person who converts has")
-from convert_smollm2 import convert, int8_rows  # noqa: E402
+from convert_smollm2 import convert  # noqa: E402
 
 TYPES = gguf.GGMLQuantizationType
 
@@ -72,12 +72,3 @@ def test_converted_weights_are_the_sources(source: Path, tmp_path: Path) -> None
     assert [pair for pair in lexicon.rank] == merges
     weight_map = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
     assert {(tmp_path / file).exists() for file in weight_map.values()} == {True}
-
-
-def test_int8_rows_choose_no_worse_scale_than_the_greatest_magnitude() -> None:
-    values = np.random.default_rng(2).standard_t(4, size=(20, 64)).astype(np.float32)
-    quants, scale = int8_rows(values)
-    plain = np.abs(values).max(1, keepdims=True) / 127
-    error = ((quants * scale[:, None] - values) ** 2).sum()
-    assert error <= ((np.rint(values / plain) * plain - values) ** 2).sum()
-    assert np.abs(quants.astype(int)).max() <= 127
