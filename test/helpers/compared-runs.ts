@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { CausalNetwork, type Rows } from "../../model-runtime/model/causal-network";
 import type { KvCache } from "../../model-runtime/model/kv-cache";
-import { hasHalfKeys } from "../../model-runtime/model/row-cache";
 import type { Feeds } from "../../model-runtime/session";
 
 export class ComparedRuns {
@@ -55,15 +54,9 @@ export class ComparedRuns {
   /** Fails where the kernels gave other rows than onnxruntime. */
   check(): void {
     const sorted = this.unspoilt.sort((a, b) => a - b);
-    // Sums in another order let an activation fall to the other side of a half now and then; then rows differ by a step. Where keys and
-    // values are float16, one of a row's hundreds often does.
-    const isHalf = hasHalfKeys(this.network.config);
-    const same = Math.floor(sorted.length * (isHalf ? 0.1 : 0.5));
-    assert.ok(sorted[same] < 1e-5, `${same} of ${sorted.length} rows: ${sorted.join(" ")}`);
-    assert.ok(
-      sorted.length > this.differences.length / (isHalf ? 16 : 8),
-      `${sorted.length} of ${this.differences.length} rows`,
-    );
+    // Sums in another order let an activation fall to the other side of a half now and then; then rows differ by a step.
+    assert.ok(sorted[sorted.length >> 1] < 1e-5, `most of ${this.unspoilt.length} rows: ${sorted.join(" ")}`);
+    assert.ok(sorted.length > this.differences.length / 8, `${sorted.length} of ${this.differences.length} rows`);
     const furthest = Math.max(...this.differences);
     assert.ok(furthest < 0.1, `furthest: ${furthest}`);
   }
