@@ -3,7 +3,8 @@
     python pretraining/add_drafter.py models/default OUT/draft-9-19.safetensors --inner 9 19 --pieces 8192
 
 `--inner`: the layers of the latent that it was trained to see. `--pieces`: how many it proposes, the most frequent of those that it
-was trained on; more cost time, fewer cost drafts. Writes drafter.safetensors, `drafter_config` of config.json, the index and SHA256SUMS. The other weight files stay as they are.
+was trained on; more cost time, fewer cost drafts. Writes drafter.safetensors, `drafter_config` of config.json, the index and
+SHA256SUMS. The other weight files stay as they are.
 """
 
 import argparse

@@ -35,12 +35,22 @@ class PieceStream:
         """Places in the stream, [count, length + 1], the same for the same seed and step; every byte is about as likely
         as any other, those at the edges of a row too."""
         device = self.ids.device
-        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+        generator = step_chance(device, seed, step)
         row = torch.randint(len(self.first) - 1, (count,), generator=generator, device=device)
         begin, size = self.first[row], self.first[row + 1] - self.first[row]
         drawn = (torch.rand(count, generator=generator, device=device) * size).long() - length // 2
         at = begin + torch.minimum(drawn, size - length - 1).clamp(min=0)
         return (at[:, None] + torch.arange(length + 1, device=device)).clamp(max=len(self.ids) - 1)
+
+
+def drawn_rows(rows: Tensor, count: int, chance: torch.Generator) -> Tensor:
+    """Rows [count, P] of pieces, of `rows` [N, P] on the same device as `chance`."""
+    return rows[torch.randint(len(rows), (count,), generator=chance, device=rows.device)].long()
+
+
+def step_chance(device: torch.device | str, seed: int, step: int) -> torch.Generator:
+    """What a step of a training draws by: it depends on the step alone, so that a resumed training draws the same."""
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
 def read_rows(path: Path, count: int | None = None) -> numpy.ndarray:

@@ -26,7 +26,7 @@ from draft_layer import save_module
 from frozen_latent import add_latent_arguments, frozen_latent
 from latent_training import FastLatent
 from model import Patcher
-from piece_stream import load_rows
+from piece_stream import drawn_rows, load_rows, step_chance
 from pieces import load_lexicon
 from right_in_a_row import RightInARow
 from train_patcher import SHAPES as PATCHER_SHAPES
@@ -63,7 +63,7 @@ def main() -> None:
     add_latent_arguments(parser)
     parser.add_argument("--patcher", type=Path, help="a patcher.safetensors; else the checkpoint's")
     parser.add_argument("--patcher-shape", choices=sorted(PATCHER_SHAPES), default="w192x4")
-    parser.add_argument("--byte-rows", type=int, default=4, help="of a step's rows, rows whose bytes the local decoder learns")
+    parser.add_argument("--byte-rows", type=int, default=4, help="rows of a step; --batch is how many are measured together")
     parser.add_argument("--decoder-layers", type=int, default=3)
     parser.add_argument("--vectors", type=int, default=4)
     parser.add_argument("--lags", type=float, nargs="+", default=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
@@ -85,9 +85,8 @@ def train(args: argparse.Namespace) -> dict:
     lags = torch.tensor(args.lags, device=sources.device)
 
     def loss_of(step: int) -> tuple[Tensor, dict]:
-        chance = torch.Generator(sources.device).manual_seed(args.seed * 1_000_003 + step)
-        chosen = torch.randint(len(rows), (args.byte_rows,), generator=chance, device=sources.device)
-        batch = rows[chosen].long()
+        chance = step_chance(sources.device, args.seed, step)
+        batch = drawn_rows(rows, args.byte_rows, chance)
         return decoder_step(sources, decoder, batch, sources.states(batch), lags, chance), {}
 
     # Kernels are chosen and caches filled before the clock runs.

@@ -23,14 +23,14 @@ from config import StackConfig
 from draft_layer import DraftLayer, save_module
 from frozen_latent import add_latent_arguments, frozen_latent
 from latent_training import FastLatent
-from piece_stream import load_rows
+from piece_stream import drawn_rows, load_rows, step_chance
 from pieces import load_lexicon
 from right_in_a_row import RightInARow
 from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
 
 # Pieces that a training row can look back, and that a draft layer can in use.
 WINDOW = 512
-# Of how many rows that most frequent pieces are counted in.
+# Rows that the most frequent pieces are counted in.
 COUNTED_ROWS = 8192
 # How much less the next depth counts than the one before.
 DEPTH_WEIGHT = 0.8
@@ -110,9 +110,8 @@ def train(args: argparse.Namespace) -> dict:
     layers = nn.ModuleDict({word.replace(",", "-"): DraftLayer(shape, len(inner[word])) for word in inner}).to(args.device)
 
     def loss_of(step: int) -> tuple[Tensor, dict]:
-        generator = torch.Generator(args.device).manual_seed(args.seed * 1_000_003 + step)
-        chosen = torch.randint(len(rows), (args.batch,), generator=generator, device=args.device)
-        seen = Seen.of(sources.latent, rows[chosen].long(), numbers)
+        batch = drawn_rows(rows, args.batch, step_chance(args.device, args.seed, step))
+        seen = Seen.of(sources.latent, batch, numbers)
         nats = divergences(sources, layers, list(inner.values()), seen, args.depths)
         weights = torch.tensor([DEPTH_WEIGHT**depth for depth in range(args.depths)], device=nats.device)
         losses = (nats * weights).sum(-1) / weights.sum()

@@ -24,7 +24,7 @@ from grown import grown_config
 from latent_reference import load_latent
 from latent_training import FastLatent, piece_loss
 from piece_encoder import PieceEncoder, bytes_of_rows
-from piece_stream import load_rows
+from piece_stream import drawn_rows, load_rows, step_chance
 from pieces import load_lexicon
 from training_run import Run, Schedule, add_run_arguments, optimizers_of, start
 
@@ -75,10 +75,9 @@ def train(args: argparse.Namespace) -> dict:
     rows, held_out = load_rows(args.rows).to(args.device), load_rows(args.validation, args.validation_rows).to(args.device)
 
     def loss_of(step: int) -> tuple[Tensor, dict]:
-        generator = torch.Generator(args.device).manual_seed(args.seed * 1_000_003 + step)
-        chosen = torch.randint(len(rows), (args.batch,), generator=generator, device=args.device)
+        batch = drawn_rows(rows, args.batch, step_chance(args.device, args.seed, step))
         with torch.autocast(args.device, torch.bfloat16, enabled=is_fast):
-            nats, pieces = residual.nats(rows[chosen].long())
+            nats, pieces = residual.nats(batch)
         return nats / len(pieces), {}
 
     schedule = Schedule(args.steps, warmup=20, seconds=60 * args.minutes, warmdown=0.6, log_every=args.log_every)

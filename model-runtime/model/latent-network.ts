@@ -35,6 +35,7 @@ export async function loadLatent<C extends Weights>(
 ): Promise<CausalNetwork> {
   const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
+  const halfKeys = keepsHalves(checkpoint, int8Kernel);
   if (
     options.int8Rows &&
     rowNetwork !== null &&
@@ -43,18 +44,17 @@ export async function loadLatent<C extends Weights>(
     canBeRows(checkpoint, config)
   ) {
     try {
-      const network = await loadRows(source, adapter, rowNetwork, options);
+      const network = await loadRows(source, { adapter, halfKeys }, rowNetwork, options);
       if (network !== null) return network;
     } catch (error) {
       console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
     }
   }
-  const halfKeys = keepsHalves(checkpoint, int8Kernel);
   return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter, halfKeys }), config, options, rowNetwork);
 }
 
 /** Whether keys and values are rounded to float16: where weights are, and products of activations that are rounded as well. */
-export function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
+function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
   const isQuantised = ([name, { dtype }]: [string, { dtype: Dtype }]) =>
     name.startsWith("model.global_transformer.layers.") && (dtype === "I8" || dtype === "U8");
   return int8Kernel !== "float32" && [...tensors].some(isQuantised);
@@ -62,15 +62,14 @@ export function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boole
 
 async function loadRows<C extends Weights>(
   { checkpoint, config, int8Kernel, graph, isTurned, others }: LatentSource<C>,
-  adapter: GraphContext["adapter"],
+  also: Pick<GraphContext, "adapter" | "halfKeys">,
   rowNetwork: RowNetwork,
   options: LoadOptions,
 ): Promise<CausalNetwork | null> {
   const made = makeLatentRows(checkpoint, config, { isNarrow: await saturates(options), isTurned }, others);
   if (made === null) return null;
   const { weights, rows, file } = made;
-  const halfKeys = keepsHalves(checkpoint, int8Kernel);
-  const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, adapter, rows, joinsPast: true, halfKeys };
+  const source = { checkpoint: { ...checkpoint, ...weights }, int8Kernel, ...also, rows, joinsPast: true };
   try {
     return await CausalNetwork.load(() => graph(source), config, { ...options, file }, rowNetwork);
   } finally {

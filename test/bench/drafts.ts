@@ -1,6 +1,6 @@
 /**
- * What drafts bring: bytes a second of the default model without them, with drafts of matches in the text, and with drafts of
- * counts. Real code is written on, byte by byte: the likeliest is looked for, then the real text goes on, so that all write the
+ * What drafts bring: bytes a second of the default model without them, with drafts of matches in the text, with drafts of
+ * counts and, of a model that has a draft layer, with its drafts and with both. Real code is written on, byte by byte: the likeliest is looked for, then the real text goes on, so that all write the
  * same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
@@ -17,6 +17,7 @@ import { ForesightDrafter } from "../../model-runtime/generation/foresight-draft
 import { generate } from "../../model-runtime/generation/generate";
 import { createSpeculation, DraftedText, type Speculation } from "../../model-runtime/generation/speculate";
 import { encode } from "../../model-runtime/ids";
+import { LexiconModel } from "../../model-runtime/model/lexicon-model";
 import { loadModel, openModel } from "../../model-runtime/model/load-model";
 import type { TextModel, TextState } from "../../model-runtime/model/text-state";
 import { CountsDrafter } from "../../model-runtime/ngram/counts-drafter";
@@ -61,9 +62,12 @@ async function main(): Promise<void> {
     { name: "no drafts", speculation: createSpeculation([]) },
     { name: "matches", speculation: createSpeculation([new PromptLookup()]) },
     { name: "counts", speculation: createSpeculation([new CountsDrafter(index)]) },
-    { name: "foresight", speculation: createSpeculation([new ForesightDrafter()]) },
-    { name: "both", speculation: createSpeculation([new CountsDrafter(index), new ForesightDrafter()]) },
   ];
+  if (network instanceof LexiconModel && network.config.drafter !== null)
+    ways.push(
+      { name: "foresight", speculation: createSpeculation([new ForesightDrafter()]) },
+      { name: "both", speculation: createSpeculation([new CountsDrafter(index), new ForesightDrafter()]) },
+    );
   const all: Sample[] = [];
   for (const file of files) {
     const text = readFileSync(file);
