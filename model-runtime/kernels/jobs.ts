@@ -59,11 +59,9 @@ export const jobArguments = {
     "positions",
     "stretches",
     "stretch",
-    "numberBytes",
   ],
   /**
-   * Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row. (The native kernels
-   * lay the scores of queries `together` in tiles.)
+   * Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row.
    */
   soften: ["scores", "scoreBytes", "together", "positions", "factors"],
   /** Sums of values by these weights: a part is a strip of a key head. */
@@ -81,7 +79,6 @@ export const jobArguments = {
     "slots",
     "positions",
     "strips",
-    "numberBytes",
   ],
 } as const;
 

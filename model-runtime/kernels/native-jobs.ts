@@ -19,6 +19,50 @@ export const nativeJobArguments = {
     "groups",
     "allGroups",
   ],
+  /**
+   * Scores of a few rows, `scale` times what queries and keys give: a part is a stretch of so many positions (a multiple of 16) of a key head of
+   * so many rows, a `tile`, stretches of a key head behind each other, key heads of a tile likewise. Scores [R, H, `slots`] are only what
+   * `soften` and `sum` read.
+   */
+  score: [
+    "queries",
+    "queryBytes",
+    "rows",
+    "keys",
+    "headBytes",
+    "mask",
+    "maskBytes",
+    "scores",
+    "keyHeads",
+    "together",
+    "headDim",
+    "slots",
+    "positions",
+    "stretches",
+    "stretch",
+    "tile",
+    "scale",
+    "numberBytes",
+  ],
+  /** Softmax of a head's scores, but for the `factors` [R, H] that they are to be multiplied with: a part is a head of a row. */
+  soften: ["scores", "rows", "keyHeads", "together", "slots", "positions", "tile", "factors"],
+  /** Sums of values by these weights: a part is 16 columns of a key head of a tile. */
+  sum: [
+    "scores",
+    "rows",
+    "factors",
+    "values",
+    "headBytes",
+    "out",
+    "outBytes",
+    "keyHeads",
+    "together",
+    "headDim",
+    "slots",
+    "positions",
+    "tile",
+    "numberBytes",
+  ],
   /** Attention for many rows, from scores to sums: a part is a key head of `tile` rows. A row sees nothing from its end [R] on. */
   attend: [
     "queries",
@@ -71,8 +115,31 @@ export const nativeJobArguments = {
     "made",
     "numberBytes",
   ],
-  /** Rows, as `roundBlocks` gives them, times int8 rows (`packNativeIntegers`): a part is so many `groups` of 16 outputs. */
-  multiplyMixed: ["x", "xBytes", "rows", "weights", "scales", "out", "outBytes", "blocks", "groups", "allGroups"],
+  /**
+   * Rows, as `roundBlocks` gives them, times the upper halves of int8 rows (`packNativeHalves`), about what the rows themselves give: a part is
+   * so many `groups` of 16 outputs.
+   */
+  estimate: ["x", "xBytes", "rows", "upper", "scales", "out", "outBytes", "blocks", "groups", "allGroups"],
+  /** Largest values of rows, with room behind them for whole groups of 16, less `margin` (its bits): a part is a row. */
+  limit: ["x", "xBytes", "width", "margin", "limits"],
+  /**
+   * Makes estimates what both halves of int8 rows give, 16 outputs at a time, where one of them is above the row's limit: a part is so many
+   * `groups` of 16 outputs.
+   */
+  refine: [
+    "x",
+    "xBytes",
+    "rows",
+    "upper",
+    "lower",
+    "scales",
+    "out",
+    "outBytes",
+    "blocks",
+    "groups",
+    "allGroups",
+    "limits",
+  ],
   /** Softmax of rows, with room behind them for whole groups of 16: a part is a row. */
   softmax: ["x", "xBytes", "width"],
   /**
@@ -82,7 +149,7 @@ export const nativeJobArguments = {
   putRows: ["keys", "values", "tiles", "strips", "slot", "slots", "headDim", "numberBytes"],
 } as const;
 
-/** A job by name; its kind is its place. Attention of a few rows takes what jobs.ts says. */
+/** A job by name; its kind is its place. */
 export const nativeJobNames = [
   "multiplyBlocks",
   "multiplyIntegers",
@@ -97,9 +164,11 @@ export const nativeJobNames = [
   "add",
   "multiplyFloats",
   "place",
-  "multiplyMixed",
+  "estimate",
   "softmax",
   "putRows",
+  "limit",
+  "refine",
 ] as const;
 export type NativeJobName = keyof typeof nativeJobArguments;
 export type NativeJobArgument<J extends NativeJobName> = (typeof nativeJobArguments)[J][number];
@@ -183,6 +252,35 @@ export function packNativeIntegers(to: Uint8Array, rows: Int8Array, inputs: numb
     const start = ((output - lane) * inputs) / FOUR + lane;
     for (let four = 0; four < inputs / FOUR; four++, from++) words[start + four * OUTPUTS_OF_GROUP] = given[from];
   }
+}
+
+/**
+ * Writes int8 rows [O, I] in two halves of 4 bits each, as the kernels read them: [O / 16, B] as 4-bit blocks without scales.
+ * @param upper weights' upper halves, 8 larger: I / 2 bytes an output, zeros, for O up to the next multiple of 16; begins at a multiple of 4
+ * @param lower likewise
+ */
+export function packNativeHalves(upper: Uint8Array, lower: Uint8Array, rows: Int8Array, inputs: number): void {
+  const words = (bytes: Uint8Array) => new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / FOUR);
+  const [uppers, lowers] = [words(upper), words(lower)];
+  const given = new Int32Array(rows.buffer, rows.byteOffset, rows.length / FOUR);
+  const far = BLOCK_INPUTS / (2 * FOUR);
+  const blocks = inputs / BLOCK_INPUTS;
+  for (let output = 0, from = 0; output < rows.length / inputs; output++) {
+    const lane = output % OUTPUTS_OF_GROUP;
+    let at = ((output - lane) * blocks * NUMBERS_BYTES) / (OUTPUTS_OF_GROUP * FOUR) + lane;
+    for (let block = 0; block < blocks; block++, from += far)
+      for (let four = 0; four < far; four++, from++, at += OUTPUTS_OF_GROUP) {
+        const near = given[from];
+        const other = given[from + far];
+        uppers[at] = upperHalves(near) | (upperHalves(other) << 4);
+        lowers[at] = (near & 0x0f0f0f0f) | ((other & 0x0f0f0f0f) << 4);
+      }
+  }
+}
+
+/** Of four int8 their upper halves, 8 larger. */
+function upperHalves(four: number): number {
+  return ((four ^ 0x80808080) >>> 4) & 0x0f0f0f0f;
 }
 
 /** Words whose bytes can be added in halves of a word: 256 times 255 is the last sum below 2 ** 16. */

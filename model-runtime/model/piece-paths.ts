@@ -260,15 +260,13 @@ export class PiecePaths implements PieceLatent {
   }
 
   /** States [M] of [E] -> masses [M] of [S + 1]. */
-  private async readOut(states: readonly Float32Array[], signal?: AbortSignal): Promise<Float32Array[]> {
+  private readOut(states: readonly Float32Array[], signal?: AbortSignal): Promise<Float32Array[]> {
     const width = this.networks.layers.config.hiddenSize;
     const rows = new Float32Array(states.length * width);
     states.forEach((state, row) => {
       rows.set(state.subarray(0, width), row * width);
     });
-    const masses = await this.networks.readout.run(rows, states.length, signal);
-    const size = masses.length / states.length;
-    return states.map((_, row) => (states.length === 1 ? masses : masses.slice(row * size, (row + 1) * size)));
+    return this.networks.readout.run(rows, states.length, signal);
   }
 
   private forgetOthers(): void {

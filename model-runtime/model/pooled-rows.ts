@@ -8,10 +8,11 @@
 import type { BltConfig } from "../checkpoint/config";
 import type { RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
+import type { RowAttention } from "./attention-shape";
 import { AttentionSlots } from "./attention-slots";
 import { crossLayerNames } from "./cross-attention";
 import { encoderStateLayers } from "./networks";
-import { crossAttentionOf, type RowAttention } from "./row-attention";
+import { crossAttentionOf } from "./row-attention";
 import type { RowSource, RowTools } from "./row-network";
 import { type RowLinear, SPARE_OUTPUTS } from "./row-product";
 

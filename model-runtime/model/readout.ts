@@ -14,8 +14,8 @@ import { pieceLogits } from "./piece-logits";
 import { pieceProduct } from "./piece-product";
 
 export interface Readout {
-  /** States [M, E], at most `READOUT_ROWS`, -> masses [M, S + 1]. */
-  run(states: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array>;
+  /** States [M, E], at most `READOUT_ROWS`, -> masses, [M] of [S + 1]. */
+  run(states: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array[]>;
   release(): Promise<void>;
 }
 
@@ -46,7 +46,8 @@ async function sessionReadout(source: Source, order: Int32Array, options: Sessio
   return {
     async run(states, count, signal) {
       const { masses } = await session.run({ states: { data: states, shape: [count, width] } }, signal);
-      return masses;
+      const size = masses.length / count;
+      return Array.from({ length: count }, (_, row) => masses.slice(row * size, (row + 1) * size));
     },
     release: () => session.release(),
   };
@@ -73,10 +74,7 @@ function nativeReadout(
       } finally {
         memory.team.end();
       }
-      const masses = new Float32Array(asked * pieces.length);
-      for (let row = 0; row < asked; row++)
-        masses.set(memory.row(product.chances, row, pieces.length), row * pieces.length);
-      return masses;
+      return Array.from({ length: asked }, (_, row) => memory.row(product.chances, row, pieces.length).slice());
     },
     async release() {},
   };

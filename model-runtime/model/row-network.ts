@@ -13,11 +13,12 @@ import { readWeight } from "../checkpoint/tensor-data";
 import { inGroups } from "../kernels/native-jobs";
 import type { RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
+import type { RowAttention } from "./attention-shape";
 import type { KvCache, RowView } from "./kv-cache";
 import type { LowRank } from "./low-rank";
 import { NativePlacing } from "./native-placing";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
-import { crossAttentionOf, RowAttention } from "./row-attention";
+import { crossAttentionOf, rowAttention } from "./row-attention";
 import { hasHalfKeys, RowCache } from "./row-cache";
 import { RowLinears } from "./row-linear";
 import { type RowOperations, rowOperations } from "./row-operations";
@@ -156,7 +157,7 @@ export class RowNetwork {
     );
     this.rotations = memory.allocateRows(most, 2 * headDim);
     this.placing = memory.isNative ? new NativePlacing(memory, this.past, config, this.rotations, most) : null;
-    this.attention = new RowAttention(memory, this.past, heads, kvHeads, headDim, most);
+    this.attention = rowAttention(memory, this.past, { heads, keyHeads: kvHeads, headDim }, most);
     this.crossAttention = this.patches && crossAttentionOf(memory, this.patches, cross!.config, most);
   }
 

@@ -118,77 +118,93 @@ INLINE float soften(float *scores, int positions, int count) {
   return 1 / sumOf(sum);
 }
 
-/* Where the group of a row's query head has its scores, how many queries it has, and which of them it is. */
-static float *scoresOf(float *scores, int slots, int together, int head, int *count, int *place) {
-  const int keyHead = head / together, query = head % together, before = query / MOST_QUERIES * MOST_QUERIES;
-  *count = atMost(together - before, MOST_QUERIES);
-  *place = query - before;
-  return scores + ((intptr_t)keyHead * together + before) * slots;
+/*
+ * Rows are worked through by tiles, whose queries of a key head are a group, or several where they are more than MOST_QUERIES. This is the one
+ * that a tile's query is in: of how many, its place among them, and its scores, which lie behind those of the rows before the tile.
+ */
+typedef struct {
+  int firstRow, rows, count, place;
+  float *scores;
+} Place;
+
+INLINE Place placeOf(float *scores, int slots, int tile, int tileRows, int rows, int keyHead, int keyHeads, int together, int query) {
+  Place found = {.firstRow = tile * tileRows};
+  found.rows = atMost(rows - found.firstRow, tileRows);
+  const int before = query / MOST_QUERIES * MOST_QUERIES, queries = found.rows * together;
+  found.count = atMost(queries - before, MOST_QUERIES);
+  found.place = query - before;
+  found.scores = scores + ((intptr_t)found.firstRow * keyHeads * together + keyHead * queries + before) * slots;
+  return found;
 }
 
-/* As `score`, `soften` and `sum` of jobs.ts: for a few rows, which several threads share. Scores of queries lie in tiles. */
-JOB(scoreJob) {
+/*
+ * Attention of a few rows, whose scores lie beside each other for several threads to share: `score`, `soften` and `sum`. A row's queries are
+ * [keyHeads, together, D].
+ */
+JOB(score) {
   typedef struct {
-    int32_t queries, queryBytes, keys, headBytes, mask, scores, scoreBytes, keyHeads, together, headDim, positions, stretches, stretch,
-        numberBytes;
+    int32_t queries, queryBytes, rows, keys, headBytes, mask, maskBytes, scores, keyHeads, together, headDim, slots, positions, stretches,
+        stretch, tile;
+    float scale;
+    int32_t numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   float turned[MOST_QUERIES * MOST_CHANNELS];
-  const int slots = job->scoreBytes / (int)sizeof(float);
   for (int part = first; part < first + count; part++) {
-    const int rowOfHeads = part / job->stretches, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
-    const int from = part % job->stretches * job->stretch, positions = atMost(job->positions - from, job->stretch);
+    const int from = part % job->stretches * job->stretch, keyHead = part / job->stretches % job->keyHeads;
+    const int tile = part / job->stretches / job->keyHeads;
     const uint8_t *const keys = headOf(AT(job->keys), keyHead, job->headBytes) + (intptr_t)from * job->headDim * job->numberBytes;
-    const float *const queries = rowOf(AT(job->queries), row, job->queryBytes);
-    for (int done = 0; done < job->together; done += MOST_QUERIES) {
-      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
-      int place;
-      Group group = {.turned = turned};
-      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+    for (int done = 0, all = 1; done < all; done += MOST_QUERIES) {
+      const Place place =
+          placeOf(FLOATS(job->scores), job->slots, tile, job->tile, job->rows, keyHead, job->keyHeads, job->together, done);
+      all = place.rows * job->together;
+      Group group = {.count = place.count, .turned = turned, .scores = place.scores};
       for (int i = 0; i < group.count; i++) {
-        group.masks[i] = rowOf(AT(job->mask), row, job->scoreBytes);
-        for (int channel = 0; channel < job->headDim; channel++)
-          turned[channel * group.count + i] = queries[(first + i) * job->headDim + channel];
+        const int row = place.firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
+        const float *const query = rowOf(AT(job->queries), row, job->queryBytes) + head * job->headDim;
+        group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
+        for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
       }
-      scoreSome(&group, keys, job->headDim, from, positions, job->numberBytes);
+      scoreSome(&group, keys, job->headDim, from, atMost(job->positions - from, job->stretch), job->numberBytes);
     }
   }
 }
 
 JOB(softenJob) {
   typedef struct {
-    int32_t scores, scoreBytes, together, positions, factors;
+    int32_t scores, rows, keyHeads, together, slots, positions, tile, factors;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
+  const int heads = job->keyHeads * job->together;
   for (int part = first; part < first + count; part++) {
-    int queries, place;
-    float *const scores = scoresOf(FLOATS(job->scores), job->scoreBytes / (int)sizeof(float), job->together, part, &queries, &place);
-    FLOATS(job->factors)[part] = soften(scores + TOGETHER * place, job->positions, queries);
+    const int row = part / heads, head = part % heads;
+    const Place place = placeOf(FLOATS(job->scores), job->slots, row / job->tile, job->tile, job->rows, head / job->together, job->keyHeads,
+                                job->together, row % job->tile * job->together + head % job->together);
+    FLOATS(job->factors)[part] = soften(place.scores + TOGETHER * place.place, job->positions, place.count);
   }
 }
 
-JOB(sumJob) {
+JOB(sum) {
   typedef struct {
-    int32_t scores, scoreBytes, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, strips,
-        numberBytes;
+    int32_t scores, rows, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, tile, numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
-  const int slots = job->scoreBytes / (int)sizeof(float);
+  const int strips = job->headDim / TOGETHER;
   for (int part = first; part < first + count; part++) {
-    const int rowOfHeads = part / job->strips, row = rowOfHeads / job->keyHeads, keyHead = rowOfHeads % job->keyHeads;
-    const int strip = part % job->strips;
-    const uint8_t *const strips = headOf(AT(job->values), keyHead, job->headBytes);
-    float *const out = rowOf(AT(job->out), row, job->outBytes);
-    for (int done = 0; done < job->together; done += MOST_QUERIES) {
-      const int head = (row * job->keyHeads + keyHead) * job->together + done, first = keyHead * job->together + done;
-      int place;
-      Group group = {0};
-      group.scores = scoresOf(FLOATS(job->scores), slots, job->together, head, &group.count, &place);
+    const int column = part % strips * TOGETHER, keyHead = part / strips % job->keyHeads, tile = part / strips / job->keyHeads;
+    const uint8_t *const strip =
+        headOf(AT(job->values), keyHead, job->headBytes) + (intptr_t)column * job->slots * job->numberBytes;
+    for (int done = 0, all = 1; done < all; done += MOST_QUERIES) {
+      const Place place =
+          placeOf(FLOATS(job->scores), job->slots, tile, job->tile, job->rows, keyHead, job->keyHeads, job->together, done);
+      all = place.rows * job->together;
+      Group group = {.count = place.count, .scores = place.scores};
       for (int i = 0; i < group.count; i++) {
-        group.outs[i] = out + (first + i) * job->headDim;
-        group.factors[i] = FLOATS(job->factors)[head + i];
+        const int row = place.firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
+        group.outs[i] = rowOf(AT(job->out), row, job->outBytes) + head * job->headDim;
+        group.factors[i] = FLOATS(job->factors)[row * job->keyHeads * job->together + head];
       }
-      sumSome(&group, strips + (intptr_t)strip * job->slots * TOGETHER * job->numberBytes, TOGETHER * strip, job->positions, job->numberBytes);
+      sumSome(&group, strip, column, job->positions, job->numberBytes);
     }
   }
 }
@@ -265,6 +281,13 @@ INLINE void putRow(float *key, float *value, uint8_t *tiles, uint8_t *strips, in
   }
 }
 
+/* Asks for the memory that `putRow` writes. */
+INLINE void expectRow(const uint8_t *tiles, const uint8_t *strips, int slot, int slots, int headDim, int numberBytes) {
+  const intptr_t tile = (intptr_t)(slot - slot % TOGETHER) * headDim * numberBytes;
+  for (int line = 0; line < TOGETHER * headDim * numberBytes; line += 64) __builtin_prefetch(tiles + tile + line, 1);
+  for (int i = 0; i < headDim; i += TOGETHER) __builtin_prefetch(strips + ((intptr_t)slot * TOGETHER + (intptr_t)i * slots) * numberBytes, 1);
+}
+
 /* Puts rows of keys and values [rows, D] of one head into the slots from one on. A part is a row. */
 JOB(putRows) {
   typedef struct {
@@ -289,8 +312,12 @@ JOB(place) {
   const int headDim = job->headDim;
   for (int row = first; row < first + count; row++) {
     float *const x = rowOf(AT(job->x), row, job->xBytes);
-    rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
     const int slot = ((const int32_t *)AT(job->slotsOfRows))[row];
+    /* Where they go lies in as many lines of the cache, which have been out of it since the last step. */
+    for (int head = 0; head < job->keyHeads; head++)
+      expectRow(headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes), slot, job->slots, headDim,
+                job->numberBytes);
+    rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
     for (int head = 0; head < job->keyHeads; head++) {
       float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
       putRow(key, value, headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes), slot, job->slots,

@@ -16,5 +16,5 @@
 
 DEFINE(JOBS_VARIANT) = {
     .name = TEXT(JOBS_VARIANT),
-    .jobs = {multiplyBlocks, multiplyIntegers, scoreJob, softenJob, sumJob, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats, place, multiplyMixed, softmax, putRows},
+    .jobs = {multiplyBlocks, multiplyIntegers, score, softenJob, sum, attend, norm, roundBlocks, roundRows, swiGlu, add, multiplyFloats, place, estimate, softmax, putRows, limit, refine},
 };

@@ -11,7 +11,7 @@
 typedef void Job(uint8_t *memory, const int32_t *values, int first, int count, int thread);
 
 /* One for each kind, in the order of `nativeJobNames`. */
-enum { JOBS = 16 };
+enum { JOBS = 18 };
 
 /* The same jobs for different processors (jobs.c), and how to find out what this one can run. */
 typedef struct {

@@ -53,15 +53,6 @@ INLINE Ints dotInts(Ints sum, Bytes weights, int32_t activations) {
 #endif
 }
 
-/* The same where it is the weights that are made SHIFT larger, on their way, and activations are stored as they are. */
-INLINE Ints dotWeights(Ints sum, Bytes weights, int32_t activations) {
-#if defined(HAS_MIXED_DOT)
-  return dotMixed(sum, flipSigns(weights), splatBytes(activations));
-#else
-  return dotSigned(sum, weights, splatBytes(activations));
-#endif
-}
-
 /* Rows that meet the same weights in registers at a time. */
 #if defined(__AVX512BW__)
 enum { MOST_ROWS = 16 };
@@ -103,6 +94,15 @@ enum { BLOCK_NUMBERS = 256, BLOCK_BYTES = BLOCK_NUMBERS + 2 * TOGETHER };
 /* How far ahead of its use a weight is asked for: the processor's own reading ahead ends at a page. */
 enum { AHEAD = 10 * BLOCK_BYTES };
 
+/* The 4-bit weights of a block, of the outputs of one vector. */
+INLINE void unpack(Bytes numbers[FOURS], const uint8_t *weights, int vector) {
+  UNROLL for (int i = 0; i < FOURS / 2; i++) {
+    const Bytes pair = loadBytes(weights + 64 * i + 4 * LANES * vector);
+    numbers[i] = lowHalves(pair);
+    numbers[i + FOURS / 2] = highHalves(pair);
+  }
+}
+
 INLINE void multiplyTile(const uint8_t *x, int xBytes, const uint8_t *weights, float *out, int outBytes, int blocks,
                          int vector, const int rows) {
   Floats sums[MOST_ROWS];
@@ -111,11 +111,7 @@ INLINE void multiplyTile(const uint8_t *x, int xBytes, const uint8_t *weights, f
     if (vector == 0)
       for (int line = 0; line < BLOCK_BYTES; line += 64) __builtin_prefetch(weights + AHEAD + line);
     Bytes numbers[FOURS];
-    UNROLL for (int i = 0; i < FOURS / 2; i++) {
-      const Bytes pair = loadBytes(weights + 64 * i + 4 * LANES * vector);
-      numbers[i] = lowHalves(pair);
-      numbers[i + FOURS / 2] = highHalves(pair);
-    }
+    unpack(numbers, weights, vector);
     const Floats scales = loadHalves(weights + BLOCK_NUMBERS + 2 * LANES * vector);
     UNROLL for (int row = 0; row < rows; row++) {
       const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
@@ -190,55 +186,146 @@ JOB(multiplyIntegers) {
   }
 }
 
-/* ---- Activations in blocks times 8-bit rows ---- */
+/*
+ * ---- Activations in blocks times 8-bit rows, of whose results the largest are to be exact ----
+ *
+ * A weight is 16 times its upper half (-8 to 7, stored 8 larger) and its lower one (0 to 15). Each kind of halves lies as numbers of 4 bits
+ * do, [O / 16, B], without scales: an output has one. The upper halves alone tell about how large a result is, for half of the memory.
+ */
 
-INLINE void multiplyMixedTile(const uint8_t *x, int xBytes, const uint8_t *weights, Floats scales, float *out, int outBytes, int blocks,
-                              int vector, const int rows) {
+/* Rows of `estimate` and `refine` at most. */
+enum { MOST_READ_OUT = 32 };
+
+/* Results with 7.5 instead of each lower half, which adds as much to all sums of a row: `middles`. */
+INLINE void estimateTile(const uint8_t *x, int xBytes, const uint8_t *upper, Floats scales, const float *middles, float *out, int outBytes,
+                         int blocks, int vector, const int rows) {
   Floats sums[MOST_ROWS];
-  UNROLL for (int row = 0; row < rows; row++) sums[row] = splat(0);
-  weights += 4 * LANES * vector;
-  for (int block = 0; block < blocks; block++) {
-    Ints inBlock[MOST_ROWS];
-    UNROLL for (int row = 0; row < rows; row++) inBlock[row] = splatInt(0);
-    for (int four = 0; four < FOURS; four++, weights += 4 * TOGETHER) {
-      __builtin_prefetch(weights + 2048);
-      const Bytes each = loadBytes(weights);
-      UNROLL for (int row = 0; row < rows; row++) {
-        const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
-        inBlock[row] = dotWeights(inBlock[row], each, ((const int32_t *)a->numbers)[four]);
-      }
-    }
+  UNROLL for (int row = 0; row < rows; row++) sums[row] = splat(middles[row]);
+  for (int block = 0; block < blocks; block++, upper += BLOCK_NUMBERS) {
+    if (vector == 0)
+      for (int line = 0; line < BLOCK_NUMBERS; line += 64) __builtin_prefetch(upper + AHEAD + line);
+    Bytes numbers[FOURS];
+    unpack(numbers, upper, vector);
     UNROLL for (int row = 0; row < rows; row++) {
       const ActivationBlock *const a = (const ActivationBlock *)(x + (intptr_t)row * xBytes) + block;
-      /* What the shift of weights adds: SHIFT times the sum of activations, which is -8 times as large in `offset`. */
-      sums[row] += toFloats(inBlock[row] + splatInt(a->offset * (SHIFT / 8))) * splat(a->scale);
+      sums[row] += toFloats(dotBlock(splatInt(a->offset), numbers, (const int32_t *)a->numbers)) * splat(a->scale);
+      NEXT_ROW();
     }
   }
-  UNROLL for (int row = 0; row < rows; row++)
-    store(rowOf(out, row, outBytes) + LANES * vector, sums[row] * scales);
+  UNROLL for (int row = 0; row < rows; row++) store(rowOf(out, row, outBytes) + LANES * vector, sums[row] * scales);
 }
 
-/*
- * Rows of blocks times 8-bit weights [O / 16, I / 4, 16, 4] of a scale for each output -> out [R, O]: a part is so many `groups` of 16
- * outputs.
- */
-JOB(multiplyMixed) {
+/* Rows of blocks times weights -> estimates of out [R, O]: a part is so many `groups` of 16 outputs. */
+JOB(estimate) {
   typedef struct {
-    int32_t x, xBytes, rows, weights, scales, out, outBytes, blocks, groups, allGroups;
+    int32_t x, xBytes, rows, upper, scales, out, outBytes, blocks, groups, allGroups;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const int end = atMost((first + count) * job->groups, job->allGroups);
+  float middles[MOST_READ_OUT];
+  for (int row = 0; row < job->rows; row++) {
+    const ActivationBlock *const a = (const ActivationBlock *)(AT(job->x) + (intptr_t)row * job->xBytes);
+    middles[row] = 0;
+    /* `offset` is -8 times the sum of a block's activations. */
+    for (int block = 0; block < job->blocks; block++) middles[row] += (float)a[block].offset * a[block].scale * (-7.5f / 8 / 16);
+  }
   for (int group = first * job->groups; group < end; group++) {
-    const uint8_t *const weights = AT(job->weights) + (intptr_t)group * job->blocks * 32 * TOGETHER;
+    const uint8_t *const upper = AT(job->upper) + (intptr_t)group * job->blocks * BLOCK_NUMBERS;
     float *const out = FLOATS(job->out) + TOGETHER * group;
-    for (int vector = 0; vector < VECTORS; vector++) {
-      const Floats scales = load(FLOATS(job->scales) + TOGETHER * group + LANES * vector);
-#define RUN(row, rows)                                                                        \
-  multiplyMixedTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, weights, scales, \
-                    rowOf(out, row, job->outBytes), job->outBytes, job->blocks, vector, rows)
+    UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+      const Floats scales = load(FLOATS(job->scales) + TOGETHER * group + LANES * vector) * splat(16);
+#define RUN(row, rows)                                                                                  \
+  estimateTile(AT(job->x) + (intptr_t)(row) * job->xBytes, job->xBytes, upper, scales, middles + (row), \
+               rowOf(out, row, job->outBytes), job->outBytes, job->blocks, vector, rows)
       TILES(job->rows, RUN);
 #undef RUN
     }
+  }
+}
+
+/* Largest of the first `width` values of rows, with room behind them up to a whole number of vectors, less `margin` -> limits [R]: a part is a row. */
+JOB(limit) {
+  typedef struct {
+    int32_t x, xBytes, width;
+    float margin;
+    int32_t limits;
+  } Arguments;
+  const Arguments *const job = (const Arguments *)values;
+  for (int row = first; row < first + count; row++) {
+    float *const x = rowOf(AT(job->x), row, job->xBytes);
+    fillRow(x, job->width);
+    Floats largest = load(x);
+    for (int i = 0; i < job->width; i += LANES) largest = larger(load(x + i), largest);
+    FLOATS(job->limits)[row] = largestOf(largest) - job->margin;
+  }
+}
+
+/* Sum over a block, by both halves. */
+INLINE Ints dotHalves(const uint8_t *upper, const uint8_t *lower, const ActivationBlock *a, int vector) {
+#if defined(HAS_MIXED_DOT)
+  /* Put together they are weights that are 128 larger. */
+  Ints even = splatInt(16 * a->offset), odd = splatInt(0);
+  const int32_t *const activations = (const int32_t *)a->numbers;
+  UNROLL for (int i = 0; i < FOURS / 2; i++) {
+    const Bytes most = loadBytes(upper + 64 * i + 4 * LANES * vector), least = loadBytes(lower + 64 * i + 4 * LANES * vector);
+    even = dotMixed(even, joinLowHalves(most, least), splatBytes(activations[i]));
+    odd = dotMixed(odd, joinHighHalves(most, least), splatBytes(activations[i + FOURS / 2]));
+  }
+  return even + odd;
+#else
+  Bytes numbers[FOURS];
+  unpack(numbers, upper, vector);
+  const Ints sum = dotBlock(splatInt(a->offset), numbers, (const int32_t *)a->numbers) << 4;
+  unpack(numbers, lower, vector);
+  return dotBlock(sum, numbers, (const int32_t *)a->numbers);
+#endif
+}
+
+/* The results of 16 outputs. */
+INLINE void multiplyHalves(const uint8_t *x, const uint8_t *upper, const uint8_t *lower, const float *scales, float *out, int blocks) {
+  UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+    Floats sum = splat(0);
+    for (int block = 0; block < blocks; block++) {
+      const ActivationBlock *const a = (const ActivationBlock *)x + block;
+      const intptr_t at = (intptr_t)block * BLOCK_NUMBERS;
+      sum += toFloats(dotHalves(upper + at, lower + at, a, vector)) * splat(a->scale);
+    }
+    store(out + LANES * vector, sum * load(scales + LANES * vector));
+  }
+}
+
+/* Makes estimates exact, 16 outputs of a row at a time, where one of them is above the row's limit: a part is so many `groups`. */
+JOB(refine) {
+  typedef struct {
+    int32_t x, xBytes, rows, upper, lower, scales, out, outBytes, blocks, groups, allGroups, limits;
+  } Arguments;
+  const Arguments *const job = (const Arguments *)values;
+  const int end = atMost((first + count) * job->groups, job->allGroups);
+  const int groupBytes = job->blocks * BLOCK_NUMBERS;
+  /* Groups lie here and there: each is asked for while the one before it is made. */
+  uint32_t waiting = 0; /* a bit a row */
+  int last = 0;
+  for (int group = first * job->groups; group <= end; group++) {
+    uint32_t wanted = 0;
+    for (int row = 0; row < job->rows && group < end; row++) {
+      const float *const out = rowOf(AT(job->out), row, job->outBytes) + TOGETHER * group;
+      Ints isAbove = splatInt(0);
+      for (int i = 0; i < TOGETHER; i += LANES) isAbove |= load(out + i) > splat(FLOATS(job->limits)[row]);
+      wanted |= (uint32_t)isSome(isAbove) << row;
+    }
+    if (wanted == 0 && group < end) continue;
+    const uint8_t *const upper = AT(job->upper) + (intptr_t)group * groupBytes, *const lower = AT(job->lower) + (intptr_t)group * groupBytes;
+    for (int line = 0; line < groupBytes && wanted != 0; line += 64) {
+      __builtin_prefetch(upper + line);
+      __builtin_prefetch(lower + line);
+    }
+    for (int row = 0; waiting != 0; row++, waiting >>= 1)
+      if (waiting & 1)
+        multiplyHalves(AT(job->x) + (intptr_t)row * job->xBytes, AT(job->upper) + (intptr_t)last * groupBytes,
+                       AT(job->lower) + (intptr_t)last * groupBytes, FLOATS(job->scales) + TOGETHER * last,
+                       rowOf(AT(job->out), row, job->outBytes) + TOGETHER * last, job->blocks);
+    waiting = wanted;
+    last = group;
   }
 }
 

@@ -129,7 +129,7 @@ JOB(softmax) {
   const int filled = (job->width + TOGETHER - 1) / TOGETHER * TOGETHER;
   for (int row = first; row < first + count; row++) {
     float *const x = rowOf(AT(job->x), row, job->xBytes);
-    for (int i = job->width; i < filled; i++) x[i] = -1e30f;
+    fillRow(x, job->width);
     const Floats factor = splat(soften(x, filled, 1));
     for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
   }

@@ -81,10 +81,11 @@ INLINE float largestOf(Floats value) {
  * ---- Products of bytes: four whole numbers of weights in each lane times four of activations, the same for every lane. ----
  *
  * `dotMixed` adds products of numbers without a sign and of numbers with one, where there is an instruction for it (HAS_MIXED_DOT);
- * elsewhere `dotSigned` adds those of two numbers with a sign, from -127 to 127. On x86 that is made of pairs (HAS_PAIRS): `pairsOf` gives sums
+ * elsewhere `dotSigned` adds those of two numbers with a sign, from -127 to 127. `joinLowHalves` makes bytes of the lower
+ * halves of two vectors, `joinHighHalves` of the upper ones. On x86 that is made of pairs (HAS_PAIRS): `pairsOf` gives sums
  * of two products in 16 bits, the first factors without a sign, `addPairs` adds such sums, and `sumPairs` gives those of two in 32 bits.
  *
- * `nearest` rounds halves to the even number, by an instruction for that: if it were done by adding 1.5 * 2 ** 23, a compiler would join
+ * `isSome` says whether a bit is set in any lane. `nearest` rounds halves to the even number, by an instruction for that: if it were done by adding 1.5 * 2 ** 23, a compiler would join
  * a product with the sum, and what is to be rounded to float32 first would not be.
  */
 
@@ -98,8 +99,14 @@ INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_
 INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm512_set1_epi32(four); }
+INLINE int isSome(Ints mask) { return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0; }
 #if defined(__AVX512VNNI__)
-INLINE Bytes flipSigns(Bytes value) { return _mm512_xor_si512(value, _mm512_set1_epi8(-128)); }
+INLINE Bytes joinLowHalves(Bytes upper, Bytes lower) {
+  return _mm512_or_si512(_mm512_slli_epi16(lowHalves(upper), 4), lowHalves(lower));
+}
+INLINE Bytes joinHighHalves(Bytes upper, Bytes lower) {
+  return _mm512_or_si512(_mm512_andnot_si512(_mm512_set1_epi8(15), upper), highHalves(lower));
+}
 #define HAS_MIXED_DOT
 INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
   return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedOnes, signedOnes);
@@ -125,8 +132,14 @@ INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_
 INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm256_set1_epi32(four); }
+INLINE int isSome(Ints mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
 #if defined(__AVXVNNI__)
-INLINE Bytes flipSigns(Bytes value) { return _mm256_xor_si256(value, _mm256_set1_epi8(-128)); }
+INLINE Bytes joinLowHalves(Bytes upper, Bytes lower) {
+  return _mm256_or_si256(_mm256_slli_epi16(lowHalves(upper), 4), lowHalves(lower));
+}
+INLINE Bytes joinHighHalves(Bytes upper, Bytes lower) {
+  return _mm256_or_si256(_mm256_andnot_si256(_mm256_set1_epi8(15), upper), highHalves(lower));
+}
 #define HAS_MIXED_DOT
 INLINE Ints dotMixed(Ints sum, Bytes unsignedOnes, Bytes signedOnes) {
   return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, unsignedOnes, signedOnes);
@@ -149,6 +162,7 @@ INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vrei
 INLINE void storeHalvesOf(uint16_t *to, Floats value) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)value))); }
 INLINE Ints nearest(Floats value) { return (Ints)vcvtnq_s32_f32((float32x4_t)value); }
 INLINE Bytes splatBytes(int32_t four) { return vreinterpretq_s8_s32(vdupq_n_s32(four)); }
+INLINE int isSome(Ints mask) { return vmaxvq_u32(vreinterpretq_u32_s32((int32x4_t)mask)) != 0; }
 INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) { return (Ints)vdotq_s32((int32x4_t)sum, a, b); }
 #endif
 
@@ -185,5 +199,10 @@ INLINE Floats exponential(Floats x) {
 }
 
 INLINE int atMost(int a, int b) { return a < b ? a : b; }
+
+/* Fills up a row behind its `width` values to a whole number of vectors, with what counts for nothing among logits. */
+INLINE void fillRow(float *x, int width) {
+  for (int i = width; i % TOGETHER != 0; i++) x[i] = -1e30f;
+}
 
 #endif

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { halfValues, toHalf } from "../../../model-runtime/checkpoint/half";
 import { KEY_TILE, slotsFor, VALUE_STRIP } from "../../../model-runtime/kernels/attention";
 import { BLOCK_INPUTS } from "../../../model-runtime/kernels/blocks";
-import { jobArguments } from "../../../model-runtime/kernels/jobs";
 import { nativeKernels } from "../../../model-runtime/kernels/native";
 import {
   floatBits,
@@ -18,6 +17,7 @@ import {
   OUTPUTS_OF_GROUP,
   packNativeBlocks,
   packNativeFloats,
+  packNativeHalves,
   sumsOfIntegers,
 } from "../../../model-runtime/kernels/native-jobs";
 import { RowMemory, type RowSpan } from "../../../model-runtime/kernels/row-kernels";
@@ -204,26 +204,46 @@ function multiplyIntegers(
   return readRows(memory, out, rows, inGroups(outputs), outputs);
 }
 
-/** Products of activations that are rounded in blocks. */
-function multiplyMixed(
+/** Rows that are read out at a time. */
+const READ_OUT = 16;
+/** A margin that leaves nothing to estimates. */
+const ALL = 1e30;
+
+/** Products of activations that are rounded in blocks: those of outputs near others that are within `margin` of a row's largest estimate, and estimates. */
+function readOut(
   memory: RowMemory,
   x: Float32Array,
   { rows: weights, scales }: Integers,
+  margin: number,
   groups = 1,
-): Float32Array[] {
+): { found: Float32Array[]; estimates: Float32Array[] } {
   const outputs = scales.length;
   const inputs = weights.length / outputs;
-  const rows = x.length / inputs;
-  const rounded = roundBlocks(memory, x, inputs);
-  const filled = new Float32Array(inGroups(outputs));
-  filled.set(scales);
-  const out = outputRows(memory, rows, inGroups(outputs));
-  const allGroups = inGroups(outputs) / OUTPUTS_OF_GROUP;
-  const blocks = inputs / BLOCK_INPUTS;
-  const given = { x: rounded.at, xBytes: rounded.bytes, rows, out: out.at, outBytes: out.bytes };
-  const taken = { weights: placeNativeIntegers(memory, weights, inputs), scales: memory.place(filled) };
-  run(memory, "multiplyMixed", { ...given, ...taken, blocks, groups, allGroups }, Math.ceil(allGroups / groups));
-  return readRows(memory, out, rows, inGroups(outputs), outputs);
+  const [filled, blocks] = [inGroups(outputs), inputs / BLOCK_INPUTS];
+  const halfBytes = (filled * inputs) / 2;
+  const [upper, lower] = [memory.allocate(halfBytes), memory.allocate(halfBytes)];
+  packNativeHalves(memory.bytes(upper, halfBytes), memory.bytes(lower, halfBytes), weights, inputs);
+  const ofOutputs = new Float32Array(filled);
+  ofOutputs.set(scales);
+  const allGroups = filled / OUTPUTS_OF_GROUP;
+  const parts = Math.ceil(allGroups / groups);
+  const shared = { upper, scales: memory.place(ofOutputs), blocks, groups, allGroups };
+  const all: ReturnType<typeof readOut> = { found: [], estimates: [] };
+  for (let from = 0; from < x.length; from += READ_OUT * inputs) {
+    const some = x.subarray(from, from + READ_OUT * inputs);
+    const rows = some.length / inputs;
+    const rounded = roundBlocks(memory, some, inputs);
+    const out = outputRows(memory, rows, filled);
+    const limits = memory.allocateFloats(rows);
+    const given = { ...shared, x: rounded.at, xBytes: rounded.bytes, rows, out: out.at, outBytes: out.bytes };
+    run(memory, "estimate", given, parts);
+    const limit = { x: out.at, xBytes: out.bytes, width: outputs, margin: floatBits(margin), limits };
+    run(memory, "limit", limit, rows);
+    all.estimates.push(...readRows(memory, out, rows, filled, outputs));
+    run(memory, "refine", { ...given, lower, limits }, parts);
+    all.found.push(...readRows(memory, out, rows, filled, outputs));
+  }
+  return all;
 }
 
 /** @param weights [O, inputs] @param before what the outputs of every row are before, where products are added to it */
@@ -261,10 +281,10 @@ interface Sight {
 const scaleOf = ({ headDim }: Sight) => fround(1 / Math.sqrt(headDim));
 
 /**
- * Attended [K, G, D] of rows of queries [K, G, D] and masks [P], in tiles of so many rows, each up to the last positions that it sees; or by
+ * Attended [K, G, D] of rows of queries [K, G, D] and masks [P], in tiles of so many rows: each up to the last positions that it sees; or by
  * three jobs, in stretches of positions.
  */
-function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: number } | { stretch: number }) {
+function attend(memory: RowMemory, x: Float32Array, sight: Sight, tile: number, stretch: number | null = null) {
   const { together, keyHeads, headDim, positions, slots, keys, values, numberBytes } = sight;
   const heads = keyHeads * together;
   const width = heads * headDim;
@@ -295,45 +315,37 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, by: { tile: nu
   const given = {
     queries: from.at,
     queryBytes: from.bytes,
+    rows,
     keys: tiles,
-    mask: masks.at,
+    values: strips,
     headBytes: numberBytes * headNumbers,
+    mask: masks.at,
+    maskBytes: masks.bytes,
+    out: out.at,
+    outBytes: out.bytes,
+    keyHeads,
+    together,
+    headDim,
+    slots,
+    tile,
+    scale: floatBits(scaleOf(sight)),
+    numberBytes,
   };
-  const taken = { values: strips, out: out.at, outBytes: out.bytes, slots };
-  const shape = { keyHeads, together, headDim, numberBytes };
-  if ("tile" in by) {
-    const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
-    const { threads } = memory.team;
-    const scratch = memory.allocate(threads * scratchBytes);
-    const end = memory.allocate(64);
-    memory.bytes(end, 64).fill(7);
-    const places = { maskBytes: masks.bytes, rows, ends: memory.place(ends), tile: by.tile, scratch, scratchBytes };
-    const scale = floatBits(scaleOf(sight));
-    run(memory, "attend", { ...given, ...taken, ...shape, ...places, scale }, Math.ceil(rows / by.tile) * keyHeads);
-    assert.ok(memory.bytes(end, 64).every((byte) => byte === 7));
-  } else {
-    for (let row = 0; row < rows; row++) memory.kernels.scale(from.at + row * from.bytes, width, scaleOf(sight));
-    const scoreBytes = masks.bytes;
-    const scores = { scores: memory.allocate(rows * heads * scoreBytes), scoreBytes };
-    const factors = memory.allocateFloats(rows * heads);
-    const stretches = Math.ceil(positions / by.stretch);
-    const jobs = [
-      [
-        "score",
-        { ...given, ...shape, ...scores, positions, stretches, stretch: by.stretch },
-        rows * keyHeads * stretches,
-      ],
-      ["soften", { ...scores, together, positions, factors }, rows * heads],
-      [
-        "sum",
-        { ...given, ...taken, ...shape, ...scores, positions, factors, strips: headDim / VALUE_STRIP },
-        (rows * keyHeads * headDim) / VALUE_STRIP,
-      ],
-    ] as const;
-    memory.team.begin();
-    for (const [name, values, parts] of jobs) memory.job(name, values).run(parts);
-    memory.team.end();
+  const tilesOfRows = Math.ceil(rows / tile) * keyHeads;
+  const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
+  const scratch = memory.allocate(stretch === null ? memory.team.threads * scratchBytes : 4 * rows * heads * slots);
+  const end = memory.allocate(64);
+  memory.bytes(end, 64).fill(7);
+  if (stretch === null)
+    run(memory, "attend", { ...given, ends: memory.place(ends), scratch, scratchBytes }, tilesOfRows);
+  else {
+    const stretches = Math.ceil(positions / stretch);
+    const few = { ...given, scores: scratch, factors: memory.allocateFloats(rows * heads), positions };
+    run(memory, "score", { ...few, stretch, stretches }, tilesOfRows * stretches);
+    run(memory, "soften", few, rows * heads);
+    run(memory, "sum", few, (tilesOfRows * headDim) / VALUE_STRIP);
   }
+  assert.ok(memory.bytes(end, 64).every((byte) => byte === 7));
   return readRows(memory, out, rows, width);
 }
 
@@ -344,7 +356,9 @@ function soften(memory: RowMemory, x: Float32Array, positions: number): { weight
   for (let row = 0; row < rows; row++)
     memory.row(scores, row, positions).set(x.subarray(row * positions, (row + 1) * positions));
   const factors = memory.allocateFloats(rows);
-  memory.job("soften", { scores: scores.at, scoreBytes: scores.bytes, together: 1, positions, factors }).run(rows);
+  const slots = scores.bytes / 4;
+  const shape = { keyHeads: 1, together: 1, slots, positions, tile: 1 };
+  memory.nativeJob("soften", { ...shape, scores: scores.at, rows, factors }).run(rows);
   return {
     weights: readRows(memory, scores, rows, positions),
     factors: [...memory.floats.subarray(factors / 4, factors / 4 + rows)],
@@ -609,12 +623,18 @@ const works: Record<string, fc.Arbitrary<RowWork>> = {
       const weights = randomIntegers(numbers(seed), outputs, width);
       return { width, apply: (memory, x) => multiplyIntegers(memory, x, weights, groups) };
     }),
-  "roundBlocks and multiplyMixed": fc
-    .record({ blocks: size(5), outputs: size(80), groups: size(3), seed: fc.integer() })
-    .map(({ blocks, outputs, groups, seed }) => {
+  "roundBlocks, estimate, limit and refine": fc
+    .record({
+      blocks: size(5),
+      outputs: size(80),
+      groups: size(3),
+      margin: fc.constantFrom(0, 20, ALL),
+      seed: fc.integer(),
+    })
+    .map(({ blocks, outputs, groups, margin, seed }) => {
       const width = blocks * BLOCK_INPUTS;
       const weights = randomIntegers(numbers(seed), outputs, width);
-      return { width, apply: (memory, x) => multiplyMixed(memory, x, weights, groups) };
+      return { width, apply: (memory, x) => readOut(memory, x, weights, margin, groups).found };
     }),
   multiplyFloats: fc
     .record({ width: size(70), outputs: size(80), isAdded: fc.boolean(), seed: fc.integer() })
@@ -628,15 +648,15 @@ const works: Record<string, fc.Arbitrary<RowWork>> = {
     const sight = randomSight(numbers(seed), shape);
     const { together, keyHeads, headDim, positions } = shape;
     const width = together * keyHeads * headDim + positions;
-    return { width, apply: (memory, x) => attend(memory, x, sight, { tile: tile ?? tileOf(together) }) };
+    return { width, apply: (memory, x) => attend(memory, x, sight, tile ?? tileOf(together)) };
   }),
   "score, soften and sum": fc
-    .record({ shape: sights, stretch: vectors(5), seed: fc.integer() })
-    .map(({ shape, stretch, seed }) => {
+    .record({ shape: sights, tile: fc.option(size(14)), stretch: vectors(5), seed: fc.integer() })
+    .map(({ shape, tile, stretch, seed }) => {
       const sight = randomSight(numbers(seed), shape);
       const { together, keyHeads, headDim, positions } = shape;
       const width = together * keyHeads * headDim + positions;
-      return { width, apply: (memory, x) => attend(memory, x, sight, { stretch }) };
+      return { width, apply: (memory, x) => attend(memory, x, sight, tile ?? tileOf(together), stretch) };
     }),
   place: fc
     .record({ heads: size(6), keyHeads: size(3), headDim: vectors(4), numberBytes })
@@ -676,9 +696,7 @@ describe("sumsOfIntegers", () => {
 
 describe("native jobs", () => {
   it("have the places that their arguments are listed at", () => {
-    // Attention of a few rows takes what the jobs in WebAssembly do.
-    const { score, soften, sum } = jobArguments;
-    assert.deepEqual(new Set(nativeJobNames), new Set(Object.keys({ ...nativeJobArguments, score, soften, sum })));
+    assert.deepEqual(new Set(nativeJobNames), new Set(Object.keys(nativeJobArguments)));
   });
 });
 
@@ -1061,27 +1079,69 @@ for (const [number, variant] of variantNames().entries())
       });
     });
 
-    describe("multiplyMixed", () => {
-      /** The sums of a row and of their magnitudes, in float64, without the scales of weights. */
-      function plainSums(x: Float32Array, weights: Int8Array): { sum: number; size: number }[] {
+    describe("estimate, limit and refine", () => {
+      /** The sums of a row, of its blocks' magnitudes and of all products' ones, in float64, without the scales of weights. */
+      function plainSums(
+        x: Float32Array,
+        weights: Int8Array | Int16Array,
+      ): { sum: number; size: number; most: number }[] {
         const rounded = Array.from({ length: x.length / BLOCK_INPUTS }, (_, block) =>
           plainBlock(x.subarray(block * BLOCK_INPUTS, (block + 1) * BLOCK_INPUTS)),
         );
         return Array.from({ length: weights.length / x.length }, (_, output) => {
-          let [sum, size] = [0, 0];
+          let [sum, size, most] = [0, 0, 0];
           rounded.forEach(({ numbers, scale }, block) => {
             let inBlock = 0;
             numbers.forEach((number, i) => {
-              inBlock += number * weights[output * x.length + block * BLOCK_INPUTS + i];
+              const product = number * weights[output * x.length + block * BLOCK_INPUTS + i];
+              inBlock += product;
+              most += Math.abs(product * scale);
             });
             sum += inBlock * scale;
             size += Math.abs(inBlock * scale);
           });
-          return { sum, size };
+          return { sum, size, most };
         });
       }
 
-      it("is within rounding what the whole numbers and scales give", () => {
+      it("estimates with 7.5 as each lower half, and takes both halves near estimates within the margin alone", () => {
+        fc.assert(
+          fc.property(
+            products,
+            size(5),
+            fc.constantFrom(0, 3, 30),
+            ({ rows, outputs, groups, seed }, blocks, margin) => {
+              const random = numbers(seed);
+              const inputs = blocks * BLOCK_INPUTS;
+              const x = randomFloats(random, rows * inputs);
+              const { rows: whole, scales } = randomIntegers(random, outputs, inputs);
+              const weights = { rows: whole, scales: scales.map((scale) => scale / 100) };
+              // Twice what stands for a weight.
+              const doubled = Int16Array.from(whole, (weight) => 32 * (weight >> 4) + 15);
+              const exact = readOut(newMemory(), x, weights, ALL, groups).found;
+              const { found, estimates } = readOut(newMemory(), x, weights, margin, groups);
+              estimates.forEach((row, index) => {
+                plainSums(x.subarray(index * inputs, (index + 1) * inputs), doubled).forEach(
+                  ({ sum, most }, output) => {
+                    const scale = weights.scales[output] / 2;
+                    const off = Math.abs(row[output] - sum * scale);
+                    assert.ok(off <= 1e-6 * most * Math.abs(scale), `${row[output]}, ${sum * scale}`);
+                  },
+                );
+                const limit = fround(Math.max(...row) - margin);
+                row.forEach((estimate, output) => {
+                  const first = output - (output % OUTPUTS_OF_GROUP);
+                  const isNear = row.subarray(first, first + OUTPUTS_OF_GROUP).some((each) => each > limit);
+                  assert.equal(found[index][output], isNear ? exact[index][output] : estimate);
+                });
+              });
+            },
+          ),
+          { numRuns: 20 },
+        );
+      });
+
+      it("is within rounding what the whole numbers and scales give, where nothing is left to estimates", () => {
         fc.assert(
           fc.property(products, size(5), ({ rows, outputs, groups, seed }, blocks) => {
             const random = numbers(seed);
@@ -1090,7 +1150,7 @@ for (const [number, variant] of variantNames().entries())
             // A row of zeros among them.
             x.fill(0, (rows >> 1) * inputs, ((rows >> 1) + 1) * inputs);
             const weights = randomIntegers(random, outputs, inputs);
-            multiplyMixed(newMemory(), x, weights, groups).forEach((found, row) => {
+            readOut(newMemory(), x, weights, ALL, groups).found.forEach((found, row) => {
               plainSums(x.subarray(row * inputs, (row + 1) * inputs), weights.rows).forEach(({ sum, size }, output) => {
                 const scale = weights.scales[output];
                 const off = Math.abs(found[output] - sum * scale);
@@ -1114,7 +1174,7 @@ for (const [number, variant] of variantNames().entries())
         for (const sign of [(_: number) => 1, (_: number) => -1, (i: number) => (i % 2 === 0 ? 1 : -1)]) {
           const rows = Int8Array.from({ length: outputs * inputs }, (_, i) => 127 * sign(i));
           const weights = { rows, scales: new Float32Array(outputs).fill(0.5) };
-          multiplyMixed(newMemory(), x, weights).forEach((found, row) => {
+          readOut(newMemory(), x, weights, ALL).found.forEach((found, row) => {
             const expected = plainSums(x.subarray(row * inputs, (row + 1) * inputs), rows);
             // Without the sign of a zero.
             assert.deepEqual(
@@ -1128,7 +1188,7 @@ for (const [number, variant] of variantNames().entries())
       it("is no number where an activation is none, in that row only", () => {
         const inputs = 96;
         const weights = randomIntegers(numbers(1), 40, inputs);
-        spoilsItsRowAlone(inputs, (x) => multiplyMixed(newMemory(), x, weights));
+        for (const margin of [1, ALL]) spoilsItsRowAlone(inputs, (x) => readOut(newMemory(), x, weights, margin).found);
       });
     });
 
@@ -1186,7 +1246,7 @@ for (const [number, variant] of variantNames().entries())
             const random = numbers(seed);
             const sight = randomSight(random, shape);
             const x = randomQueries(random, rows, sight, spread);
-            const found = attend(newMemory(), x, sight, { tile: tileOf(shape.together) });
+            const found = attend(newMemory(), x, sight, tileOf(shape.together));
             plainAttention(x, sight).forEach((expected, row) => {
               expected.forEach((value, i) => {
                 // Scores in float32 err by their size.
@@ -1205,7 +1265,7 @@ for (const [number, variant] of variantNames().entries())
             const random = numbers(seed);
             const sight = randomSight(random, shape);
             const x = randomQueries(random, rows, sight, spread);
-            assert.deepEqual(attend(newMemory(), x, sight, { tile }), attend(newMemory(), x, sight, { stretch }));
+            assert.deepEqual(attend(newMemory(), x, sight, tile), attend(newMemory(), x, sight, tile, stretch));
           }),
           { numRuns: 40 },
         );
@@ -1230,12 +1290,12 @@ for (const [number, variant] of variantNames().entries())
           const seen = [0, 3, 15, 16, 47];
           for (const position of seen) {
             sight.values.fill(1e38).fill(2, 16 * position, 16 * (position + 1));
-            const [found] = attend(newMemory(), queriesThatSee(sight, [position]), sight, { tile: 1 });
+            const [found] = attend(newMemory(), queriesThatSee(sight, [position]), sight, 1);
             assert.deepEqual([...found], new Array(16 * together).fill(2));
           }
           // Each row has a mask of its own.
           sight.values = sight.values.map((_, i) => Math.floor(i / 16));
-          const found = attend(newMemory(), queriesThatSee(sight, seen), sight, { tile: tileOf(together) });
+          const found = attend(newMemory(), queriesThatSee(sight, seen), sight, tileOf(together));
           assert.deepEqual(
             found.map((row) => [...new Set(row)]),
             seen.map((position) => [position]),
@@ -1253,7 +1313,7 @@ for (const [number, variant] of variantNames().entries())
           numberBytes: 2,
         });
         sight.values = sight.values.map((_, i) => Math.floor(i / 16));
-        for (const found of attend(newMemory(), queriesThatSee(sight, [null, null]), sight, { tile: 4 }))
+        for (const found of attend(newMemory(), queriesThatSee(sight, [null, null]), sight, 4))
           assert.deepEqual([...found], new Array(48).fill(15.5));
       });
 
@@ -1263,7 +1323,7 @@ for (const [number, variant] of variantNames().entries())
           const sight = randomSight(numbers(4), { ...shape, numberBytes });
           sight.values[20 * 32 + 17] = Number.NaN;
           const x = randomFloats(numbers(5), 3 * (64 + 32));
-          for (const found of attend(newMemory(), x, sight, { tile: 2 }))
+          for (const found of attend(newMemory(), x, sight, 2))
             found.forEach((value, i) => {
               assert.equal(Number.isNaN(value), i % 32 === 17, `${i}`);
             });
@@ -1275,7 +1335,7 @@ for (const [number, variant] of variantNames().entries())
         const sight = randomSight(numbers(6), shape);
         const x = randomFloats(numbers(7), 3 * (64 + 32));
         x[96 + 20] = Number.NaN;
-        attend(newMemory(), x, sight, { tile: 6 }).forEach((found, row) => {
+        attend(newMemory(), x, sight, 6).forEach((found, row) => {
           found.forEach((value, i) => {
             assert.equal(Number.isNaN(value), row === 1 && i >= 16 && i < 32, `row ${row}, ${i}`);
           });

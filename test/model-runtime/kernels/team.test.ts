@@ -21,6 +21,7 @@ import {
 import { ACTIVATION_BYTES, BLOCK_INPUTS, packedBlocks } from "../../../model-runtime/kernels/blocks";
 import { nativeKernels, nativeKernelsFile } from "../../../model-runtime/kernels/native";
 import {
+  floatBits,
   MOST_QUERIES,
   NATIVE_ACTIVATION_BYTES,
   type NativeJobArgument,
@@ -747,13 +748,21 @@ function chain(threads: number, isNative: boolean) {
     keyHeads,
     together,
     headDim,
+    slots: positions,
+    // Of the native kernels.
+    rows: 1,
+    tile: 1,
+    scale: floatBits(1),
+    numberBytes: 4,
   };
   const [keys, attendedTo] = [random(keyHeads * positions * headDim), random(keyHeads * positions * headDim)];
   const mask = memory.allocateFloats(positions);
-  const score = memory.job("score", { ...shared, queries, keys, mask, stretches, stretch });
-  const soften = memory.job("soften", shared);
   const strips = headDim / 16;
-  const sum = memory.job("sum", { ...shared, values: attendedTo, out: attended, slots: positions, strips });
+  const scored = { ...shared, queries, keys, mask, stretches, stretch };
+  const summed = { ...shared, values: attendedTo, out: attended, strips };
+  const [score, soften, sum] = isNative
+    ? [memory.nativeJob("score", scored), memory.nativeJob("soften", shared), memory.nativeJob("sum", summed)]
+    : [memory.job("score", scored), memory.job("soften", shared), memory.job("sum", summed)];
   const copy = (from: number, to: number, count: number) =>
     memory.floats.copyWithin(to / 4, from / 4, from / 4 + count);
   return {
@@ -865,7 +874,11 @@ for (const { title, isNative } of kinds)
         const scores = memory.place(new Float32Array(64 * heads).fill(i));
         memory.allocate(100_000);
         const factors = memory.allocateFloats(heads);
-        memory.job("soften", { scores, scoreBytes: 256, together: 1, positions: 64, factors }).run(heads);
+        const given = { scores, together: 1, positions: 64, factors };
+        const soften = isNative
+          ? memory.nativeJob("soften", { ...given, rows: 1, keyHeads: heads, slots: 64, tile: 1 })
+          : memory.job("soften", { ...given, scoreBytes: 256 });
+        soften.run(heads);
         const found = memory.floats.subarray(factors / 4, factors / 4 + heads);
         assert.ok(found.every((factor) => factor === 1 / 64));
       }
