@@ -20,9 +20,9 @@ export const nativeJobArguments = {
     "allGroups",
   ],
   /**
-   * Scores of a few rows, `scale` times what queries and keys give: a part is a stretch of so many positions (a multiple of 16) of a key head of
-   * so many rows, a `tile`, stretches of a key head behind each other, key heads of a tile likewise. Scores [R, H, `slots`] are only what
-   * `soften` and `sum` read.
+   * Scores of a few rows, `scale` times what queries and keys give: a part is one of so many `stretches` of positions of a key head of so many
+   * rows, a `tile`, stretches of a key head behind each other, key heads of a tile likewise. Scores [R, H, `slots`] are only what `soften` and
+   * `sum` read. At `sight` are the number of positions and a stretch's: those behind the last one are empty.
    */
   score: [
     "queries",
@@ -37,15 +37,14 @@ export const nativeJobArguments = {
     "together",
     "headDim",
     "slots",
-    "positions",
+    "sight",
     "stretches",
-    "stretch",
     "tile",
     "scale",
     "numberBytes",
   ],
   /** Softmax of a head's scores, but for the `factors` [R, H] that they are to be multiplied with: a part is a head of a row. */
-  soften: ["scores", "rows", "keyHeads", "together", "slots", "positions", "tile", "factors"],
+  soften: ["scores", "rows", "keyHeads", "together", "slots", "sight", "tile", "factors"],
   /** Sums of values by these weights: a part is 16 columns of a key head of a tile. */
   sum: [
     "scores",
@@ -59,7 +58,7 @@ export const nativeJobArguments = {
     "together",
     "headDim",
     "slots",
-    "positions",
+    "sight",
     "tile",
     "numberBytes",
   ],

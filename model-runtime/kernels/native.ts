@@ -17,6 +17,8 @@ export interface NativeKernels {
   useLargePages(memory: object, address: number, bytes: number): void;
   /** Does all parts of a job of a kind, with the helpers unless `isAlone` is not 0. */
   lead(memory: object, kind: number, values: number, parts: number, isAlone: number): void;
+  /** Does the jobs of a list one after the other, each as `lead`: kind, values, parts and isAlone of each, 32 bits each. */
+  leadAll(memory: object, list: number, count: number): void;
   /** Takes parts of jobs for some 0.2 ms. */
   help(memory: object, thread: number): void;
   /**

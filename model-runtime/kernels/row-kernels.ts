@@ -53,6 +53,11 @@ export interface Job<A extends string> {
   run(parts: number, isSmall?: boolean): void;
 }
 
+/** Jobs that are done one after the other with the arguments that they had when they were listed. */
+export interface JobList {
+  run(): void;
+}
+
 /** Sets the arguments of a job at some of their places. */
 export function setArguments(
   { values }: Pick<Job<never>, "values">,
@@ -112,6 +117,10 @@ const PAGE = 2 ** 16;
 /** Of what is allocated, unless said: a line of the processor's cache. */
 const ALIGNMENT = 64;
 
+/** Numbers of a list's entry, and where the arguments of its jobs begin. */
+const ENTRY_NUMBERS = 4;
+const ENTRY_ALIGNMENT = 16;
+
 let compiled: WebAssembly.Module | null = null;
 
 /** A memory and the kernels over it; what is allocated stays until the memory is forgotten. */
@@ -122,6 +131,9 @@ export class RowMemory {
   /** Whether the team runs the native kernels, which take any number of rows. */
   readonly isNative: boolean;
   private readonly useLargePages: ((address: number, bytes: number) => void) | null = null;
+  private readonly leadAll: ((list: number, count: number) => void) | null = null;
+  /** Of a list in the making: each job's kind, arguments, parts, and whether who leads does it alone. */
+  private listed: { kind: number; values: Int32Array; parts: number; isAlone: boolean }[] | null = null;
   private used = TEAM_BYTES;
   private view: Float32Array;
 
@@ -159,6 +171,7 @@ export class RowMemory {
     }
     const address = native.memoryOf(new Uint8Array(memory.buffer));
     this.useLargePages = (first, bytes) => native.useLargePages(address, first, bytes);
+    this.leadAll = (list, count) => native.leadAll(address, list, count);
     const functions: TeamFunctions = {
       doAlone: (kind, values, parts) => native.lead(address, kind, values, parts, 1),
       lead: (kind, values, parts) => native.lead(address, kind, values, parts, 0),
@@ -249,8 +262,33 @@ export class RowMemory {
     return {
       values,
       places: (...wanted) => wanted.map((each) => names.indexOf(each)),
-      run: (parts, isSmall) => this.team.run(kind, at, parts, isSmall),
+      run: (parts, isSmall = false) => {
+        if (this.listed === null) this.team.run(kind, at, parts, isSmall);
+        else this.listed.push({ kind, values: values.slice(), parts, isAlone: this.team.isAlone(parts, isSmall) });
+      },
     };
+  }
+
+  /**
+   * Lists the native jobs that `give` would run, instead of running them: one call for all of them takes half the time of hundreds, between
+   * which a step's weights push JavaScript out of the processor's caches.
+   */
+  list(give: () => void): JobList {
+    const { leadAll } = this;
+    if (leadAll === null) throw new Error("there are no lists of the jobs in WebAssembly");
+    this.listed = [];
+    try {
+      give();
+      const entries = this.listed.flatMap(({ kind, values, parts, isAlone }) => {
+        const at = this.allocate(values.byteLength, ENTRY_ALIGNMENT);
+        this.integers(at, values.length).set(values);
+        return [kind, at, parts, Number(isAlone)];
+      });
+      const list = this.place(Int32Array.from(entries));
+      return { run: () => leadAll(list, entries.length / ENTRY_NUMBERS) };
+    } finally {
+      this.listed = null;
+    }
   }
 
   /** So many int32 of the memory: one that threads share grows in its place, so that the view stays. */

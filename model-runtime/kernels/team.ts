@@ -204,9 +204,13 @@ export class Team {
    * @param isSmall not worth more than one thread
    */
   run(kind: number, values: number, parts: number, isSmall = false): void {
-    const isAlone = isSmall || parts === 1 || parts > MOST_PARTS || this.helpers.length === 0;
-    if (isAlone) this.functions.doAlone(kind, values, parts);
+    if (this.isAlone(parts, isSmall)) this.functions.doAlone(kind, values, parts);
     else this.functions.lead(kind, values, parts);
+  }
+
+  /** Whether who leads does such a job without the helpers. */
+  isAlone(parts: number, isSmall: boolean): boolean {
+    return isSmall || parts === 1 || parts > MOST_PARTS || this.helpers.length === 0;
   }
 
   async release(): Promise<void> {

@@ -21,10 +21,14 @@ export interface AttentionShape {
 const LEAST_STRETCH = 64;
 const LEAST_VALUES = 16384;
 
-/** How the positions in sight are shared among threads: two stretches each, so that all end at about the same time whatever the number of key heads. */
-export function stretchesOf(positions: number, threads: number): { stretch: number; stretches: number } {
-  const stretch = slotsFor(Math.max(LEAST_STRETCH, positions / (2 * threads)));
-  return { stretch, stretches: Math.ceil(positions / stretch) };
+/** Into how many stretches positions are shared at most: two a thread, so that all end at about the same time whatever the number of key heads. */
+export function mostStretches(threads: number): number {
+  return 2 * threads;
+}
+
+/** Positions of a stretch. */
+export function stretchOf(positions: number, threads: number): number {
+  return slotsFor(Math.max(LEAST_STRETCH, positions / mostStretches(threads)));
 }
 
 /** Whether the attention of so many rows is not worth more than one thread. */

@@ -8,6 +8,7 @@ import { slotsFor } from "../kernels/attention";
 import type { NativeJobArgument } from "../kernels/native-jobs";
 import { type Job, type RowMemory, setArguments } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
+import { stretchOf } from "./attention-shape";
 import { HIDDEN_SCORE } from "./kv-cache";
 
 /** What each position has of keys, and of values. */
@@ -20,8 +21,9 @@ export class AttentionSlots {
   readonly mask: number;
   /** Address of where each of the next rows' sight ends [R]: it sees none of the slots from there on, a multiple of 16. */
   readonly ends: number;
-  /** How many of the slots the next rows' attention goes over, from the first on; a multiple of 16. */
-  slotsInUse = 0;
+  /** Address of how many of the slots are in use and how many are a stretch of them, as the native kernels read it. */
+  readonly sight: number;
+  private readonly sightValues: Int32Array;
   /** Bytes of a number of keys and values: 4, or 2 where they are float16. */
   readonly numberBytes: number;
   /** Addresses of keys [layers, K, S / 16, D, 16] and values [layers, K, D / 16, S, 16]. */
@@ -57,6 +59,18 @@ export class AttentionSlots {
     this.mask = memory.allocateFloats(rows * this.slots);
     this.ends = memory.allocateFloats(rows);
     this.endValues = memory.integers(this.ends, rows);
+    this.sight = memory.allocateFloats(2);
+    this.sightValues = memory.integers(this.sight, 2);
+  }
+
+  /** How many of the slots the next rows' attention goes over, from the first on; a multiple of 16. */
+  get slotsInUse(): number {
+    return this.sightValues[0];
+  }
+
+  protected useSlots(count: number): void {
+    this.sightValues[0] = count;
+    this.sightValues[1] = stretchOf(count, this.memory.team.threads);
   }
 
   /** Bytes between the keys of two heads, or their values. */
@@ -72,7 +86,7 @@ export class AttentionSlots {
 
   /** Takes the rows from `first` on of a mask [all, slots in sight] as the next ones'. */
   protected takeMasks({ data, shape: [, sight] }: Feeds[string], first: number, rows: number): void {
-    this.slotsInUse = slotsFor(sight);
+    this.useSlots(slotsFor(sight));
     this.endValues.fill(this.slotsInUse);
     for (let row = 0; row < rows; row++) {
       const start = (first + row) * sight;

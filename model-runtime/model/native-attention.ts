@@ -2,7 +2,7 @@
 import { VALUE_STRIP } from "../kernels/attention";
 import { floatBits, MOST_QUERIES, type NativeJobArgument } from "../kernels/native-jobs";
 import { type Job, type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
-import { type AttentionShape, isSmallAttention, type RowAttention, stretchesOf } from "./attention-shape";
+import { type AttentionShape, isSmallAttention, mostStretches, type RowAttention } from "./attention-shape";
 import type { AttentionSlots } from "./attention-slots";
 
 /**
@@ -18,21 +18,23 @@ export class NativeAttention implements RowAttention {
     sum: Job<NativeJobArgument<"sum">>;
   };
   private readonly scorePlaces: number[];
-  private readonly softenPlaces: number[];
+  private readonly softenPlace: number;
   private readonly sumPlaces: number[];
   private readonly many: Job<NativeJobArgument<"attend">> | null;
   private readonly manyPlaces: number[];
   /** Rows of a tile. */
   private readonly tile: number;
+  private readonly stretches: number;
 
   /** @param most N at most */
   constructor(
-    private readonly memory: RowMemory,
+    memory: RowMemory,
     private readonly sight: AttentionSlots,
     private readonly shape: AttentionShape,
     most: number,
   ) {
     const { slots, headBytes, numberBytes, mask } = sight;
+    this.stretches = mostStretches(memory.team.threads);
     const { heads, keyHeads, headDim } = shape;
     const together = heads / keyHeads;
     this.tile = Math.max(1, Math.floor(MOST_QUERIES / together));
@@ -41,6 +43,8 @@ export class NativeAttention implements RowAttention {
     const few = {
       ...shared,
       tile: this.tile,
+      sight: sight.sight,
+      stretches: this.stretches,
       scores: memory.allocateFloats(Math.min(most, FEW_ROWS) * heads * slots),
       factors: memory.allocateFloats(Math.min(most, FEW_ROWS) * heads),
     };
@@ -50,9 +54,9 @@ export class NativeAttention implements RowAttention {
       sum: memory.nativeJob("sum", few),
     };
     const { score, soften, sum } = this.few;
-    this.scorePlaces = score.places("queries", "queryBytes", "rows", "keys", "positions", "stretches", "stretch");
-    this.softenPlaces = soften.places("rows", "positions");
-    this.sumPlaces = sum.places("rows", "values", "out", "outBytes", "positions");
+    this.scorePlaces = score.places("queries", "queryBytes", "rows", "keys");
+    [this.softenPlace] = soften.places("rows");
+    this.sumPlaces = sum.places("rows", "values", "out", "outBytes");
     const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const scratch = most > FEW_ROWS ? memory.allocate(memory.team.threads * scratchBytes) : 0;
     const many = { ...shared, ends: sight.ends, tile: this.tile, scratch, scratchBytes };
@@ -74,16 +78,15 @@ export class NativeAttention implements RowAttention {
 
   /** @param parts key heads of tiles */
   private attendFew(keys: number, values: number, queries: RowSpan, out: RowSpan, count: number, parts: number): void {
-    const { memory, sight, shape } = this;
-    const positions = sight.slotsInUse;
-    const isSmall = isSmallAttention(shape, positions, count);
-    const { stretch, stretches } = stretchesOf(positions, memory.team.threads);
+    const { shape, stretches } = this;
+    // By what may be in sight: what threads share does not change from run to run.
+    const isSmall = isSmallAttention(shape, this.sight.slots, count);
     const { score, soften, sum } = this.few;
-    setArguments(score, this.scorePlaces, queries.at, queries.bytes, count, keys, positions, stretches, stretch);
+    setArguments(score, this.scorePlaces, queries.at, queries.bytes, count, keys);
     score.run(parts * stretches, isSmall);
-    setArguments(soften, this.softenPlaces, count, positions);
+    soften.values[this.softenPlace] = count;
     soften.run(count * shape.heads, isSmall);
-    setArguments(sum, this.sumPlaces, count, values, out.at, out.bytes, positions);
+    setArguments(sum, this.sumPlaces, count, values, out.at, out.bytes);
     sum.run((parts * shape.headDim) / VALUE_STRIP, isSmall);
   }
 }

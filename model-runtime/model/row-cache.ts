@@ -63,7 +63,7 @@ export class RowCache extends AttentionSlots {
       this.copy(cache, from, to);
       from = to;
     }
-    this.slotsInUse = slotsFor(Math.min(this.slots, next + views.length));
+    this.useSlots(slotsFor(Math.min(this.slots, next + views.length)));
     this.wipe(lowest, next + views.length);
     views.forEach((view, row) => {
       this.hideAllBut(view, row);

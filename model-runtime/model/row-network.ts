@@ -11,7 +11,7 @@ import type { TransformerConfig } from "../checkpoint/config";
 import { roundToHalves } from "../checkpoint/half";
 import { readWeight } from "../checkpoint/tensor-data";
 import { inGroups } from "../kernels/native-jobs";
-import type { RowMemory, RowSpan } from "../kernels/row-kernels";
+import type { JobList, RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { RowAttention } from "./attention-shape";
 import type { KvCache, RowView } from "./kv-cache";
@@ -67,6 +67,10 @@ export interface RowHead {
   read(rows: RowSpan, count: number): Float32Array;
 }
 
+/** Rows of a run that is listed at most: each number of rows has a list of its own, 50 kB for thirty layers. */
+const LISTED_ROWS = 12;
+const NOTHING = new Float32Array(0);
+
 /** Which of the rows of a question are run, and what of them is needed. */
 export interface RowsPart {
   /** How many are appended to the cache, the first ones; all unless said. */
@@ -103,6 +107,10 @@ export class RowNetwork {
   private readonly wide: RowSpan;
   private readonly rotations: RowSpan;
   private readonly placing: NativePlacing | null;
+  /** Whether the layers are nothing but jobs of the native kernels: all but those that look at patches, and those of which results are wanted. */
+  private readonly isListed: boolean;
+  /** By number of rows. */
+  private lists: (JobList | undefined)[] = [];
 
   /**
    * @param levels whole numbers on either side of zero that activations are rounded to where weights are int8
@@ -157,6 +165,7 @@ export class RowNetwork {
     );
     this.rotations = memory.allocateRows(most, 2 * headDim);
     this.placing = memory.isNative ? new NativePlacing(memory, this.past, config, this.rotations, most) : null;
+    this.isListed = memory.isNative && cross === null && parts.resultLayers.length === 0;
     this.attention = rowAttention(memory, this.past, { heads, keyHeads: kvHeads, headDim }, most);
     this.crossAttention = this.patches && crossAttentionOf(memory, this.patches, cross!.config, most);
   }
@@ -200,6 +209,7 @@ export class RowNetwork {
   /** Takes an adapter into use, or null for the base model; rows that were run before it are another network's. */
   useAdapter(adapter: LowRank | null): void {
     this.linears.useAdapter(adapter);
+    this.lists = [];
   }
 
   private runRows(
@@ -208,7 +218,7 @@ export class RowNetwork {
     views: readonly RowView[],
     { kept = views.length, first = 0, layers: depth = this.layers.length }: RowsPart,
   ): Float32Array {
-    const { memory, parts, layers, hidden, narrow, wide, head } = this;
+    const { memory, parts, layers, hidden, wide, head } = this;
     const { hiddenSize, heads, kvHeads, headDim } = parts.config;
     const count = views.length;
     const qkvWidth = (heads + 2 * kvHeads) * headDim;
@@ -227,27 +237,24 @@ export class RowNetwork {
     const width = headWidth + parts.resultLayers.length * hiddenSize;
     const outputs = new Float32Array(parts.resultLayers.length === 0 ? 0 : count * width);
 
-    for (const [index, layer] of layers.entries()) {
-      if (index > depth) {
-        // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
-        if (index === depth + 1) for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
-        this.keep(index, count, copied);
-        continue;
+    if (this.isListed && count <= LISTED_ROWS && depth === layers.length) this.listOf(count).run();
+    else
+      for (const [index, layer] of layers.entries()) {
+        if (index > depth) {
+          // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
+          if (index === depth + 1) for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
+          this.keep(index, count, copied);
+          continue;
+        }
+        if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
+        this.makeKeys(layer, index, count, copied);
+        if (index === depth) continue;
+        this.attendAndFeed(layer, index, count);
+        const place = parts.resultLayers.indexOf(index);
+        if (place < 0) continue;
+        for (let row = 0; row < count; row++)
+          outputs.set(memory.row(hidden, row, hiddenSize), row * width + headWidth + place * hiddenSize);
       }
-      if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
-      this.norm(layer.inputNorm, count);
-      layer.queryKeyValue.apply(narrow, wide, count);
-      this.keep(index, count, copied);
-      if (index === depth) continue;
-      this.attention.apply(index, wide, narrow, count);
-      layer.output.apply(narrow, wide, count);
-      this.add(wide, count);
-      this.feedForward(layer, count);
-      const place = parts.resultLayers.indexOf(index);
-      if (place < 0) continue;
-      for (let row = 0; row < count; row++)
-        outputs.set(memory.row(hidden, row, hiddenSize), row * width + headWidth + place * hiddenSize);
-    }
     this.past.append(cache, placing?.keysAndValues(count) ?? copied, kept, count);
     if (head === null) return outputs;
     const made = depth < layers.length ? new Float32Array(count * headWidth) : head.read(hidden, count);
@@ -255,6 +262,37 @@ export class RowNetwork {
     for (let row = 0; row < count; row++)
       outputs.set(made.subarray(row * headWidth, (row + 1) * headWidth), row * width);
     return outputs;
+  }
+
+  /** All layers for so many rows: the same jobs with the same arguments each time, as what differs lies at the same places of the memory. */
+  private listOf(count: number): JobList {
+    let list = this.lists[count];
+    if (list === undefined) {
+      list = this.memory.list(() => {
+        for (const [index, layer] of this.layers.entries()) {
+          this.makeKeys(layer, index, count, NOTHING);
+          this.attendAndFeed(layer, index, count);
+        }
+      });
+      this.lists[count] = list;
+    }
+    return list;
+  }
+
+  /** Queries, keys and values of a layer, in `wide`. */
+  private makeKeys({ inputNorm, queryKeyValue }: Layer, index: number, count: number, copied: Float32Array): void {
+    this.norm(inputNorm, count);
+    queryKeyValue.apply(this.narrow, this.wide, count);
+    this.keep(index, count, copied);
+  }
+
+  /** What a layer makes of them is added to the stream. */
+  private attendAndFeed(layer: Layer, index: number, count: number): void {
+    const { wide, narrow } = this;
+    this.attention.apply(index, wide, narrow, count);
+    layer.output.apply(narrow, wide, count);
+    this.add(wide, count);
+    this.feedForward(layer, count);
   }
 
   /** Takes queries, keys and values in `wide` as a layer's: rotates them, and keeps keys and values. */

@@ -2,7 +2,7 @@
 import { VALUE_STRIP } from "../kernels/attention";
 import type { JobArgument } from "../kernels/jobs";
 import { type Job, type RowMemory, type RowSpan, setArguments } from "../kernels/row-kernels";
-import { type AttentionShape, isSmallAttention, type RowAttention, stretchesOf } from "./attention-shape";
+import { type AttentionShape, isSmallAttention, type RowAttention, stretchOf } from "./attention-shape";
 import type { AttentionSlots } from "./attention-slots";
 
 export class WasmAttention implements RowAttention {
@@ -52,7 +52,8 @@ export class WasmAttention implements RowAttention {
     for (let row = 0; row < count; row++)
       memory.kernels.scale(queries.at + row * queries.bytes, heads * headDim, this.scale);
     const isSmall = isSmallAttention(shape, positions, count);
-    const { stretch, stretches } = stretchesOf(positions, memory.team.threads);
+    const stretch = stretchOf(positions, memory.team.threads);
+    const stretches = Math.ceil(positions / stretch);
     const { score, soften, sum } = this.jobs;
     const keys = sight.keysOf(layer, 0);
     setArguments(score, this.scorePlaces, queries.at, queries.bytes, keys, positions, stretches, stretch);

@@ -62,6 +62,21 @@ static napi_value leadCall(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* (memory, address of a list of jobs, their number) */
+static napi_value leadAllCall(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value given[3];
+  void *memory;
+  double address = 0;
+  int32_t entries = 0;
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  napi_get_value_external(env, given[0], &memory);
+  napi_get_value_double(env, given[1], &address);
+  napi_get_value_int32(env, given[2], &entries);
+  leadAll(variant, memory, (const Entry *)((uint8_t *)memory + (uintptr_t)address), entries);
+  return NULL;
+}
+
 /* (memory, thread) */
 static napi_value helpCall(napi_env env, napi_callback_info info) {
   size_t count = 2;
@@ -134,7 +149,7 @@ NAPI_MODULE_INIT() {
   const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"lead", leadCall}, {"help", helpCall}, {"useLargePages", useLargePages}, {"memoryOf", memoryOf}, {"use", useCall}};
+  } functions[] = {{"lead", leadCall}, {"leadAll", leadAllCall}, {"help", helpCall}, {"useLargePages", useLargePages}, {"memoryOf", memoryOf}, {"use", useCall}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
     napi_set_named_property(env, exports, functions[i].name, function);

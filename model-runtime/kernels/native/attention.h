@@ -137,21 +137,28 @@ INLINE Place placeOf(float *scores, int slots, int tile, int tileRows, int rows,
   return found;
 }
 
+/* How many positions are attended to, and in stretches of how many they are shared: multiples of 16. */
+typedef struct {
+  int32_t positions, stretch;
+} Sight;
+
 /*
  * Attention of a few rows, whose scores lie beside each other for several threads to share: `score`, `soften` and `sum`. A row's queries are
  * [keyHeads, together, D].
  */
 JOB(score) {
   typedef struct {
-    int32_t queries, queryBytes, rows, keys, headBytes, mask, maskBytes, scores, keyHeads, together, headDim, slots, positions, stretches,
-        stretch, tile;
+    int32_t queries, queryBytes, rows, keys, headBytes, mask, maskBytes, scores, keyHeads, together, headDim, slots, sight, stretches, tile;
     float scale;
     int32_t numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
+  const Sight *const sight = (const Sight *)AT(job->sight);
   float turned[MOST_QUERIES * MOST_CHANNELS];
   for (int part = first; part < first + count; part++) {
-    const int from = part % job->stretches * job->stretch, keyHead = part / job->stretches % job->keyHeads;
+    const int from = part % job->stretches * sight->stretch;
+    if (from >= sight->positions) continue;
+    const int keyHead = part / job->stretches % job->keyHeads;
     const int tile = part / job->stretches / job->keyHeads;
     const uint8_t *const keys = headOf(AT(job->keys), keyHead, job->headBytes) + (intptr_t)from * job->headDim * job->numberBytes;
     for (int done = 0, all = 1; done < all; done += MOST_QUERIES) {
@@ -165,30 +172,32 @@ JOB(score) {
         group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
         for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
       }
-      scoreSome(&group, keys, job->headDim, from, atMost(job->positions - from, job->stretch), job->numberBytes);
+      scoreSome(&group, keys, job->headDim, from, atMost(sight->positions - from, sight->stretch), job->numberBytes);
     }
   }
 }
 
 JOB(softenJob) {
   typedef struct {
-    int32_t scores, rows, keyHeads, together, slots, positions, tile, factors;
+    int32_t scores, rows, keyHeads, together, slots, sight, tile, factors;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
+  const Sight *const sight = (const Sight *)AT(job->sight);
   const int heads = job->keyHeads * job->together;
   for (int part = first; part < first + count; part++) {
     const int row = part / heads, head = part % heads;
     const Place place = placeOf(FLOATS(job->scores), job->slots, row / job->tile, job->tile, job->rows, head / job->together, job->keyHeads,
                                 job->together, row % job->tile * job->together + head % job->together);
-    FLOATS(job->factors)[part] = soften(place.scores + TOGETHER * place.place, job->positions, place.count);
+    FLOATS(job->factors)[part] = soften(place.scores + TOGETHER * place.place, sight->positions, place.count);
   }
 }
 
 JOB(sum) {
   typedef struct {
-    int32_t scores, rows, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, positions, tile, numberBytes;
+    int32_t scores, rows, factors, values, headBytes, out, outBytes, keyHeads, together, headDim, slots, sight, tile, numberBytes;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
+  const Sight *const sight = (const Sight *)AT(job->sight);
   const int strips = job->headDim / TOGETHER;
   for (int part = first; part < first + count; part++) {
     const int column = part % strips * TOGETHER, keyHead = part / strips % job->keyHeads, tile = part / strips / job->keyHeads;
@@ -204,7 +213,7 @@ JOB(sum) {
         group.outs[i] = rowOf(AT(job->out), row, job->outBytes) + head * job->headDim;
         group.factors[i] = FLOATS(job->factors)[row * job->keyHeads * job->together + head];
       }
-      sumSome(&group, strip, column, job->positions, job->numberBytes);
+      sumSome(&group, strip, column, sight->positions, job->numberBytes);
     }
   }
 }

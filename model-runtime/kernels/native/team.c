@@ -65,6 +65,11 @@ void lead(const Variant *variant, uint8_t *memory, int kind, int values, int par
   if (looks > PATIENCE) set(memory, ALONE, JOBS_ALONE);
 }
 
+void leadAll(const Variant *variant, uint8_t *memory, const Entry *entries, int count) {
+  for (const Entry *entry = entries; entry < entries + count; entry++)
+    lead(variant, memory, entry->kind, entry->values, entry->parts, entry->isAlone);
+}
+
 void help(const Variant *variant, uint8_t *memory, int thread) {
   for (int looks = 0; looks < LOOKS; looks++) {
     const int32_t ticket = get(memory, TICKET);

@@ -339,9 +339,11 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, tile: number, 
   if (stretch === null)
     run(memory, "attend", { ...given, ends: memory.place(ends), scratch, scratchBytes }, tilesOfRows);
   else {
-    const stretches = Math.ceil(positions / stretch);
-    const few = { ...given, scores: scratch, factors: memory.allocateFloats(rows * heads), positions };
-    run(memory, "score", { ...few, stretch, stretches }, tilesOfRows * stretches);
+    // One more than there are.
+    const stretches = Math.ceil(positions / stretch) + 1;
+    const inSight = memory.place(Int32Array.of(positions, stretch));
+    const few = { ...given, scores: scratch, factors: memory.allocateFloats(rows * heads), sight: inSight };
+    run(memory, "score", { ...few, stretches }, tilesOfRows * stretches);
     run(memory, "soften", few, rows * heads);
     run(memory, "sum", few, (tilesOfRows * headDim) / VALUE_STRIP);
   }
@@ -357,7 +359,8 @@ function soften(memory: RowMemory, x: Float32Array, positions: number): { weight
     memory.row(scores, row, positions).set(x.subarray(row * positions, (row + 1) * positions));
   const factors = memory.allocateFloats(rows);
   const slots = scores.bytes / 4;
-  const shape = { keyHeads: 1, together: 1, slots, positions, tile: 1 };
+  const sight = memory.place(Int32Array.of(positions, positions));
+  const shape = { keyHeads: 1, together: 1, slots, sight, tile: 1 };
   memory.nativeJob("soften", { ...shape, scores: scores.at, rows, factors }).run(rows);
   return {
     weights: readRows(memory, scores, rows, positions),

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import fc from "fast-check";
+import { nativeKernels } from "../../../model-runtime/kernels/native";
 import { RowMemory } from "../../../model-runtime/kernels/row-kernels";
 import { TEAM_BYTES } from "../../../model-runtime/kernels/team";
 import { hasRelaxedVectors } from "./relaxed-vectors";
@@ -148,5 +149,45 @@ WebAssembly.Module = function (bytes) {
     job.run(heads);
     assert.deepEqual([...memory.floats.subarray(from / 4, from / 4 + 12)], new Array(12).fill(1));
     assert.deepEqual([...memory.floats.subarray(to / 4, to / 4 + 4)], [0.25, 0.25, 0.25, 0]);
+  });
+
+  it("lists native jobs with the arguments that they have then, and does them in their order as often as is wanted", async function () {
+    if (nativeKernels() === null) this.skip();
+    const memory = RowMemory.create(2, true)!;
+    const [width, rows] = [16, 40];
+    const x = memory.place(new Float32Array(rows * width).fill(1));
+    const job = memory.nativeJob("add", { x, xBytes: 4 * width, width });
+    const [y] = job.places("y");
+    const amounts = [2, 30].map((much) => memory.place(new Float32Array(width).fill(much)));
+    const values = () => [...new Set(memory.floats.subarray(x / 4, x / 4 + rows * width))];
+    const list = memory.list(() => {
+      for (const amount of [amounts[0], amounts[1], amounts[0]]) {
+        job.values[y] = amount;
+        job.run(rows, amount === amounts[1]);
+      }
+    });
+    assert.deepEqual(values(), [1]);
+    job.values[y] = amounts[1];
+    memory.team.begin();
+    list.run();
+    assert.deepEqual(values(), [35]);
+    list.run();
+    job.run(rows);
+    assert.deepEqual(values(), [99]);
+    memory.team.end();
+    await memory.team.release();
+  });
+
+  it("lists nothing where the jobs are in WebAssembly, and nothing of what fails", () => {
+    assert.throws(() => RowMemory.create()!.list(() => {}), /no lists/);
+    if (nativeKernels() === null) return;
+    const memory = RowMemory.create(1, true)!;
+    const fails = () => {
+      throw new Error("not listed");
+    };
+    assert.throws(() => memory.list(fails), /not listed/);
+    const x = memory.place(new Float32Array(16).fill(1));
+    memory.nativeJob("add", { x, y: x, width: 16 }).run(1);
+    assert.equal(memory.floats[x / 4], 2);
   });
 });

@@ -751,6 +751,7 @@ function chain(threads: number, isNative: boolean) {
     slots: positions,
     // Of the native kernels.
     rows: 1,
+    sight: memory.place(Int32Array.of(positions, stretch)),
     tile: 1,
     scale: floatBits(1),
     numberBytes: 4,
@@ -875,8 +876,9 @@ for (const { title, isNative } of kinds)
         memory.allocate(100_000);
         const factors = memory.allocateFloats(heads);
         const given = { scores, together: 1, positions: 64, factors };
+        const sight = memory.place(Int32Array.of(64, 64));
         const soften = isNative
-          ? memory.nativeJob("soften", { ...given, rows: 1, keyHeads: heads, slots: 64, tile: 1 })
+          ? memory.nativeJob("soften", { ...given, rows: 1, keyHeads: heads, slots: 64, sight, tile: 1 })
           : memory.job("soften", { ...given, scoreBytes: 256 });
         soften.run(heads);
         const found = memory.floats.subarray(factors / 4, factors / 4 + heads);
