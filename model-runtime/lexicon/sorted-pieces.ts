@@ -101,7 +101,7 @@ export class SortedPieces {
     const borders = this.bordersOf(range);
     if (borders === null) return heaviestOf(mass, this.firstLonger(range), range.high);
     const summary = this.summaryOf(mass, borders);
-    summary.heaviest ??= heaviestOf(mass, borders[0], borders[256]);
+    summary.heaviest ??= heaviestBySums(mass, borders, summary.sums);
     return summary.heaviest;
   }
 
@@ -171,6 +171,24 @@ interface Summary {
 function heaviestOf(values: ArrayLike<number>, from: number, to: number): number {
   let best = -1;
   for (let place = from; place < to; place++) if (best < 0 || values[place] > values[best]) best = place;
+  return best;
+}
+
+/** The same of stretches of which the sums are known: no value of one is larger than its sum. */
+function heaviestBySums(values: ArrayLike<number>, borders: Int32Array, sums: Float64Array): number {
+  let best = -1;
+  const look = (byte: number) => {
+    const place = heaviestOf(values, borders[byte], borders[byte + 1]);
+    if (place < 0 || (best >= 0 && (values[place] < values[best] || (values[place] === values[best] && place > best))))
+      return;
+    best = place;
+  };
+  let first = 0;
+  for (let byte = 1; byte < 256; byte++) if (sums[byte] > sums[first]) first = byte;
+  look(first);
+  // Sums are rounded.
+  for (let byte = 0; byte < 256; byte++)
+    if (byte !== first && (best < 0 || sums[byte] * (1 + 1e-9) >= values[best])) look(byte);
   return best;
 }
 

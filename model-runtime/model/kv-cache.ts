@@ -181,7 +181,7 @@ export class KvCache {
     for (let layer = 0; layer < layers; layer++)
       for (const cached of [this.keys[layer], this.values[layer]])
         for (let head = 0; head < kvHeads; head++, from += rows * headDim)
-          cached.set(keysAndValues.subarray(from, from + size), (head * this.slots + slot) * headDim);
+          copyValues(keysAndValues, from, cached, (head * this.slots + slot) * headDim, size);
     for (let row = 0; row < count; row++) this.names[slot + row] = newestName++;
     this.length += count;
   }
@@ -336,6 +336,14 @@ export class KvCache {
     this.slots = slots;
     this.base = this.first;
   }
+}
+
+/** Values of a few rows are copied one by one: views of them take longer to make than they have to be copied. */
+const FEW_VALUES = 256;
+
+function copyValues(from: Float32Array, first: number, to: Float32Array, at: number, count: number): void {
+  if (count > FEW_VALUES) to.set(from.subarray(first, first + count), at);
+  else for (let i = 0; i < count; i++) to[at + i] = from[first + i];
 }
 
 /** Positions of a network without a window that the row kernels hold at most. */
