@@ -5,8 +5,6 @@ const scratchBits = new Uint32Array(scratch.buffer);
 
 let halfTable: Float32Array | undefined;
 
-const LARGEST_HALF = 65504;
-
 /** Value of every F16 bit pattern [65536]; built once, at the first use. */
 export function halfValues(): Float32Array {
   return (halfTable ??= Float32Array.from({ length: 65536 }, (_, bits) => halfValue(bits)));
@@ -25,15 +23,6 @@ export function toHalf(value: number): number {
   }
   const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
   return sign | ((rounded - 0x38000000) >>> 13);
-}
-
-/** Makes each number the nearest that F16 has, those beyond its range the largest ones. */
-export function roundToHalves(values: Float32Array): void {
-  const all = halfValues();
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i];
-    values[i] = Number.isNaN(value) ? value : all[toHalf(Math.max(-LARGEST_HALF, Math.min(LARGEST_HALF, value)))];
-  }
 }
 
 /** Nearest BF16 of a number, ties to even. */

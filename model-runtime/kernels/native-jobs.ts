@@ -42,9 +42,10 @@ export const nativeJobArguments = {
     "tile",
     "scale",
     "numberBytes",
+    "keyScales",
   ],
   /** Softmax of a head's scores, but for the `factors` [R, H] that they are to be multiplied with: a part is a head of a row. */
-  soften: ["scores", "rows", "keyHeads", "together", "slots", "sight", "tile", "factors"],
+  soften: ["scores", "rows", "keyHeads", "together", "slots", "sight", "tile", "factors", "numberBytes", "valueScales"],
   /** Sums of values by these weights: a part is 16 columns of a key head of a tile. */
   sum: [
     "scores",
@@ -84,6 +85,8 @@ export const nativeJobArguments = {
     "scratchBytes",
     "scale",
     "numberBytes",
+    "keyScales",
+    "valueScales",
   ],
   /** RMSNorm; a part of this job and of those below is a row. `epsilon`, `step` and `scale` are the bits of float32 (`floatBits`). */
   norm: ["x", "xBytes", "weight", "out", "outBytes", "width", "epsilon"],
@@ -113,6 +116,8 @@ export const nativeJobArguments = {
     "slots",
     "made",
     "numberBytes",
+    "keyScales",
+    "valueScales",
   ],
   /**
    * Rows, as `roundBlocks` gives them, times the upper halves of int8 rows (`packNativeHalves`), about what the rows themselves give: a part is
@@ -145,7 +150,7 @@ export const nativeJobArguments = {
    * Puts keys and values [rows, D] of one head into the slots from `slot` on, as numbers of so many bytes, and makes them what is read there:
    * a part is a row.
    */
-  putRows: ["keys", "values", "tiles", "strips", "slot", "slots", "headDim", "numberBytes"],
+  putRows: ["keys", "values", "tiles", "strips", "slot", "slots", "headDim", "numberBytes", "keyScales", "valueScales"],
 } as const;
 
 /** A job by name; its kind is its place. */

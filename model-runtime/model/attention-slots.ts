@@ -24,7 +24,7 @@ export class AttentionSlots {
   /** Address of how many of the slots are in use and how many are a stretch of them, as the native kernels read it. */
   readonly sight: number;
   private readonly sightValues: Int32Array;
-  /** Bytes of a number of keys and values: 4, or 2 where they are float16. */
+  /** Bytes of a number of keys and values: 4, or 1 where they are whole numbers (byte-keys.ts). */
   readonly numberBytes: number;
   /** Addresses of keys [layers, K, S / 16, D, 16] and values [layers, K, D / 16, S, 16]. */
   private readonly keys: number;
@@ -32,30 +32,39 @@ export class AttentionSlots {
   protected readonly endValues: Int32Array;
   /** Of all keys. */
   private readonly bytes: number;
-  /** Writes rows of float16, and where its arguments are; those of float32 lie as the kernels in WebAssembly write them. */
+  /** Addresses of the scales of keys and of values [layers, K, S], where they are whole numbers. */
+  private readonly keyScales: number;
+  private readonly valueScales: number;
+  /** Writes rows as whole numbers, and where its arguments are; those of float32 lie as the kernels in WebAssembly write them. */
   private readonly nativePut: { job: Job<NativeJobArgument<"putRows">>; places: number[] } | null;
 
   /**
    * @param positions that are held at most
    * @param rows R
-   * @param isHalf whether keys and values are float16; for the native kernels
+   * @param areBytes whether keys and values are whole numbers; for the native kernels
    */
   constructor(
     protected readonly memory: RowMemory,
     protected readonly shape: HeadShape,
     positions: number,
     rows: number,
-    isHalf = false,
+    areBytes = false,
   ) {
     this.slots = slotsFor(positions);
-    this.numberBytes = isHalf ? 2 : 4;
+    this.numberBytes = areBytes ? 1 : 4;
     this.bytes = shape.layers * shape.kvHeads * this.headBytes;
     this.keys = memory.allocate(this.bytes);
     this.values = memory.allocate(this.bytes);
-    const job = isHalf
+    const scales = areBytes ? shape.layers * shape.kvHeads * this.slots : 0;
+    this.keyScales = memory.allocateFloats(scales);
+    this.valueScales = memory.allocateFloats(scales);
+    const job = areBytes
       ? memory.nativeJob("putRows", { slots: this.slots, headDim: shape.headDim, numberBytes: this.numberBytes })
       : null;
-    this.nativePut = job && { job, places: job.places("keys", "values", "tiles", "strips", "slot") };
+    this.nativePut = job && {
+      job,
+      places: job.places("keys", "values", "tiles", "strips", "slot", "keyScales", "valueScales"),
+    };
     this.mask = memory.allocateFloats(rows * this.slots);
     this.ends = memory.allocateFloats(rows);
     this.endValues = memory.integers(this.ends, rows);
@@ -106,6 +115,12 @@ export class AttentionSlots {
     return this.values + this.offsetOf(layer, head);
   }
 
+  /** Addresses of the scales of one head's keys and values. */
+  scalesOf(layer: number, head: number): { keys: number; values: number } {
+    const offset = 4 * (layer * this.shape.kvHeads + head) * this.slots;
+    return { keys: this.keyScales + offset, values: this.valueScales + offset };
+  }
+
   /**
    * Writes keys and values [rows, D] at a slot and those behind it; what was given becomes what lies there.
    * @param keys address of theirs; `values` likewise
@@ -118,8 +133,10 @@ export class AttentionSlots {
       memory.kernels.putRows(keys, values, rows, tiles, strips, slot, slots, headDim);
       return;
     }
-    setArguments(this.nativePut.job, this.nativePut.places, keys, values, tiles, strips, slot);
-    this.nativePut.job.run(rows, true);
+    const { keys: keyScales, values: valueScales } = this.scalesOf(layer, head);
+    const { job, places } = this.nativePut;
+    setArguments(job, places, keys, values, tiles, strips, slot, keyScales, valueScales);
+    job.run(rows, true);
   }
 
   /** Forgets what other texts left: a hidden slot counts 0 times what lies in it, and 0 times infinity is no number. */

@@ -35,7 +35,7 @@ export async function loadLatent<C extends Weights>(
 ): Promise<CausalNetwork> {
   const { checkpoint, config, int8Kernel, graph } = source;
   const adapter = lowRank === null ? undefined : appliedAdapter(lowRank, checkpoint);
-  const halfKeys = keepsHalves(checkpoint, int8Kernel);
+  const byteKeys = keepsBytes(checkpoint, int8Kernel);
   if (
     options.int8Rows &&
     rowNetwork !== null &&
@@ -44,17 +44,17 @@ export async function loadLatent<C extends Weights>(
     canBeRows(checkpoint, config)
   ) {
     try {
-      const network = await loadRows(source, { adapter, halfKeys }, rowNetwork, options);
+      const network = await loadRows(source, { adapter, byteKeys }, rowNetwork, options);
       if (network !== null) return network;
     } catch (error) {
       console.error(`The latent transformer's longer runs go through 4-bit blocks: ${(error as Error).message}`);
     }
   }
-  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter, halfKeys }), config, options, rowNetwork);
+  return CausalNetwork.load(() => graph({ checkpoint, int8Kernel, adapter, byteKeys }), config, options, rowNetwork);
 }
 
-/** Whether keys and values are rounded to float16: where weights are, and products of activations that are rounded as well. */
-function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
+/** Whether keys and values are rounded (byte-keys.ts): where weights are, and products of activations that are rounded as well. */
+function keepsBytes({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
   const isQuantised = ([name, { dtype }]: [string, { dtype: Dtype }]) =>
     name.startsWith("model.global_transformer.layers.") && (dtype === "I8" || dtype === "U8");
   return int8Kernel !== "float32" && [...tensors].some(isQuantised);
@@ -62,7 +62,7 @@ function keepsHalves({ tensors }: Weights, int8Kernel: Int8Kernel): boolean {
 
 async function loadRows<C extends Weights>(
   { checkpoint, config, int8Kernel, graph, isTurned, others }: LatentSource<C>,
-  also: Pick<GraphContext, "adapter" | "halfKeys">,
+  also: Pick<GraphContext, "adapter" | "byteKeys">,
   rowNetwork: RowNetwork,
   options: LoadOptions,
 ): Promise<CausalNetwork | null> {

@@ -45,8 +45,8 @@ export interface GraphContext {
   rows?: (graph: Graph, names: readonly string[]) => Int8Rows | null;
   /** Whether new keys and values are put behind those of the past before they are multiplied: quicker for many rows, slower for a few. */
   joinsPast?: boolean;
-  /** Whether new keys and values of self-attention are rounded to float16, as the native kernels keep those of networks without a window. */
-  halfKeys?: boolean;
+  /** Whether new keys and values of self-attention are rounded (byte-keys.ts), as the native kernels keep those of networks without a window. */
+  byteKeys?: boolean;
   /** Adds to the product of linear layers; `names` as in `linear`. */
   adapter?: (graph: Graph, x: Value, names: readonly string[], product: Value) => Value;
 }

@@ -18,7 +18,7 @@ export class NativeAttention implements RowAttention {
     sum: Job<NativeJobArgument<"sum">>;
   };
   private readonly scorePlaces: number[];
-  private readonly softenPlace: number;
+  private readonly softenPlaces: number[];
   private readonly sumPlaces: number[];
   private readonly many: Job<NativeJobArgument<"attend">> | null;
   private readonly manyPlaces: number[];
@@ -54,37 +54,54 @@ export class NativeAttention implements RowAttention {
       sum: memory.nativeJob("sum", few),
     };
     const { score, soften, sum } = this.few;
-    this.scorePlaces = score.places("queries", "queryBytes", "rows", "keys");
-    [this.softenPlace] = soften.places("rows");
+    this.scorePlaces = score.places("queries", "queryBytes", "rows", "keys", "keyScales");
+    this.softenPlaces = soften.places("rows", "valueScales");
     this.sumPlaces = sum.places("rows", "values", "out", "outBytes");
     const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
     const scratch = most > FEW_ROWS ? memory.allocate(memory.team.threads * scratchBytes) : 0;
     const many = { ...shared, ends: sight.ends, tile: this.tile, scratch, scratchBytes };
     this.many = most > FEW_ROWS ? memory.nativeJob("attend", many) : null;
-    this.manyPlaces = this.many?.places("queries", "queryBytes", "rows", "keys", "values", "out", "outBytes") ?? [];
+    this.manyPlaces =
+      this.many?.places(
+        "queries",
+        "queryBytes",
+        "rows",
+        "keys",
+        "values",
+        "out",
+        "outBytes",
+        "keyScales",
+        "valueScales",
+      ) ?? [];
   }
 
   apply(layer: number, queries: RowSpan, out: RowSpan, count: number): void {
     const { sight, many } = this;
-    const [keys, values] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0)];
-    const parts = Math.ceil(count / this.tile) * this.shape.keyHeads;
     if (many === null || count <= FEW_ROWS) {
-      this.attendFew(keys, values, queries, out, count, parts);
+      this.attendFew(layer, queries, out, count);
       return;
     }
-    setArguments(many, this.manyPlaces, queries.at, queries.bytes, count, keys, values, out.at, out.bytes);
-    many.run(parts);
+    const [keys, values, scales] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0), sight.scalesOf(layer, 0)];
+    const given = [queries.at, queries.bytes, count, keys, values, out.at, out.bytes, scales.keys, scales.values];
+    setArguments(many, this.manyPlaces, ...given);
+    many.run(this.partsOf(count));
   }
 
-  /** @param parts key heads of tiles */
-  private attendFew(keys: number, values: number, queries: RowSpan, out: RowSpan, count: number, parts: number): void {
-    const { shape, stretches } = this;
+  /** Key heads of tiles. */
+  private partsOf(count: number): number {
+    return Math.ceil(count / this.tile) * this.shape.keyHeads;
+  }
+
+  private attendFew(layer: number, queries: RowSpan, out: RowSpan, count: number): void {
+    const { sight, shape, stretches } = this;
+    const [keys, values, scales] = [sight.keysOf(layer, 0), sight.valuesOf(layer, 0), sight.scalesOf(layer, 0)];
+    const parts = this.partsOf(count);
     // By what may be in sight: what threads share does not change from run to run.
-    const isSmall = isSmallAttention(shape, this.sight.slots, count);
+    const isSmall = isSmallAttention(shape, sight.slots, count);
     const { score, soften, sum } = this.few;
-    setArguments(score, this.scorePlaces, queries.at, queries.bytes, count, keys);
+    setArguments(score, this.scorePlaces, queries.at, queries.bytes, count, keys, scales.keys);
     score.run(parts * stretches, isSmall);
-    soften.values[this.softenPlace] = count;
+    setArguments(soften, this.softenPlaces, count, scales.values);
     soften.run(count * shape.heads, isSmall);
     setArguments(sum, this.sumPlaces, count, values, out.at, out.bytes);
     sum.run((parts * shape.headDim) / VALUE_STRIP, isSmall);

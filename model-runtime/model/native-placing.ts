@@ -37,7 +37,7 @@ export class NativePlacing {
       numberBytes: past.numberBytes,
       slots: past.slots,
     });
-    this.places = this.job.places("x", "xBytes", "rows", "keys", "values", "made");
+    this.places = this.job.places("x", "xBytes", "rows", "keys", "values", "made", "keyScales", "valueScales");
   }
 
   /** Makes ready for so many rows, which the cache follows. */
@@ -50,7 +50,9 @@ export class NativePlacing {
     const { past, made, config } = this;
     const layerBytes = 8 * config.kvHeads * count * config.headDim;
     const [keys, values] = [past.keysOf(layer, 0), past.valuesOf(layer, 0)];
-    setArguments(this.job, this.places, at, bytes, count, keys, values, made + layer * layerBytes);
+    const scales = past.scalesOf(layer, 0);
+    const to = made + layer * layerBytes;
+    setArguments(this.job, this.places, at, bytes, count, keys, values, to, scales.keys, scales.values);
     this.job.run(count, count * config.kvHeads * config.headDim < WORTH_THREADS);
   }
 

@@ -9,12 +9,8 @@ import type { TransformerConfig } from "../checkpoint/config";
 import { slotsFor } from "../kernels/attention";
 import type { RowMemory } from "../kernels/row-kernels";
 import { AttentionSlots } from "./attention-slots";
+import { hasByteKeys } from "./byte-keys";
 import { HIDDEN_SCORE, type KvCache, MOST_POSITIONS, type RowView, slack } from "./kv-cache";
-
-/** Whether a quantised network's keys and values are rounded to float16, whoever runs it (`GraphContext.halfKeys`): those without a window. */
-export function hasHalfKeys({ window }: TransformerConfig): boolean {
-  return window === null;
-}
 
 /** Positions that are copied at a time. */
 const COPIED = 256;
@@ -37,7 +33,7 @@ export class RowCache extends AttentionSlots {
   /** @param rows N at most */
   constructor(memory: RowMemory, config: TransformerConfig, rows: number) {
     // A window's are few, and a longer text's many: reading them would take as long as reading the weights.
-    super(memory, config, slotsOf(config, rows), rows, memory.isNative && hasHalfKeys(config));
+    super(memory, config, slotsOf(config, rows), rows, memory.isNative && hasByteKeys(config));
     this.isWindowed = config.window !== null;
     this.names = new Array(this.slots).fill(ZEROS);
     this.copied = memory.allocateFloats(2 * COPIED * config.headDim);

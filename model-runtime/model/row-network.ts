@@ -8,18 +8,18 @@
  */
 import type { Weights } from "../checkpoint/checkpoint";
 import type { TransformerConfig } from "../checkpoint/config";
-import { roundToHalves } from "../checkpoint/half";
 import { readWeight } from "../checkpoint/tensor-data";
 import { inGroups } from "../kernels/native-jobs";
 import type { JobList, RowMemory, RowSpan } from "../kernels/row-kernels";
 import type { Feeds } from "../session";
 import type { RowAttention } from "./attention-shape";
+import { hasByteKeys, roundToBytes } from "./byte-keys";
 import type { KvCache, RowView } from "./kv-cache";
 import type { LowRank } from "./low-rank";
 import { NativePlacing } from "./native-placing";
 import { type PatchAttention, PatchVectors } from "./patch-vectors";
 import { crossAttentionOf, rowAttention } from "./row-attention";
-import { hasHalfKeys, RowCache } from "./row-cache";
+import { RowCache } from "./row-cache";
 import { RowLinears } from "./row-linear";
 import { type RowOperations, rowOperations } from "./row-operations";
 import type { RowLinear } from "./row-product";
@@ -325,7 +325,7 @@ export class RowNetwork {
       memory.kernels.rotate(queries, cos, cos + 4 * headDim, headDim, heads + kvHeads);
       const both = (queries + keysAt) / 4;
       const { floats } = memory;
-      if (hasHalfKeys(this.parts.config)) roundToHalves(floats.subarray(both, both + 2 * kvWidth));
+      if (hasByteKeys(this.parts.config)) roundToBytes(floats.subarray(both, both + 2 * kvWidth), headDim);
       past.put(layer, row, queries + keysAt, queries + keysAt + 4 * kvWidth);
       // Heads of keys, then heads of values.
       if (count === 1) keysAndValues.set(floats.subarray(both, both + 2 * kvWidth), layer * 2 * kvWidth);

@@ -11,6 +11,7 @@
 import type { TransformerConfig } from "../checkpoint/config";
 import type { Graph, Value } from "../graph/graph";
 import type { Dim } from "../graph/onnx-format";
+import { asBytes } from "./byte-keys";
 import { floatWeight, type GraphContext, linear } from "./linear";
 
 /** What the rows of one run share in all layers, and the cached past of each layer. */
@@ -229,7 +230,7 @@ function selfAttention(
     attributes: { interleaved: 1 },
   });
   const [query, rotatedKey] = split(rotated, [heads, kvHeads]);
-  const [newKey, newValue] = [rotatedKey, plainValue].map((each) => (context.halfKeys ? asHalves(graph, each) : each));
+  const [newKey, newValue] = [rotatedKey, plainValue].map((each) => (context.byteKeys ? asBytes(graph, each) : each));
   const [key, value] = inputs.extend ? inputs.extend(layer, newKey, newValue) : [newKey, newValue];
   newKeysAndValues.push(key, value);
   const isCached = inputs.pastKeys.length > 0;
@@ -250,14 +251,6 @@ function selfAttention(
   const lengths = keys.length === 1 ? undefined : inputs.pastAndNew;
   const attended = attention(graph, heads, kvHeads, headDim, query, keys, values, inputs.mask, lengths);
   return linear(context, attended, `${name}.self_attn.o_proj`);
-}
-
-/** Rounded to float16, what that has no room for to its largest. */
-function asHalves(graph: Graph, x: Value): Value {
-  const limits = [-65504, 65504].map((limit) => graph.float32(Float32Array.of(limit), []));
-  const clipped = graph.node("Clip", [x, ...limits], x.shape);
-  const halves = graph.node("Cast", [clipped], x.shape, { attributes: { to: 10 } });
-  return graph.node("Cast", [halves], x.shape, { attributes: { to: 1 } });
 }
 
 /** W_down(silu(W_gate x) * W_up x). */

@@ -102,7 +102,7 @@ export async function comparedLayers(model: LexiconModel, adapter: LowRank | nul
   const { checkpoint, int8Kernel } = model;
   const { networks } = model as unknown as { networks: PieceNetworks };
   const applied = adapter === null ? undefined : appliedAdapter(adapter, checkpoint);
-  const graph = pieceLatentGraph({ checkpoint, int8Kernel, adapter: applied, halfKeys: true });
+  const graph = pieceLatentGraph({ checkpoint, int8Kernel, adapter: applied, byteKeys: true });
   const options = { device: "cpu", threads: 1 } as const;
   return new ComparedRuns(networks.layers, await CausalNetwork.load(() => graph, checkpoint.config.latent, options));
 }

@@ -9,14 +9,17 @@
 #include "vectors.h"
 
 /*
- * Keys of a head lie in tiles [S / 16, D, 16], values in strips [D / 16, S, 16], numbers of `numberBytes`: float32, or float16 where there may
- * be many, since reading them is what a step behind a long text waits for.
+ * Keys of a head lie in tiles [S / 16, D, 16], values in strips [D / 16, S, 16], numbers of `numberBytes`: float32, or whole numbers of one byte
+ * and a scale for each slot [S] where there may be many, since reading them is what a step behind a long text waits for.
  */
-enum { HALF_BYTES = 2 };
+enum { ONE_BYTE = 1 };
 
 INLINE Floats loadNumbers(const uint8_t *from, const int numberBytes) {
-  return numberBytes == HALF_BYTES ? loadHalves(from) : load((const float *)from);
+  return numberBytes == ONE_BYTE ? toFloats(loadChars(from)) : load((const float *)from);
 }
+
+/* How far ahead of their use keys and values are asked for: the processor's own reading ahead ends at a page, which here are small ones. */
+enum { FAR = 4096 };
 
 /* Queries that one pass over keys or values serves. */
 #if defined(__AVX512BW__)
@@ -50,20 +53,33 @@ typedef struct {
 /* Where the keys of a head begin, or its values. */
 INLINE uint8_t *headOf(uint8_t *all, int head, int headBytes) { return all + (intptr_t)head * headBytes; }
 
-INLINE void scoreQueries(const Group *group, const uint8_t *keys, int headDim, int from, int positions, const int numberBytes, const int count) {
+/* The scales of a head's slots; NULL where numbers are float32. */
+INLINE float *scalesOf(uint8_t *all, int head, int slots, int numberBytes) {
+  return numberBytes == ONE_BYTE ? (float *)all + (intptr_t)head * slots : NULL;
+}
+
+/* `scales` of the keys' slots where they are whole numbers. */
+INLINE void scoreQueries(const Group *group, const uint8_t *keys, const float *scales, int headDim, int from, int positions,
+                         const int numberBytes, const int count) {
   float *scores = group->scores + (intptr_t)from * count;
   for (int position = from; position < from + positions; position += TOGETHER, scores += TOGETHER * count) {
     const float *turned = group->turned;
+    for (int line = 0; line < TOGETHER * headDim * numberBytes; line += 64) __builtin_prefetch(keys + FAR + line);
     Floats sums[MOST_QUERIES][VECTORS];
     UNROLL for (int i = 0; i < count; i++)
-      UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = load(group->masks[i] + position + LANES * vector);
+      UNROLL for (int vector = 0; vector < VECTORS; vector++)
+        sums[i][vector] = numberBytes == ONE_BYTE ? splat(0) : load(group->masks[i] + position + LANES * vector);
     for (int channel = 0; channel < headDim; channel++, keys += TOGETHER * numberBytes, turned += count)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) {
         const Floats each = loadNumbers(keys + LANES * vector * numberBytes, numberBytes);
         UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(turned[i]) * each;
       }
     UNROLL for (int i = 0; i < count; i++)
-      UNROLL for (int vector = 0; vector < VECTORS; vector++) store(scores + TOGETHER * i + LANES * vector, sums[i][vector]);
+      UNROLL for (int vector = 0; vector < VECTORS; vector++) {
+        const int at = position + LANES * vector;
+        if (numberBytes == ONE_BYTE) sums[i][vector] = sums[i][vector] * load(scales + at) + load(group->masks[i] + at);
+        store(scores + TOGETHER * i + LANES * vector, sums[i][vector]);
+      }
   }
 }
 
@@ -72,37 +88,42 @@ INLINE void sumQueries(const Group *group, const uint8_t *values, int column, in
   Floats sums[MOST_QUERIES][VECTORS];
   UNROLL for (int i = 0; i < count; i++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++) sums[i][vector] = splat(0);
-  for (int position = 0; position < positions; position += TOGETHER, scores += TOGETHER * count)
+  for (int position = 0; position < positions; position += TOGETHER, scores += TOGETHER * count) {
+    for (int line = 0; line < TOGETHER * TOGETHER * numberBytes; line += 64) __builtin_prefetch(values + FAR + line);
     for (int each = 0; each < TOGETHER; each++, values += TOGETHER * numberBytes)
       UNROLL for (int vector = 0; vector < VECTORS; vector++) {
         const Floats value = loadNumbers(values + LANES * vector * numberBytes, numberBytes);
         UNROLL for (int i = 0; i < count; i++) sums[i][vector] += splat(scores[TOGETHER * i + each]) * value;
       }
+  }
   UNROLL for (int i = 0; i < count; i++)
     UNROLL for (int vector = 0; vector < VECTORS; vector++)
       store(group->outs[i] + column + LANES * vector, sums[i][vector] * splat(group->factors[i]));
 }
 
-static void scoreSome(const Group *group, const uint8_t *keys, int headDim, int from, int positions, int numberBytes) {
-#define RUN(n) scoreQueries(group, keys, headDim, from, positions, HALF_BYTES, n)
-  if (numberBytes == HALF_BYTES) QUERIES(group->count, RUN)
+static void scoreSome(const Group *group, const uint8_t *keys, const float *scales, int headDim, int from, int positions, int numberBytes) {
+#define RUN(n) scoreQueries(group, keys, scales, headDim, from, positions, ONE_BYTE, n)
+  if (numberBytes == ONE_BYTE) QUERIES(group->count, RUN)
 #undef RUN
-#define RUN(n) scoreQueries(group, keys, headDim, from, positions, sizeof(float), n)
+#define RUN(n) scoreQueries(group, keys, scales, headDim, from, positions, sizeof(float), n)
   else QUERIES(group->count, RUN)
 #undef RUN
 }
 
 static void sumSome(const Group *group, const uint8_t *values, int column, int positions, int numberBytes) {
-#define RUN(n) sumQueries(group, values, column, positions, HALF_BYTES, n)
-  if (numberBytes == HALF_BYTES) QUERIES(group->count, RUN)
+#define RUN(n) sumQueries(group, values, column, positions, ONE_BYTE, n)
+  if (numberBytes == ONE_BYTE) QUERIES(group->count, RUN)
 #undef RUN
 #define RUN(n) sumQueries(group, values, column, positions, sizeof(float), n)
   else QUERIES(group->count, RUN)
 #undef RUN
 }
 
-/* A query's scores, one of `count` in tiles, become e^(score - largest); returns one over their sum. */
-INLINE float soften(float *scores, int positions, int count) {
+/*
+ * A query's scores, one of `count` in tiles, become e^(score - largest), times the scales [positions] of what they are going to be multiplied
+ * with, if there are any; returns one over their sum without these.
+ */
+INLINE float soften(float *scores, int positions, int count, const float *scales) {
   Floats largest = load(scores);
   for (int tile = 0; tile < positions; tile += TOGETHER)
     for (int i = 0; i < TOGETHER; i += LANES) largest = larger(load(scores + (intptr_t)tile * count + i), largest);
@@ -112,7 +133,8 @@ INLINE float soften(float *scores, int positions, int count) {
     for (int i = 0; i < TOGETHER; i += LANES) {
       float *const at = scores + (intptr_t)tile * count + i;
       const Floats weight = exponential(load(at) - most);
-      store(at, weight);
+      if (scales == NULL) store(at, weight);
+      else store(at, weight * load(scales + tile + i));
       sum += weight;
     }
   return 1 / sumOf(sum);
@@ -150,7 +172,7 @@ JOB(score) {
   typedef struct {
     int32_t queries, queryBytes, rows, keys, headBytes, mask, maskBytes, scores, keyHeads, together, headDim, slots, sight, stretches, tile;
     float scale;
-    int32_t numberBytes;
+    int32_t numberBytes, keyScales;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const Sight *const sight = (const Sight *)AT(job->sight);
@@ -172,14 +194,15 @@ JOB(score) {
         group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
         for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
       }
-      scoreSome(&group, keys, job->headDim, from, atMost(sight->positions - from, sight->stretch), job->numberBytes);
+      scoreSome(&group, keys, scalesOf(AT(job->keyScales), keyHead, job->slots, job->numberBytes), job->headDim, from,
+                atMost(sight->positions - from, sight->stretch), job->numberBytes);
     }
   }
 }
 
 JOB(softenJob) {
   typedef struct {
-    int32_t scores, rows, keyHeads, together, slots, sight, tile, factors;
+    int32_t scores, rows, keyHeads, together, slots, sight, tile, factors, numberBytes, valueScales;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const Sight *const sight = (const Sight *)AT(job->sight);
@@ -188,7 +211,8 @@ JOB(softenJob) {
     const int row = part / heads, head = part % heads;
     const Place place = placeOf(FLOATS(job->scores), job->slots, row / job->tile, job->tile, job->rows, head / job->together, job->keyHeads,
                                 job->together, row % job->tile * job->together + head % job->together);
-    FLOATS(job->factors)[part] = soften(place.scores + TOGETHER * place.place, sight->positions, place.count);
+    FLOATS(job->factors)[part] = soften(place.scores + TOGETHER * place.place, sight->positions, place.count,
+                                       scalesOf(AT(job->valueScales), head / job->together, job->slots, job->numberBytes));
   }
 }
 
@@ -227,7 +251,7 @@ JOB(attend) {
     int32_t queries, queryBytes, rows, keys, values, headBytes, mask, maskBytes, out, outBytes, keyHeads, together, headDim, slots,
         ends, tile, scratch, scratchBytes;
     float scale;
-    int32_t numberBytes;
+    int32_t numberBytes, keyScales, valueScales;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   float *const scores = (float *)(AT(job->scratch) + (intptr_t)thread * job->scratchBytes);
@@ -251,8 +275,10 @@ JOB(attend) {
         const int end = ((const int32_t *)AT(job->ends))[row];
         positions = end > positions ? end : positions;
       }
-      scoreSome(&group, keys, job->headDim, 0, positions, job->numberBytes);
-      for (int i = 0; i < group.count; i++) group.factors[i] = soften(scores + TOGETHER * i, positions, group.count);
+      const float *const keyScales = scalesOf(AT(job->keyScales), keyHead, job->slots, job->numberBytes);
+      const float *const valueScales = scalesOf(AT(job->valueScales), keyHead, job->slots, job->numberBytes);
+      scoreSome(&group, keys, keyScales, job->headDim, 0, positions, job->numberBytes);
+      for (int i = 0; i < group.count; i++) group.factors[i] = soften(scores + TOGETHER * i, positions, group.count, valueScales);
       for (int column = 0; column < job->headDim; column += TOGETHER)
         sumSome(&group, strips + (intptr_t)column * job->slots * job->numberBytes, column, positions, job->numberBytes);
     }
@@ -270,24 +296,38 @@ INLINE void rotate(float *x, const float *turn, int headDim, int heads) {
     }
 }
 
-/* Puts a key and a value [D] into a slot of a head's tiles and strips; those become what is read there. */
-INLINE void putRow(float *key, float *value, uint8_t *tiles, uint8_t *strips, int slot, int slots, int headDim, const int numberBytes) {
-  const int within = slot % TOGETHER;
-  const intptr_t tile = (intptr_t)(slot - within) * headDim + within, strip = (intptr_t)slot * TOGETHER;
+/* Makes values [D] whole numbers and their scale; they become what these stand for. */
+INLINE float roundRow(float *x, int8_t *numbers, int headDim) {
+  const float reach = reachOf(x, headDim) / 127, scale = reach < 1e-30f ? 1e-30f : reach;
   for (int i = 0; i < headDim; i += LANES) {
-    const intptr_t inStrips = strip + (intptr_t)(i - i % TOGETHER) * slots + i % TOGETHER;
-    if (numberBytes == HALF_BYTES) {
-      uint16_t keys[LANES], *const values = (uint16_t *)strips + inStrips;
-      storeHalves(keys, load(key + i));
-      storeHalves(values, load(value + i));
-      for (int lane = 0; lane < LANES; lane++) ((uint16_t *)tiles)[tile + (intptr_t)(i + lane) * TOGETHER] = keys[lane];
-      store(key + i, loadHalves((const uint8_t *)keys));
-      store(value + i, loadHalves((const uint8_t *)values));
-    } else {
-      for (int lane = 0; lane < LANES; lane++) ((float *)tiles)[tile + (intptr_t)(i + lane) * TOGETHER] = key[i + lane];
-      store((float *)strips + inStrips, load(value + i));
-    }
+    const Ints whole = nearest(load(x + i) / splat(scale));
+    storeBytes(numbers + i, whole);
+    store(x + i, toFloats(whole) * splat(scale));
   }
+  return scale;
+}
+
+/* Where a head's keys and values lie, and their scales. */
+typedef struct {
+  uint8_t *tiles, *strips;
+  float *keyScales, *valueScales;
+} Head;
+
+/* Puts a key and a value [D] into a slot of a head; those become what is read there. */
+INLINE void putRow(float *key, float *value, Head head, int slot, int slots, int headDim, const int numberBytes) {
+  const int within = slot % TOGETHER;
+  const intptr_t tile = (intptr_t)(slot - within) * headDim + within;
+  if (numberBytes == ONE_BYTE) {
+    int8_t numbers[MOST_CHANNELS];
+    head.keyScales[slot] = roundRow(key, numbers, headDim);
+    for (int i = 0; i < headDim; i++) ((int8_t *)head.tiles)[tile + (intptr_t)i * TOGETHER] = numbers[i];
+    head.valueScales[slot] = roundRow(value, numbers, headDim);
+    for (int i = 0; i < headDim; i += TOGETHER) memcpy(head.strips + ((intptr_t)i * slots + (intptr_t)slot * TOGETHER), numbers + i, TOGETHER);
+  } else
+    for (int i = 0; i < headDim; i += TOGETHER) {
+      for (int lane = 0; lane < TOGETHER; lane++) ((float *)head.tiles)[tile + (intptr_t)(i + lane) * TOGETHER] = key[i + lane];
+      memcpy((float *)head.strips + (intptr_t)i * slots + (intptr_t)slot * TOGETHER, value + i, sizeof(float) * TOGETHER);
+    }
 }
 
 /* Asks for the memory that `putRow` writes. */
@@ -300,12 +340,13 @@ INLINE void expectRow(const uint8_t *tiles, const uint8_t *strips, int slot, int
 /* Puts rows of keys and values [rows, D] of one head into the slots from one on. A part is a row. */
 JOB(putRows) {
   typedef struct {
-    int32_t keys, values, tiles, strips, slot, slots, headDim, numberBytes;
+    int32_t keys, values, tiles, strips, slot, slots, headDim, numberBytes, keyScales, valueScales;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
+  const Head head = {AT(job->tiles), AT(job->strips), FLOATS(job->keyScales), FLOATS(job->valueScales)};
   for (int row = first; row < first + count; row++)
-    putRow(FLOATS(job->keys) + (intptr_t)row * job->headDim, FLOATS(job->values) + (intptr_t)row * job->headDim, AT(job->tiles),
-           AT(job->strips), job->slot + row, job->slots, job->headDim, job->numberBytes);
+    putRow(FLOATS(job->keys) + (intptr_t)row * job->headDim, FLOATS(job->values) + (intptr_t)row * job->headDim, head, job->slot + row,
+           job->slots, job->headDim, job->numberBytes);
 }
 
 /*
@@ -315,7 +356,7 @@ JOB(putRows) {
 JOB(place) {
   typedef struct {
     int32_t x, xBytes, rows, turns, turnBytes, heads, keyHeads, headDim, slotsOfRows, keys, values, headBytes, slots, made,
-        numberBytes;
+        numberBytes, keyScales, valueScales;
   } Arguments;
   const Arguments *const job = (const Arguments *)values;
   const int headDim = job->headDim;
@@ -329,8 +370,10 @@ JOB(place) {
     rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
     for (int head = 0; head < job->keyHeads; head++) {
       float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
-      putRow(key, value, headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes), slot, job->slots,
-             headDim, job->numberBytes);
+      const Head to = {headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes),
+                       scalesOf(AT(job->keyScales), head, job->slots, job->numberBytes),
+                       scalesOf(AT(job->valueScales), head, job->slots, job->numberBytes)};
+      putRow(key, value, to, slot, job->slots, headDim, job->numberBytes);
       float *const made = FLOATS(job->made) + ((intptr_t)head * job->rows + row) * headDim;
       memcpy(made, key, sizeof(float) * headDim);
       memcpy(made + (intptr_t)job->keyHeads * job->rows * headDim, value, sizeof(float) * headDim);

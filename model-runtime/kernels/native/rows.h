@@ -55,21 +55,6 @@ JOB(add) {
   }
 }
 
-/* Largest magnitude; NaN if one is NaN, whose bits are those of the largest number. */
-INLINE float reachOf(const float *x, int count) {
-  Ints largest = splatInt(0);
-  for (int i = 0; i < count; i += LANES) {
-    const Ints magnitude = (Ints)load(x + i) & splatInt(0x7fffffff);
-    const Ints isLarger = magnitude > largest;
-    largest = (isLarger & magnitude) | (~isLarger & largest);
-  }
-  int32_t most = 0;
-  for (int lane = 0; lane < LANES; lane++) most = largest[lane] > most ? largest[lane] : most;
-  float reach;
-  memcpy(&reach, &most, sizeof reach);
-  return reach;
-}
-
 /* Rows [R, I] -> blocks of whole numbers (`ActivationBlock`), as in onnxruntime's MatMulNBits. */
 JOB(roundBlocks) {
   typedef struct {
@@ -130,7 +115,7 @@ JOB(softmax) {
   for (int row = first; row < first + count; row++) {
     float *const x = rowOf(AT(job->x), row, job->xBytes);
     fillRow(x, job->width);
-    const Floats factor = splat(soften(x, filled, 1));
+    const Floats factor = splat(soften(x, filled, 1, NULL));
     for (int i = 0; i < filled; i += LANES) store(x + i, load(x + i) * factor);
   }
 }

@@ -61,6 +61,20 @@ INLINE Floats load(const float *from) { return *(const Floats *)from; }
 INLINE void store(float *to, Floats value) { *(Floats *)to = value; }
 /* The lowest byte of each lane. */
 INLINE void storeBytes(void *to, Ints value) { *(Chars *)to = __builtin_convertvector(value, Chars); }
+/* Largest magnitude; NaN if one is NaN, whose bits are those of the largest number. */
+INLINE float reachOf(const float *x, int count) {
+  Ints largest = splatInt(0);
+  for (int i = 0; i < count; i += LANES) {
+    const Ints magnitude = (Ints)load(x + i) & splatInt(0x7fffffff);
+    const Ints isLarger = magnitude > largest;
+    largest = (isLarger & magnitude) | (~isLarger & largest);
+  }
+  int32_t most = 0;
+  for (int lane = 0; lane < LANES; lane++) most = largest[lane] > most ? largest[lane] : most;
+  float reach;
+  memcpy(&reach, &most, sizeof reach);
+  return reach;
+}
 INLINE Floats larger(Floats a, Floats b) {
   const Ints isLarger = a > b;
   return (Floats)((isLarger & (Ints)a) | (~isLarger & (Ints)b));
@@ -96,7 +110,7 @@ INLINE Bytes lowHalves(Bytes pair) { return _mm512_and_si512(pair, _mm512_set1_e
 INLINE Bytes highHalves(Bytes pair) { return _mm512_and_si512(_mm512_srli_epi16(pair, 4), _mm512_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm512_cvtepi32_ps((__m512i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
-INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT)); }
+INLINE Ints loadChars(const uint8_t *from) { return (Ints)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm512_set1_epi32(four); }
 INLINE int isSome(Ints mask) { return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0; }
@@ -129,7 +143,7 @@ INLINE Bytes lowHalves(Bytes pair) { return _mm256_and_si256(pair, _mm256_set1_e
 INLINE Bytes highHalves(Bytes pair) { return _mm256_and_si256(_mm256_srli_epi16(pair, 4), _mm256_set1_epi8(15)); }
 INLINE Floats toFloats(Ints value) { return (Floats)_mm256_cvtepi32_ps((__m256i)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
-INLINE void storeHalvesOf(uint16_t *to, Floats value) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT)); }
+INLINE Ints loadChars(const uint8_t *from) { return (Ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)); }
 INLINE Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
 INLINE Bytes splatBytes(int32_t four) { return _mm256_set1_epi32(four); }
 INLINE int isSome(Ints mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
@@ -159,19 +173,12 @@ INLINE Bytes lowHalves(Bytes pair) { return vandq_s8(pair, vdupq_n_s8(15)); }
 INLINE Bytes highHalves(Bytes pair) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(pair), 4)); }
 INLINE Floats toFloats(Ints value) { return (Floats)vcvtq_f32_s32((int32x4_t)value); }
 INLINE Floats loadHalves(const uint8_t *from) { return (Floats)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
-INLINE void storeHalvesOf(uint16_t *to, Floats value) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)value))); }
+INLINE Ints loadChars(const uint8_t *from) { return (Ints)vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vld1_dup_u32((const uint32_t *)from))))); }
 INLINE Ints nearest(Floats value) { return (Ints)vcvtnq_s32_f32((float32x4_t)value); }
 INLINE Bytes splatBytes(int32_t four) { return vreinterpretq_s8_s32(vdupq_n_s32(four)); }
 INLINE int isSome(Ints mask) { return vmaxvq_u32(vreinterpretq_u32_s32((int32x4_t)mask)) != 0; }
 INLINE Ints dotSigned(Ints sum, Bytes a, Bytes b) { return (Ints)vdotq_s32((int32x4_t)sum, a, b); }
 #endif
-
-/* Numbers as float16, those that it has no room for as its largest; what is no number stays none, as `larger` gives its second argument then. */
-INLINE void storeHalves(uint16_t *to, Floats value) {
-  const Floats least = splat(-65504);
-  value = larger(least, value);
-  storeHalvesOf(to, -larger(least, -value));
-}
 
 #if defined(HAS_PAIRS)
 /* Signs change sides; two products of 127 * 127 are below 2 ** 15. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { bfloatValue, halfValues, roundToHalves, toBfloat, toHalf } from "../../../model-runtime/checkpoint/half";
+import { bfloatValue, halfValues, toBfloat, toHalf } from "../../../model-runtime/checkpoint/half";
 
 const finiteBits = (exponent: number) =>
   fc.integer({ min: 0, max: 0xffff }).filter((bits) => (bits & exponent) !== exponent);
@@ -67,12 +67,5 @@ describe("16-bit floating point", () => {
     assert.equal(toHalf(65519.99), 0x7bff);
     assert.deepEqual([toHalf(65520), toHalf(-65520), toHalf(Number.POSITIVE_INFINITY)], [0x7c00, 0xfc00, 0x7c00]);
     assert.ok(Number.isNaN(halfValues()[toHalf(Number.NaN)]) && Number.isNaN(bfloatValue(toBfloat(Number.NaN))));
-  });
-
-  it("makes numbers those that F16 has, within its range", () => {
-    const values = Float32Array.of(1 + 2 ** -11, -3.7, 1e6, -65520, Number.NEGATIVE_INFINITY, Number.NaN, 1e-9);
-    roundToHalves(values);
-    const half = (value: number) => halfValues()[toHalf(value)];
-    assert.deepEqual([...values], [1, half(-3.7), 65504, -65504, -65504, Number.NaN, 0]);
   });
 });

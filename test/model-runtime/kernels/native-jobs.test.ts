@@ -21,6 +21,7 @@ import {
   sumsOfIntegers,
 } from "../../../model-runtime/kernels/native-jobs";
 import { RowMemory, type RowSpan } from "../../../model-runtime/kernels/row-kernels";
+import { roundToBytes } from "../../../model-runtime/model/byte-keys";
 import { HIDDEN_SCORE } from "../../../model-runtime/model/kv-cache";
 import { placeNativeIntegers } from "../../../model-runtime/model/native-products";
 
@@ -49,7 +50,7 @@ function run<J extends NativeJobName>(
 }
 
 /** Bytes of a number that keys and values are kept as: float16 or float32. */
-type NumberBytes = 2 | 4;
+type NumberBytes = 1 | 4;
 
 /** Address of so many numbers. */
 function placeNumbers(memory: RowMemory, count: number, value: number, bytes: NumberBytes): number {
@@ -60,15 +61,20 @@ function placeNumbers(memory: RowMemory, count: number, value: number, bytes: Nu
 
 function writeNumber(memory: RowMemory, at: number, place: number, value: number, bytes: NumberBytes): void {
   if (bytes === 4) memory.floats[at / 4 + place] = value;
-  else new Uint16Array(memory.floats.buffer, at)[place] = toHalf(value);
+  else new Int8Array(memory.floats.buffer, at)[place] = value;
 }
 
+/** A number without its scale. */
 function readNumber(memory: RowMemory, at: number, place: number, bytes: NumberBytes): number {
-  return bytes === 4 ? memory.floats[at / 4 + place] : halfValues()[new Uint16Array(memory.floats.buffer, at)[place]];
+  return bytes === 4 ? memory.floats[at / 4 + place] : new Int8Array(memory.floats.buffer, at)[place];
 }
 
-/** A number as it is kept. */
-const kept = (value: number, bytes: NumberBytes) => (bytes === 4 ? value : halfValues()[toHalf(value)]);
+/** Rows [.., D] as they are kept. */
+function kept(rows: Float32Array, headDim: number, bytes: NumberBytes): Float32Array {
+  const found = rows.slice();
+  if (bytes === 1) roundToBytes(found, headDim);
+  return found;
+}
 
 /** Values between rows, which are to stay as they are. */
 const BETWEEN = 4;
@@ -292,14 +298,16 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, tile: number, 
   const headNumbers = slots * headDim;
   // What lies in slots that are not in use does not count.
   const [tiles, strips] = [keys, values].map(() =>
-    placeNumbers(memory, keyHeads * headNumbers, Number.NaN, numberBytes),
+    placeNumbers(memory, keyHeads * headNumbers, numberBytes === 4 ? Number.NaN : 77, numberBytes),
   );
+  const [keyScales, valueScales] = [0, 1].map(() => memory.place(new Float32Array(keyHeads * slots).fill(Number.NaN)));
   for (let head = 0; head < keyHeads; head++) {
     const [from, to] = [head * positions * headDim, (head + 1) * positions * headDim];
     const [headKeys, headValues] = [keys, values].map((all) => memory.place(all.subarray(from, to)));
     const offset = numberBytes * head * headNumbers;
     const places = { tiles: tiles + offset, strips: strips + offset, slot: 0, slots, headDim, numberBytes };
-    run(memory, "putRows", { keys: headKeys, values: headValues, ...places }, positions);
+    const scales = { keyScales: keyScales + 4 * head * slots, valueScales: valueScales + 4 * head * slots };
+    run(memory, "putRows", { keys: headKeys, values: headValues, ...places, ...scales }, positions);
   }
   const [from, masks] = [outputRows(memory, rows, width), outputRows(memory, rows, slots)];
   const ends = new Int32Array(rows);
@@ -330,6 +338,8 @@ function attend(memory: RowMemory, x: Float32Array, sight: Sight, tile: number, 
     tile,
     scale: floatBits(scaleOf(sight)),
     numberBytes,
+    keyScales,
+    valueScales,
   };
   const tilesOfRows = Math.ceil(rows / tile) * keyHeads;
   const scratchBytes = 4 * MOST_QUERIES * (slots + headDim);
@@ -443,21 +453,26 @@ function place(memory: RowMemory, x: Float32Array, of: Heads): Float32Array[] {
   const made = memory.place(new Float32Array(2 * keyHeads * rows * headDim + 1).fill(7));
   const given = { x: span.at, xBytes: span.bytes, rows, turns: turns.at, turnBytes: turns.bytes };
   const shape = { ...of, slotsOfRows: memory.place(slotsOfRows), headBytes: numberBytes * headNumbers, slots: SLOTS };
-  run(memory, "place", { ...given, ...shape, keys, values, made }, rows);
+  const [keyScales, valueScales] = [0, 1].map(() => memory.place(new Float32Array(keyHeads * SLOTS).fill(7)));
+  run(memory, "place", { ...given, ...shape, keys, values, made, keyScales, valueScales }, rows);
   const floats = (at: number, count: number) => memory.floats.subarray(at / 4, at / 4 + count);
   const results = readRows(memory, span, rows, width).map((found, row) => {
     const slot = slotsOfRows[row];
     const [tile, lane] = [Math.floor(slot / KEY_TILE), slot % KEY_TILE];
     const result = [...found];
     for (const all of [keys, values])
-      for (let head = 0; head < keyHeads; head++)
+      for (let head = 0; head < keyHeads; head++) {
+        const scaleAt = (all === keys ? keyScales : valueScales) / 4 + head * SLOTS + slot;
+        const scale = numberBytes === 4 ? 1 : memory.floats[scaleAt];
+        memory.floats[scaleAt] = 7;
         for (let d = 0; d < headDim; d++) {
           const inTiles = (tile * headDim + d) * KEY_TILE + lane;
           const inStrips = (Math.floor(d / VALUE_STRIP) * SLOTS + slot) * VALUE_STRIP + (d % VALUE_STRIP);
           const at = head * headNumbers + (all === keys ? inTiles : inStrips);
-          result.push(readNumber(memory, all, at, numberBytes));
+          result.push(fround(readNumber(memory, all, at, numberBytes) * scale));
           writeNumber(memory, all, at, 7, numberBytes);
         }
+      }
     for (let head = 0; head < 2 * keyHeads; head++)
       result.push(...floats(made + 4 * (head * rows + row) * headDim, headDim));
     return Float32Array.from(result);
@@ -470,6 +485,8 @@ function place(memory: RowMemory, x: Float32Array, of: Heads): Float32Array[] {
     ),
     "other slots stay",
   );
+  for (const scales of [keyScales, valueScales])
+    assert.ok(floats(scales, keyHeads * SLOTS).every((scale) => scale === 7));
   assert.equal(memory.floats[made / 4 + 2 * keyHeads * rows * headDim], 7);
   return results;
 }
@@ -570,7 +587,7 @@ function randomIntegers(random: () => number, outputs: number, inputs: number): 
 function randomSight(random: () => number, shape: Omit<Sight, "keys" | "values">): Sight {
   const length = shape.keyHeads * shape.positions * shape.headDim;
   // As they are kept.
-  const [keys, values] = [0, 1].map(() => randomFloats(random, length).map((value) => kept(value, shape.numberBytes)));
+  const [keys, values] = [0, 1].map(() => kept(randomFloats(random, length), shape.headDim, shape.numberBytes));
   return { ...shape, keys, values };
 }
 
@@ -594,7 +611,7 @@ const size = (max: number) => fc.integer({ min: 1, max });
 const vectors = (max: number) => size(max).map((count) => 16 * count);
 
 const products = fc.record({ rows: size(40), outputs: size(80), groups: size(3), seed: fc.integer() });
-const numberBytes = fc.constantFrom<NumberBytes[]>(2, 4);
+const numberBytes = fc.constantFrom<NumberBytes[]>(1, 4);
 const sights = fc
   .record({
     together: fc.constantFrom(1, 2, 3, 5, 13),
@@ -1313,28 +1330,28 @@ for (const [number, variant] of variantNames().entries())
           headDim: 16,
           positions: 32,
           slots: 48,
-          numberBytes: 2,
+          numberBytes: 1,
         });
         sight.values = sight.values.map((_, i) => Math.floor(i / 16));
         for (const found of attend(newMemory(), queriesThatSee(sight, [null, null]), sight, 4))
-          assert.deepEqual([...found], new Array(48).fill(15.5));
+          for (const value of found) assert.ok(Math.abs(value - 15.5) < 1e-5, `${value}`);
       });
 
-      it("has no number where a value in sight is none, in that column only", () => {
+      it("has no number where a value in sight is none: in that column, or all of the head where they share a scale", () => {
         const shape = { together: 2, keyHeads: 1, headDim: 32, positions: 32, slots: 32 };
-        for (const numberBytes of [2, 4] as const) {
+        for (const numberBytes of [1, 4] as const) {
           const sight = randomSight(numbers(4), { ...shape, numberBytes });
           sight.values[20 * 32 + 17] = Number.NaN;
           const x = randomFloats(numbers(5), 3 * (64 + 32));
           for (const found of attend(newMemory(), x, sight, 2))
             found.forEach((value, i) => {
-              assert.equal(Number.isNaN(value), i % 32 === 17, `${i}`);
+              assert.equal(Number.isNaN(value), numberBytes === 1 || i % 32 === 17, `${i}`);
             });
         }
       });
 
       it("is no number where a query is none, in that head of that row only", () => {
-        const shape = { together: 2, keyHeads: 2, headDim: 16, positions: 32, slots: 32, numberBytes: 2 } as const;
+        const shape = { together: 2, keyHeads: 2, headDim: 16, positions: 32, slots: 32, numberBytes: 1 } as const;
         const sight = randomSight(numbers(6), shape);
         const x = randomFloats(numbers(7), 3 * (64 + 32));
         x[96 + 20] = Number.NaN;
@@ -1373,18 +1390,15 @@ for (const [number, variant] of variantNames().entries())
                   real * Math.cos(angle) - imaginary * Math.sin(angle),
                   imaginary * Math.cos(angle) + real * Math.sin(angle),
                 ].forEach((value, j) => {
-                  const isRounded = of.numberBytes === 2 && i >= heads * headDim;
-                  const most = 1e-5 + (isRounded ? 2 ** -11 * Math.abs(value) : 0);
+                  const isRounded = of.numberBytes === 1 && i >= heads * headDim;
+                  const most = 1e-5 + (isRounded ? (0.51 / 127) * 10 * Math.SQRT2 : 0);
                   assert.ok(Math.abs(found[i + j] - value) <= most, `${i + j}: ${found[i + j]}, ${value}`);
                 });
               }
               // Both have become what is read in their slot.
               const both = found.subarray(heads * headDim, width);
               assert.deepEqual([...found.subarray(width)], [...both, ...both]);
-              assert.ok([...both].every((value) => value === kept(value, of.numberBytes)));
-              [...values].forEach((value, i) => {
-                assert.equal(both[keyHeads * headDim + i], kept(value, of.numberBytes));
-              });
+              assert.deepEqual(both.subarray(keyHeads * headDim), kept(values, headDim, of.numberBytes));
             });
           }),
           { numRuns: 30 },
@@ -1393,15 +1407,29 @@ for (const [number, variant] of variantNames().entries())
     });
 
     describe("putRows", () => {
-      it("keeps what float16 has no room for as its largest number", () => {
-        const memory = newMemory();
-        const [slots, headDim] = [16, 16];
-        const row = (value: number) => memory.place(new Float32Array(headDim).fill(value));
-        const [tiles, strips] = [0, 1].map(() => placeNumbers(memory, slots * headDim, 0, 2));
-        const [keys, values] = [row(1e6), row(-65520)];
-        run(memory, "putRows", { keys, values, tiles, strips, slot: 3, slots, headDim, numberBytes: 2 }, 1);
-        assert.deepEqual([readNumber(memory, tiles, 3, 2), readNumber(memory, strips, 48, 2)], [65504, -65504]);
-        assert.deepEqual([memory.floats[keys / 4], memory.floats[values / 4]], [65504, -65504]);
+      it("keeps rows as whole numbers and a scale, and gives back what they stand for: zeros, what is smallest and largest", () => {
+        const [slots, headDim, slot] = [16, 16, 3];
+        for (const largest of [0, 1e-38, 1e-30, 3, 1e30, 3e38]) {
+          const memory = newMemory();
+          const given = Float32Array.from({ length: headDim }, (_, i) => (largest * (i - 5)) / 10);
+          const [tiles, strips] = [0, 1].map(() => placeNumbers(memory, slots * headDim, 0, 1));
+          const [keyScales, valueScales] = [0, 1].map(() => memory.allocateFloats(slots));
+          const [keys, values] = [memory.place(given), memory.place(given.map((value) => -value))];
+          const places = { tiles, strips, slot, slots, headDim, numberBytes: 1, keyScales, valueScales };
+          run(memory, "putRows", { keys, values, ...places }, 1);
+          const rowOf = (at: number) => memory.floats.slice(at / 4, at / 4 + headDim);
+          assert.deepEqual(rowOf(keys), kept(given, headDim, 1));
+          assert.deepEqual(
+            rowOf(values),
+            kept(given, headDim, 1).map((value) => 0 - value),
+          );
+          for (let i = 0; i < headDim; i++) {
+            const key = readNumber(memory, tiles, KEY_TILE * i + slot, 1);
+            assert.equal(fround(key * memory.floats[keyScales / 4 + slot]), rowOf(keys)[i]);
+            assert.equal(readNumber(memory, strips, slot * VALUE_STRIP + i, 1), 0 - key);
+            if (largest > 1e-20) assert.ok(Math.abs(key - 12.7 * (i - 5)) <= 0.501, `${key}`);
+          }
+        }
       });
     });
 

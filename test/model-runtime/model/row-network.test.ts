@@ -98,7 +98,7 @@ for (const isNative of [false, true])
       return {
         patcher: await watch(networks.patcher!, patcherGraph(source), patcher!),
         encoder: await watch(networks.encoder, encoderGraph(source), encoder),
-        latent: await watch(networks.latent, latentGraph({ ...adapted, halfKeys: true }), latent),
+        latent: await watch(networks.latent, latentGraph({ ...adapted, byteKeys: true }), latent),
         decoder: await watch(networks.decoder, decoderGraph(adapted), decoder),
       };
     }
@@ -201,7 +201,7 @@ for (const isNative of [false, true])
 
     async function latentIn(checkpoint: Checkpoint) {
       const { config } = checkpoint;
-      const source = { checkpoint, int8Kernel: "rows-narrow", halfKeys: true } as const;
+      const source = { checkpoint, int8Kernel: "rows-narrow", byteKeys: true } as const;
       const rows = latentNetwork(checkpoint, RowMemory.create(1, isNative)!);
       const network = await CausalNetwork.load(() => latentGraph(source), config.latent, options, rows);
       const compared = new ComparedRuns(
