@@ -22,8 +22,8 @@ export interface PieceLatent {
     choose: (proposals: readonly Proposal[]) => number | null,
     signal?: AbortSignal,
   ) => Promise<void> | null;
-  /** What runs of several positions cost; null where nothing is known. */
-  readonly costs?: RunShares | null;
+  /** What runs of several positions cost. */
+  readonly costs?: RunShares;
   /** Another value once answers are another model's. */
   readonly version?: unknown;
 }
@@ -33,6 +33,9 @@ export interface RunShares {
   run: number;
   position: number;
 }
+
+/** On an ordinary processor. */
+export const usualShares: RunShares = { run: 0.1, position: 0.17 };
 
 /** A piece that may come next, and its chance. */
 export interface Proposal {

@@ -5,7 +5,7 @@
 import type { DraftCosts } from "../generation/draft-record";
 import type { GoOn } from "../model/text-state";
 import type { ByteModel } from "./byte-model";
-import type { RunShares } from "./latent";
+import { usualShares } from "./latent";
 import { likelyEnds } from "./likely-ends";
 import { OpenedWord, type WordParts } from "./opened-word";
 import { isAt, PieceText, type Place, type TextParts } from "./piece-text";
@@ -21,8 +21,6 @@ const NOTHING = new Uint8Array(0);
 /** Chance from which on a question that a draft may lead to is asked along with it: a row costs a tenth of a run. */
 const LIKELY_SHARE = 0.5;
 
-/** On an ordinary processor. */
-const USUAL_SHARES: RunShares = { run: 0.25, position: 0.12 };
 /** Bytes that a run of one position is good for, in code. */
 const PIECE_BYTES = 3;
 /** Positions that a draft makes be read for each of its pieces, and runs that follow the first. */
@@ -76,7 +74,7 @@ export class LexiconReader {
 
   /** What a draft costs. A run is worth the bytes of a piece, so a byte takes its share of a position and of the questions beside it. */
   get draftCosts(): DraftCosts {
-    const { run, position } = this.parts.latent.costs ?? USUAL_SHARES;
+    const { run, position } = this.parts.latent.costs ?? usualShares;
     return { byte: position * POSITIONS, run: (run + SECOND_RUNS) * PIECE_BYTES };
   }
 

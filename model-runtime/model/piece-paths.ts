@@ -5,7 +5,7 @@
  *
  * Shapes: N rows of a run, M rows read out, E width, S sorted pieces.
  */
-import type { PieceLatent, Proposal, RunShares } from "../lexicon/latent";
+import { type PieceLatent, type Proposal, type RunShares, usualShares } from "../lexicon/latent";
 import type { Feeds } from "../session";
 import type { CausalNetwork } from "./causal-network";
 import type { PieceNetworks } from "./piece-latent";
@@ -41,7 +41,7 @@ export class PiecePaths implements PieceLatent {
   private others: readonly Int32Array[] = [];
   private ahead: { path: Int32Array; masses: Float32Array }[] = [];
   private isAnswering = false;
-  private readonly times = new RunTimes();
+  private readonly times = new RunTimes(usualShares);
 
   constructor(
     private readonly networks: PieceNetworks,
@@ -61,7 +61,7 @@ export class PiecePaths implements PieceLatent {
     return this.paths.length;
   }
 
-  get costs(): RunShares | null {
+  get costs(): RunShares {
     return this.times.shares;
   }
 

@@ -1,8 +1,9 @@
 /** Times of short runs of a latent transformer, layers and readout together: what drafts cost differs between machines and kernels. */
 import type { RunShares } from "../lexicon/latent";
 
-/** Runs of several positions after which their times are believed. */
-const BELIEVED_RUNS = 12;
+/** What is believed before runs were timed counts as much as so many runs of each of these lengths. */
+const BELIEF_RUNS = 8;
+const BELIEF_POSITIONS = [2, 6];
 /** How much a run of the past counts against the newest one. */
 const MEMORY = 0.97;
 /** The least that a position is taken to cost: a line through a few times may fall. */
@@ -11,15 +12,18 @@ const LEAST_POSITION = 0.02;
 export class RunTimes {
   /** Milliseconds of a run of one position. */
   private one: number | null = null;
-  /** Of runs of several positions: their number, and sums of positions, of times as shares of `one`, and of products. */
-  private sums = { runs: 0, n: 0, share: 0, nn: 0, nShare: 0 };
+  private sums: Sums = { runs: 0, n: 0, share: 0, nn: 0, nShare: 0 };
 
-  /** By a straight line through the times of several positions; null until there are enough of different lengths. */
-  get shares(): RunShares | null {
-    const { runs, n, share, nn, nShare } = this.sums;
-    const spread = nn - (n * n) / runs;
-    if (runs < BELIEVED_RUNS || spread < runs) return null;
-    const position = Math.max(LEAST_POSITION, (nShare - (n * share) / runs) / spread);
+  /** @param believed before anything was timed: few runs of a few lengths say little, as a machine now does more and now less */
+  constructor(private readonly believed: RunShares) {}
+
+  /** By a straight line through the times of several positions. */
+  get shares(): RunShares {
+    const { runs, n, share, nn, nShare } = BELIEF_POSITIONS.reduce(
+      (sums, positions) => withRun(sums, positions, this.shareOf(positions), BELIEF_RUNS),
+      this.sums,
+    );
+    const position = Math.max(LEAST_POSITION, (nShare - (n * share) / runs) / (nn - (n * n) / runs));
     return { run: Math.max(0, (share - position * n) / runs + position - 1), position };
   }
 
@@ -27,12 +31,39 @@ export class RunTimes {
   learn(positions: number, ms: number): void {
     if (positions === 1) this.one = this.one === null ? ms : this.one + 0.1 * (ms - this.one);
     if (positions < 2 || this.one === null) return;
-    const share = ms / this.one;
-    const { sums } = this;
-    sums.runs = MEMORY * sums.runs + 1;
-    sums.n = MEMORY * sums.n + positions;
-    sums.share = MEMORY * sums.share + share;
-    sums.nn = MEMORY * sums.nn + positions * positions;
-    sums.nShare = MEMORY * sums.nShare + positions * share;
+    const { runs, n, share, nn, nShare } = this.sums;
+    const past = {
+      runs: MEMORY * runs,
+      n: MEMORY * n,
+      share: MEMORY * share,
+      nn: MEMORY * nn,
+      nShare: MEMORY * nShare,
+    };
+    this.sums = withRun(past, positions, ms / this.one, 1);
   }
+
+  private shareOf(positions: number): number {
+    const { run, position } = this.believed;
+    return 1 + run + position * (positions - 1);
+  }
+}
+
+/** Sums over runs of several positions: their number, positions, times as shares of a single one, and products. */
+interface Sums {
+  runs: number;
+  n: number;
+  share: number;
+  nn: number;
+  nShare: number;
+}
+
+/** With so many runs more. */
+function withRun(sums: Sums, positions: number, share: number, count: number): Sums {
+  return {
+    runs: sums.runs + count,
+    n: sums.n + count * positions,
+    share: sums.share + count * share,
+    nn: sums.nn + count * positions * positions,
+    nShare: sums.nShare + count * positions * share,
+  };
 }

@@ -4,11 +4,12 @@
  * same; and greedy continuations, which must be the same with drafts as without.
  *
  *     npx esbuild test/bench/drafts.ts --bundle --platform=node --external:onnxruntime-node --outfile=.cache/drafts.js
- *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--mixed] [--rows] [--processor] [--llama] FILE...
+ *     node .cache/drafts.js [--model FOLDER] [--places 3] [--bytes 256] [--mixed] [--rows] [--processor] [--llama] [--known 8] FILE...
  *     node .cache/drafts.js [the same] --workspace FOLDER --files 2        # files held out of a project, the rest is counted
  *
  * Options: --mixed mixes the model with the counts, as the editor does; --rows takes int8 rows for longer runs, as the editor does; --llama has
- * llama.cpp write the same text on in the same run; test/bench/speed.ts, run once, fetches it.
+ * llama.cpp write the same text on in the same run; test/bench/speed.ts, run once, fetches it; --known drafts the real text itself, so many bytes
+ * at a time (its greedy figures mean nothing).
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
@@ -23,6 +24,7 @@ import type { TextModel, TextState } from "../../model-runtime/model/text-state"
 import { CountsDrafter } from "../../model-runtime/ngram/counts-drafter";
 import { MixedModel } from "../../model-runtime/ngram/mixed-model";
 import type { WorkspaceIndex } from "../../model-runtime/ngram/workspace-index";
+import { KnownText } from "./lib/known-text";
 import { PromptLookup } from "./lib/prompt-lookup";
 import { Subject } from "./lib/subject";
 import { indexOf, splitProject } from "./lib/workspace-projects";
@@ -42,6 +44,7 @@ async function main(): Promise<void> {
       rows: { type: "boolean", default: false },
       processor: { type: "boolean", default: false },
       llama: { type: "boolean", default: false },
+      known: { type: "string", multiple: true, default: [] },
     },
     allowPositionals: true,
   });
@@ -68,6 +71,9 @@ async function main(): Promise<void> {
       { name: "foresight", speculation: createSpeculation([new ForesightDrafter()]) },
       { name: "both", speculation: createSpeculation([new CountsDrafter(index), new ForesightDrafter()]) },
     );
+  const known = values.known.map((bytes) => new KnownText(Number(bytes)));
+  for (const [i, drafter] of known.entries())
+    ways.push({ name: `known ${values.known[i]}`, speculation: createSpeculation([drafter]) });
   const all: Sample[] = [];
   for (const file of files) {
     const text = readFileSync(file);
@@ -76,6 +82,7 @@ async function main(): Promise<void> {
       const at = Math.floor((room * (place + 1)) / (Number(values.places) + 1));
       if (room < 0) throw new Error(`${file} is too short`);
       const part = text.subarray(at, at + PROMPT_BYTES + writtenBytes);
+      for (const drafter of known) drafter.text = part;
       all.push({ written: await measure(model, part, ways), llama: await llamaMs(llama, part) });
       console.log(`${basename(file)} at ${at}: ${describe(ways, [all[all.length - 1]])}`);
     }
