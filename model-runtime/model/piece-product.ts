@@ -19,9 +19,9 @@ import { partsOf } from "./product-weights";
 
 /**
  * Pieces whose logits are within so much of the largest are read out exactly, e^-12 of its chance and more. Those of all others, some
- * 0.2 % of the mass, are estimates from half of each weight, 0.35 nats off as a rule: that halves what has to be read of the table.
+ * 0.2 % of the mass, are estimates from half of each weight, 0.3 nats off as a rule: that halves what has to be read of the table.
  */
-const EXACT_NATS = 12;
+export const EXACT_NATS = 12;
 
 export interface PieceProduct {
   /** Where states [M, E] are written before a run. */
