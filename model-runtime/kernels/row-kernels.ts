@@ -117,9 +117,8 @@ const PAGE = 2 ** 16;
 /** Of what is allocated, unless said: a line of the processor's cache. */
 const ALIGNMENT = 64;
 
-/** Numbers of a list's entry, and where the arguments of its jobs begin. */
+/** Numbers of a list's entry. */
 const ENTRY_NUMBERS = 4;
-const ENTRY_ALIGNMENT = 16;
 
 let compiled: WebAssembly.Module | null = null;
 
@@ -279,13 +278,18 @@ export class RowMemory {
     this.listed = [];
     try {
       give();
-      const entries = this.listed.flatMap(({ kind, values, parts, isAlone }) => {
-        const at = this.allocate(values.byteLength, ENTRY_ALIGNMENT);
-        this.integers(at, values.length).set(values);
-        return [kind, at, parts, Number(isAlone)];
+      const jobs = this.listed;
+      // The entries, and all arguments behind them.
+      const length = jobs.reduce((sum, { values }) => sum + values.length, ENTRY_NUMBERS * jobs.length);
+      const list = this.allocateFloats(length);
+      const numbers = this.integers(list, length);
+      let at = ENTRY_NUMBERS * jobs.length;
+      jobs.forEach(({ kind, values, parts, isAlone }, i) => {
+        numbers.set([kind, list + 4 * at, parts, Number(isAlone)], ENTRY_NUMBERS * i);
+        numbers.set(values, at);
+        at += values.length;
       });
-      const list = this.place(Int32Array.from(entries));
-      return { run: () => leadAll(list, entries.length / ENTRY_NUMBERS) };
+      return { run: () => leadAll(list, jobs.length) };
     } finally {
       this.listed = null;
     }

@@ -184,7 +184,9 @@ export class PiecePaths implements PieceLatent {
         if (places[i] >= 0) current.remember(places[i], masses);
       }
     }
-    if (this.positions - before <= READOUT_ROWS) this.times.learn(this.positions - before, performance.now() - start);
+    const positions = this.positions - before;
+    // Not where more is read out than was run.
+    if (positions <= READOUT_ROWS && wanted.length <= positions) this.times.learn(positions, performance.now() - start);
     this.forgetOthers();
     const answers = tree.places.map((place) => found.get(place)!);
     others.forEach((path, i) => {

@@ -6,6 +6,8 @@ const BELIEF_RUNS = 8;
 const BELIEF_POSITIONS = [2, 6];
 /** How much a run of the past counts against the newest one. */
 const MEMORY = 0.97;
+/** A run that took longer than so many times what it was expected to was stopped, by a collection of garbage or another program: it counts as so long. */
+const LONGEST = 1.5;
 /** The least that a position is taken to cost: a line through a few times may fall. */
 const LEAST_POSITION = 0.02;
 
@@ -20,7 +22,7 @@ export class RunTimes {
   /** By a straight line through the times of several positions. */
   get shares(): RunShares {
     const { runs, n, share, nn, nShare } = BELIEF_POSITIONS.reduce(
-      (sums, positions) => withRun(sums, positions, this.shareOf(positions), BELIEF_RUNS),
+      (sums, positions) => withRun(sums, positions, shareOf(this.believed, positions), BELIEF_RUNS),
       this.sums,
     );
     const position = Math.max(LEAST_POSITION, (nShare - (n * share) / runs) / (nn - (n * n) / runs));
@@ -29,23 +31,25 @@ export class RunTimes {
 
   /** A run of so many positions took `ms`. */
   learn(positions: number, ms: number): void {
-    if (positions === 1) this.one = this.one === null ? ms : this.one + 0.1 * (ms - this.one);
+    if (positions === 1)
+      this.one = this.one === null ? ms : this.one + 0.1 * (Math.min(ms, LONGEST * this.one) - this.one);
     if (positions < 2 || this.one === null) return;
-    const { runs, n, share, nn, nShare } = this.sums;
+    const share = Math.min(ms / this.one, LONGEST * shareOf(this.shares, positions));
+    const { runs, n, share: shares, nn, nShare } = this.sums;
     const past = {
       runs: MEMORY * runs,
       n: MEMORY * n,
-      share: MEMORY * share,
+      share: MEMORY * shares,
       nn: MEMORY * nn,
       nShare: MEMORY * nShare,
     };
-    this.sums = withRun(past, positions, ms / this.one, 1);
+    this.sums = withRun(past, positions, share, 1);
   }
+}
 
-  private shareOf(positions: number): number {
-    const { run, position } = this.believed;
-    return 1 + run + position * (positions - 1);
-  }
+/** What a run of so many positions takes, as a share of a single one. */
+function shareOf({ run, position }: RunShares, positions: number): number {
+  return 1 + run + position * (positions - 1);
 }
 
 /** Sums over runs of several positions: their number, positions, times as shares of a single one, and products. */

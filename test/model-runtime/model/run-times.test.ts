@@ -44,6 +44,16 @@ describe("times of runs", () => {
     assert.ok(run + 3 * position > 1, JSON.stringify({ run, position }));
   });
 
+  it("hardly change for a run that was stopped", () => {
+    const times = new RunTimes(believed);
+    times.learn(1, 10);
+    learned(times, 40, (n) => 12 + n - 2);
+    const { run, position } = times.shares;
+    times.learn(1, 500);
+    times.learn(4, 500);
+    checkShares(times, run, position, 0.06);
+  });
+
   it("are never gains, and follow a machine that becomes another", () => {
     const times = new RunTimes(believed);
     times.learn(1, 10);
