@@ -56,6 +56,8 @@ export interface Job<A extends string> {
 /** Jobs that are done one after the other with the arguments that they had when they were listed. */
 export interface JobList {
   run(): void;
+  /** Gives its place in the memory to lists to come; it is not run any more. */
+  release(): void;
 }
 
 /** Sets the arguments of a job at some of their places. */
@@ -133,6 +135,8 @@ export class RowMemory {
   private readonly leadAll: ((list: number, count: number) => void) | null = null;
   /** Of a list in the making: each job's kind, arguments, parts, and whether who leads does it alone. */
   private listed: { kind: number; values: Int32Array; parts: number; isAlone: boolean }[] | null = null;
+  /** Places of lists that were released: addresses, and how many numbers they have room for. */
+  private spareLists: { at: number; room: number }[] = [];
   private used = TEAM_BYTES;
   private view: Float32Array;
 
@@ -269,7 +273,7 @@ export class RowMemory {
   }
 
   /**
-   * Lists the native jobs that `give` would run, instead of running them: one call for all of them takes half the time of hundreds, between
+   * Lists the native jobs that `give` would run, instead of running them. One call for all of them takes less time than hundreds, between
    * which a step's weights push JavaScript out of the processor's caches.
    */
   list(give: () => void): JobList {
@@ -281,7 +285,8 @@ export class RowMemory {
       const jobs = this.listed;
       // The entries, and all arguments behind them.
       const length = jobs.reduce((sum, { values }) => sum + values.length, ENTRY_NUMBERS * jobs.length);
-      const list = this.allocateFloats(length);
+      const place = this.placeOfList(length);
+      const list = place.at;
       const numbers = this.integers(list, length);
       let at = ENTRY_NUMBERS * jobs.length;
       jobs.forEach(({ kind, values, parts, isAlone }, i) => {
@@ -289,10 +294,15 @@ export class RowMemory {
         numbers.set(values, at);
         at += values.length;
       });
-      return { run: () => leadAll(list, jobs.length) };
+      return { run: () => leadAll(list, jobs.length), release: () => this.spareLists.push(place) };
     } finally {
       this.listed = null;
     }
+  }
+
+  private placeOfList(length: number): { at: number; room: number } {
+    const spare = this.spareLists.findIndex(({ room }) => room >= length);
+    return spare < 0 ? { at: this.allocateFloats(length), room: length } : this.spareLists.splice(spare, 1)[0];
   }
 
   /** So many int32 of the memory: one that threads share grows in its place, so that the view stays. */

@@ -209,6 +209,7 @@ export class RowNetwork {
   /** Takes an adapter into use, or null for the base model; rows that were run before it are another network's. */
   useAdapter(adapter: LowRank | null): void {
     this.linears.useAdapter(adapter);
+    for (const list of this.lists) list?.release();
     this.lists = [];
   }
 

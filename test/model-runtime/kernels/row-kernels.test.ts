@@ -174,6 +174,13 @@ WebAssembly.Module = function (bytes) {
     list.run();
     job.run(rows);
     assert.deepEqual(values(), [99]);
+    // Another list in its place.
+    list.release();
+    const before = memory.allocate(64);
+    const next = memory.list(() => job.run(rows));
+    assert.equal(memory.allocate(64), before + 64);
+    next.run();
+    assert.deepEqual(values(), [129]);
     memory.team.end();
     await memory.team.release();
   });
