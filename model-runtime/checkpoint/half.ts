@@ -47,8 +47,9 @@ function halfValue(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 
-function roundToEven(value: number): number {
+/** The nearest whole number, halves to the even one. */
+export function roundToEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
 }

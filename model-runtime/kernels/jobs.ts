@@ -60,9 +60,7 @@ export const jobArguments = {
     "stretches",
     "stretch",
   ],
-  /**
-   * Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row.
-   */
+  /** Softmax of a head's scores, but for the `factors` that they are to be multiplied with: a part is a head of a row. */
   soften: ["scores", "scoreBytes", "together", "positions", "factors"],
   /** Sums of values by these weights: a part is a strip of a key head. */
   sum: [

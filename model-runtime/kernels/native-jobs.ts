@@ -197,9 +197,13 @@ export function inGroups(outputs: number): number {
   return Math.ceil(outputs / OUTPUTS_OF_GROUP) * OUTPUTS_OF_GROUP;
 }
 
+const scratch = new Float32Array(1);
+const scratchBits = new Int32Array(scratch.buffer);
+
 /** A float32 as an argument. */
 export function floatBits(value: number): number {
-  return new Int32Array(Float32Array.of(value).buffer)[0];
+  scratch[0] = value;
+  return scratchBits[0];
 }
 
 /** Bytes of 4-bit weights [O, I]. */

@@ -174,21 +174,17 @@ function heaviestOf(values: ArrayLike<number>, from: number, to: number): number
   return best;
 }
 
-/** The same of stretches of which the sums are known: no value of one is larger than its sum. */
+/** The same of 256 stretches of which the sums are known: no value of one is larger than its sum. */
 function heaviestBySums(values: ArrayLike<number>, borders: Int32Array, sums: Float64Array): number {
+  const heaviestAt = (byte: number) => heaviestOf(values, borders[byte], borders[byte + 1]);
+  const least = values[heaviestAt(heaviestOf(sums, 0, 256))];
   let best = -1;
-  const look = (byte: number) => {
-    const place = heaviestOf(values, borders[byte], borders[byte + 1]);
-    if (place < 0 || (best >= 0 && (values[place] < values[best] || (values[place] === values[best] && place > best))))
-      return;
-    best = place;
-  };
-  let first = 0;
-  for (let byte = 1; byte < 256; byte++) if (sums[byte] > sums[first]) first = byte;
-  look(first);
-  // Sums are rounded.
-  for (let byte = 0; byte < 256; byte++)
-    if (byte !== first && (best < 0 || sums[byte] * (1 + 1e-9) >= values[best])) look(byte);
+  for (let byte = 0; byte < 256; byte++) {
+    // Sums are rounded, and where there is no number all are looked at.
+    if (sums[byte] * (1 + 1e-9) < least) continue;
+    const place = heaviestAt(byte);
+    if (place >= 0 && (best < 0 || values[place] > values[best])) best = place;
+  }
   return best;
 }
 

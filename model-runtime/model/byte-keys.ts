@@ -6,6 +6,7 @@
  * Shapes: D head width.
  */
 import type { TransformerConfig } from "../checkpoint/config";
+import { roundToEven } from "../checkpoint/half";
 import type { Graph, Value } from "../graph/graph";
 
 /** The largest whole number, and the least scale: of zeros. */
@@ -28,7 +29,8 @@ export function roundToBytes(values: Float32Array, width: number): void {
       if (!(magnitude <= reach)) reach = magnitude;
     }
     const scale = Math.max(fround(LEAST_SCALE), fround(reach / LARGEST));
-    for (let i = from; i < from + width; i++) values[i] = fround(nearest(fround(values[i] / scale)) * scale);
+    // Whole numbers have a zero without a sign.
+    for (let i = from; i < from + width; i++) values[i] = fround((roundToEven(fround(values[i] / scale)) + 0) * scale);
   }
 }
 
@@ -42,10 +44,4 @@ export function asBytes(graph: Graph, x: Value): Value {
   const scale = graph.node("Max", [exact, constant(LEAST_SCALE)], shape);
   const whole = graph.node("Round", [graph.node("Div", [x, scale], x.shape)], x.shape);
   return graph.node("Mul", [whole, scale], x.shape);
-}
-
-/** The nearest whole number, halves to the even one; zero without a sign. */
-function nearest(value: number): number {
-  const rounded = Math.round(value);
-  return (Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded) + 0;
 }

@@ -50,7 +50,6 @@ export function pieceProduct(
   const filled = inGroups(pieces.length);
   if (!memory.reserve(filled * (width + 4 * most + 4) + 2 ** 20)) return null;
 
-  memory.expectDense(filled * width);
   const given = readBytes(table);
   const scales = readTensor(checkpoint.tensors.get(scaleName(pieceEmbeddingName))!);
   const rows = new Int8Array(pieces.length * width);
@@ -72,6 +71,7 @@ export function pieceProduct(
     outBytes: xBytes,
     inputs: width,
   });
+  memory.expectDense(filled * width);
   const [upper, lower] = [memory.allocate((filled * width) / 2), memory.allocate((filled * width) / 2)];
   const halfOf = (address: number) => memory.bytes(address, (filled * width) / 2);
   packNativeHalves(halfOf(upper), halfOf(lower), rows, width);

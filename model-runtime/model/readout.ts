@@ -46,6 +46,7 @@ async function sessionReadout(source: Source, order: Int32Array, options: Sessio
   return {
     async run(states, count, signal) {
       const { masses } = await session.run({ states: { data: states, shape: [count, width] } }, signal);
+      if (count === 1) return [masses];
       const size = masses.length / count;
       return Array.from({ length: count }, (_, row) => masses.slice(row * size, (row + 1) * size));
     },

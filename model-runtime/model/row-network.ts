@@ -219,10 +219,9 @@ export class RowNetwork {
     views: readonly RowView[],
     { kept = views.length, first = 0, layers: depth = this.layers.length }: RowsPart,
   ): Float32Array {
-    const { memory, parts, layers, hidden, wide, head } = this;
-    const { hiddenSize, heads, kvHeads, headDim } = parts.config;
+    const { memory, parts, layers, hidden, head } = this;
+    const { hiddenSize, kvHeads, headDim } = parts.config;
     const count = views.length;
-    const qkvWidth = (heads + 2 * kvHeads) * headDim;
     this.past.follow(cache, views);
     this.patches?.take(inputs, first, count);
     if (this.source !== null) this.source.write(inputs, hidden, first, count);
@@ -239,23 +238,7 @@ export class RowNetwork {
     const outputs = new Float32Array(parts.resultLayers.length === 0 ? 0 : count * width);
 
     if (this.isListed && count <= LISTED_ROWS && depth === layers.length) this.listOf(count).run();
-    else
-      for (const [index, layer] of layers.entries()) {
-        if (index > depth) {
-          // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
-          if (index === depth + 1) for (let row = 0; row < count; row++) memory.row(wide, row, qkvWidth).fill(0);
-          this.keep(index, count, copied);
-          continue;
-        }
-        if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
-        this.makeKeys(layer, index, count, copied);
-        if (index === depth) continue;
-        this.attendAndFeed(layer, index, count);
-        const place = parts.resultLayers.indexOf(index);
-        if (place < 0) continue;
-        for (let row = 0; row < count; row++)
-          outputs.set(memory.row(hidden, row, hiddenSize), row * width + headWidth + place * hiddenSize);
-      }
+    else this.runLayers(count, depth, copied, outputs, headWidth);
     this.past.append(cache, placing?.keysAndValues(count) ?? copied, kept, count);
     if (head === null) return outputs;
     const made = depth < layers.length ? new Float32Array(count * headWidth) : head.read(hidden, count);
@@ -267,33 +250,47 @@ export class RowNetwork {
 
   /** All layers for so many rows: the same jobs with the same arguments each time, as what differs lies at the same places of the memory. */
   private listOf(count: number): JobList {
-    let list = this.lists[count];
-    if (list === undefined) {
-      list = this.memory.list(() => {
-        for (const [index, layer] of this.layers.entries()) {
-          this.makeKeys(layer, index, count, NOTHING);
-          this.attendAndFeed(layer, index, count);
-        }
-      });
-      this.lists[count] = list;
+    this.lists[count] ??= this.memory.list(() => this.runLayers(count, this.layers.length, NOTHING, NOTHING, 0));
+    return this.lists[count];
+  }
+
+  /**
+   * Runs the first `depth` layers, and of the next one what makes keys and values.
+   * @param copied keys and values, where they are not made by the native kernels
+   * @param outputs results [N, width]: those of layers lie behind `headWidth` of the head
+   */
+  private runLayers(
+    count: number,
+    depth: number,
+    copied: Float32Array,
+    outputs: Float32Array,
+    headWidth: number,
+  ): void {
+    const { memory, parts, layers, hidden, narrow, wide } = this;
+    const { hiddenSize, heads, kvHeads, headDim } = parts.config;
+    for (const [index, layer] of layers.entries()) {
+      if (index > depth) {
+        // Nobody sees them, but what is hidden is counted 0 times, and must be a number.
+        if (index === depth + 1)
+          for (let row = 0; row < count; row++) memory.row(wide, row, (heads + 2 * kvHeads) * headDim).fill(0);
+        this.keep(index, count, copied);
+        continue;
+      }
+      if (layer.cross !== null) this.lookAtPatches(layer.cross, index, count);
+      this.norm(layer.inputNorm, count);
+      layer.queryKeyValue.apply(narrow, wide, count);
+      this.keep(index, count, copied);
+      if (index === depth) continue;
+      this.attention.apply(index, wide, narrow, count);
+      layer.output.apply(narrow, wide, count);
+      this.add(wide, count);
+      this.feedForward(layer, count);
+      const place = parts.resultLayers.indexOf(index);
+      if (place < 0) continue;
+      const width = outputs.length / count;
+      for (let row = 0; row < count; row++)
+        outputs.set(memory.row(hidden, row, hiddenSize), row * width + headWidth + place * hiddenSize);
     }
-    return list;
-  }
-
-  /** Queries, keys and values of a layer, in `wide`. */
-  private makeKeys({ inputNorm, queryKeyValue }: Layer, index: number, count: number, copied: Float32Array): void {
-    this.norm(inputNorm, count);
-    queryKeyValue.apply(this.narrow, this.wide, count);
-    this.keep(index, count, copied);
-  }
-
-  /** What a layer makes of them is added to the stream. */
-  private attendAndFeed(layer: Layer, index: number, count: number): void {
-    const { wide, narrow } = this;
-    this.attention.apply(index, wide, narrow, count);
-    layer.output.apply(narrow, wide, count);
-    this.add(wide, count);
-    this.feedForward(layer, count);
   }
 
   /** Takes queries, keys and values in `wide` as a layer's: rotates them, and keeps keys and values. */

@@ -35,13 +35,6 @@ export const WORTH_THREADS = 8192;
 
 function nativeOperations(memory: RowMemory): RowOperations {
   const norm = memory.nativeJob("norm", {});
-  // What is asked for at each step is made once: all norms of a network have one epsilon, or two.
-  const epsilonBits = new Map<number, number>();
-  const bitsOf = (epsilon: number) => {
-    const bits = epsilonBits.get(epsilon) ?? floatBits(epsilon);
-    epsilonBits.set(epsilon, bits);
-    return bits;
-  };
   const normPlaces = norm.places("x", "xBytes", "weight", "out", "outBytes", "width", "epsilon");
   const add = memory.nativeJob("add", {});
   const addPlaces = add.places("x", "xBytes", "y", "yBytes", "width");
@@ -49,7 +42,7 @@ function nativeOperations(memory: RowMemory): RowOperations {
   const swiGluPlaces = swiGlu.places("x", "xBytes", "width");
   return {
     norm(x, weight, out, width, epsilon, rows) {
-      setArguments(norm, normPlaces, x.at, x.bytes, weight, out.at, out.bytes, width, bitsOf(epsilon));
+      setArguments(norm, normPlaces, x.at, x.bytes, weight, out.at, out.bytes, width, floatBits(epsilon));
       norm.run(rows, rows * width < WORTH_THREADS);
     },
     add(x, y, width, rows) {

@@ -35,15 +35,7 @@ export class RunTimes {
       this.one = this.one === null ? ms : this.one + 0.1 * (Math.min(ms, LONGEST * this.one) - this.one);
     if (positions < 2 || this.one === null) return;
     const share = Math.min(ms / this.one, LONGEST * shareOf(this.shares, positions));
-    const { runs, n, share: shares, nn, nShare } = this.sums;
-    const past = {
-      runs: MEMORY * runs,
-      n: MEMORY * n,
-      share: MEMORY * shares,
-      nn: MEMORY * nn,
-      nShare: MEMORY * nShare,
-    };
-    this.sums = withRun(past, positions, share, 1);
+    this.sums = withRun(this.sums, positions, share, 1, MEMORY);
   }
 }
 
@@ -61,13 +53,13 @@ interface Sums {
   nShare: number;
 }
 
-/** With so many runs more. */
-function withRun(sums: Sums, positions: number, share: number, count: number): Sums {
+/** With so many runs more; those before count `kept` of what they did. */
+function withRun(sums: Sums, positions: number, share: number, count: number, kept = 1): Sums {
   return {
-    runs: sums.runs + count,
-    n: sums.n + count * positions,
-    share: sums.share + count * share,
-    nn: sums.nn + count * positions * positions,
-    nShare: sums.nShare + count * positions * share,
+    runs: kept * sums.runs + count,
+    n: kept * sums.n + count * positions,
+    share: kept * sums.share + count * share,
+    nn: kept * sums.nn + count * positions * positions,
+    nShare: kept * sums.nShare + count * positions * share,
   };
 }

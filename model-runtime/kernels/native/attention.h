@@ -140,6 +140,20 @@ INLINE float soften(float *scores, int positions, int count, const float *scales
   return 1 / sumOf(sum);
 }
 
+/* Row and head of a query among those of a tile's rows that share a key head. */
+typedef struct {
+  int row, head;
+} Query;
+
+INLINE Query queryOf(int firstRow, int place, int keyHead, int together) {
+  return (Query){firstRow + place / together, keyHead * together + place % together};
+}
+
+/* Takes a query [D], times `scale`, as one of a group's. */
+INLINE void turn(const Group *group, int place, const float *query, int headDim, float scale) {
+  for (int channel = 0; channel < headDim; channel++) group->turned[channel * group->count + place] = query[channel] * scale;
+}
+
 /*
  * Rows are worked through by tiles, whose queries of a key head are a group, or several where they are more than MOST_QUERIES. This is the one
  * that a tile's query is in: of how many, its place among them, and its scores, which lie behind those of the rows before the tile.
@@ -189,10 +203,9 @@ JOB(score) {
       all = place.rows * job->together;
       Group group = {.count = place.count, .turned = turned, .scores = place.scores};
       for (int i = 0; i < group.count; i++) {
-        const int row = place.firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
-        const float *const query = rowOf(AT(job->queries), row, job->queryBytes) + head * job->headDim;
-        group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
-        for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
+        const Query query = queryOf(place.firstRow, done + i, keyHead, job->together);
+        group.masks[i] = rowOf(AT(job->mask), query.row, job->maskBytes);
+        turn(&group, i, rowOf(AT(job->queries), query.row, job->queryBytes) + query.head * job->headDim, job->headDim, job->scale);
       }
       scoreSome(&group, keys, scalesOf(AT(job->keyScales), keyHead, job->slots, job->numberBytes), job->headDim, from,
                 atMost(sight->positions - from, sight->stretch), job->numberBytes);
@@ -233,9 +246,9 @@ JOB(sum) {
       all = place.rows * job->together;
       Group group = {.count = place.count, .scores = place.scores};
       for (int i = 0; i < group.count; i++) {
-        const int row = place.firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
-        group.outs[i] = rowOf(AT(job->out), row, job->outBytes) + head * job->headDim;
-        group.factors[i] = FLOATS(job->factors)[row * job->keyHeads * job->together + head];
+        const Query query = queryOf(place.firstRow, done + i, keyHead, job->together);
+        group.outs[i] = rowOf(AT(job->out), query.row, job->outBytes) + query.head * job->headDim;
+        group.factors[i] = FLOATS(job->factors)[query.row * job->keyHeads * job->together + query.head];
       }
       sumSome(&group, strip, column, sight->positions, job->numberBytes);
     }
@@ -267,12 +280,11 @@ JOB(attend) {
       Group group = {.count = atMost(queries - done, MOST_QUERIES), .turned = turned, .scores = scores};
       int positions = TOGETHER;
       for (int i = 0; i < group.count; i++) {
-        const int row = firstRow + (done + i) / job->together, head = keyHead * job->together + (done + i) % job->together;
-        const float *const query = rowOf(AT(job->queries), row, job->queryBytes) + head * job->headDim;
-        for (int channel = 0; channel < job->headDim; channel++) turned[channel * group.count + i] = query[channel] * job->scale;
-        group.masks[i] = rowOf(AT(job->mask), row, job->maskBytes);
-        group.outs[i] = rowOf(AT(job->out), row, job->outBytes) + head * job->headDim;
-        const int end = ((const int32_t *)AT(job->ends))[row];
+        const Query query = queryOf(firstRow, done + i, keyHead, job->together);
+        turn(&group, i, rowOf(AT(job->queries), query.row, job->queryBytes) + query.head * job->headDim, job->headDim, job->scale);
+        group.masks[i] = rowOf(AT(job->mask), query.row, job->maskBytes);
+        group.outs[i] = rowOf(AT(job->out), query.row, job->outBytes) + query.head * job->headDim;
+        const int end = ((const int32_t *)AT(job->ends))[query.row];
         positions = end > positions ? end : positions;
       }
       const float *const keyScales = scalesOf(AT(job->keyScales), keyHead, job->slots, job->numberBytes);
@@ -330,13 +342,6 @@ INLINE void putRow(float *key, float *value, Head head, int slot, int slots, int
     }
 }
 
-/* Asks for the memory that `putRow` writes. */
-INLINE void expectRow(const uint8_t *tiles, const uint8_t *strips, int slot, int slots, int headDim, int numberBytes) {
-  const intptr_t tile = (intptr_t)(slot - slot % TOGETHER) * headDim * numberBytes;
-  for (int line = 0; line < TOGETHER * headDim * numberBytes; line += 64) __builtin_prefetch(tiles + tile + line, 1);
-  for (int i = 0; i < headDim; i += TOGETHER) __builtin_prefetch(strips + ((intptr_t)slot * TOGETHER + (intptr_t)i * slots) * numberBytes, 1);
-}
-
 /* Puts rows of keys and values [rows, D] of one head into the slots from one on. A part is a row. */
 JOB(putRows) {
   typedef struct {
@@ -363,10 +368,6 @@ JOB(place) {
   for (int row = first; row < first + count; row++) {
     float *const x = rowOf(AT(job->x), row, job->xBytes);
     const int slot = ((const int32_t *)AT(job->slotsOfRows))[row];
-    /* Where they go lies in as many lines of the cache, which have been out of it since the last step. */
-    for (int head = 0; head < job->keyHeads; head++)
-      expectRow(headOf(AT(job->keys), head, job->headBytes), headOf(AT(job->values), head, job->headBytes), slot, job->slots, headDim,
-                job->numberBytes);
     rotate(x, rowOf(AT(job->turns), row, job->turnBytes), headDim, job->heads + job->keyHeads);
     for (int head = 0; head < job->keyHeads; head++) {
       float *const key = x + (job->heads + head) * headDim, *const value = key + job->keyHeads * headDim;
